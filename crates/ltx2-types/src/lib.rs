@@ -1,0 +1,14 @@
+//! The words that every layer shares: what is asked ([`GenerationRequest`]), what was agreed ([`ValidRequest`]),
+//! and the seam between the worker and the engine ([`Generator`]). Plain data, no tensors, no I/O.
+
+mod frame_rate;
+mod generator;
+mod request;
+mod validate;
+
+pub use frame_rate::FrameRate;
+pub use generator::{
+    Failure, FailureCode, Generator, Job, Output, OutputFormat, Phase, Progress, RgbImage, Sound, Watch,
+};
+pub use request::{GenerationRequest, Guidance, GuidanceRequest, ImageInput, Task, ValidRequest};
+pub use validate::{FieldError, Limits, Rule, validate};

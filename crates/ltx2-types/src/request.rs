@@ -1,0 +1,149 @@
+//! What is asked, before and after validation.
+
+use serde::{Deserialize, Serialize};
+
+use crate::FrameRate;
+
+/// The canonical ask, as a dialect or the command line understood it. What the caller left out is `None`; numbers are
+/// wide enough to hold nonsense, so that validation can name it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerationRequest {
+    /// The kind of ask with its inputs.
+    pub task: Task,
+    /// Text to be turned into picture and sound.
+    pub prompt: String,
+    /// Text to steer away from.
+    pub negative_prompt: Option<String>,
+    /// Pixels.
+    pub width: Option<i64>,
+    /// Pixels.
+    pub height: Option<i64>,
+    /// Pictures in the result, exactly.
+    pub num_frames: Option<i64>,
+    /// Frames per second.
+    pub frame_rate: Option<f64>,
+    /// Denoising steps.
+    pub num_inference_steps: Option<i64>,
+    /// Seed of the noise; -1 asks for a random one.
+    pub seed: Option<i64>,
+    /// Guidance of the picture.
+    pub video_guidance: GuidanceRequest,
+    /// Guidance of the sound.
+    pub audio_guidance: GuidanceRequest,
+}
+
+impl GenerationRequest {
+    /// An ask with every setting left to its default.
+    pub fn new(task: Task, prompt: impl Into<String>) -> Self {
+        Self {
+            task,
+            prompt: prompt.into(),
+            negative_prompt: None,
+            width: None,
+            height: None,
+            num_frames: None,
+            frame_rate: None,
+            num_inference_steps: None,
+            seed: None,
+            video_guidance: GuidanceRequest::default(),
+            audio_guidance: GuidanceRequest::default(),
+        }
+    }
+}
+
+/// The kind of ask; each variant holds exactly its inputs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// From the prompt alone.
+    TextToVideo,
+    /// From the prompt and pictures that stand at given frames.
+    ImageToVideo {
+        /// The pictures.
+        images: Vec<ImageInput>,
+    },
+}
+
+impl Task {
+    /// The pictures that the task starts from.
+    pub fn images(&self) -> &[ImageInput] {
+        match self {
+            Self::TextToVideo => &[],
+            Self::ImageToVideo { images } => images,
+        }
+    }
+}
+
+/// A picture that the video has to show.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImageInput {
+    /// Where the bytes are: a name in the input store, or a path from the command line.
+    pub file: String,
+    /// The frame at which it stands.
+    pub frame: u32,
+    /// 1 holds the picture as it is, 0 ignores it.
+    pub strength: f64,
+    /// Quality of the H.264 pass that makes a still look like a video frame (33 as in training); 0 skips it.
+    pub crf: u32,
+}
+
+impl ImageInput {
+    /// `file` as the first frame, held, degraded as in training.
+    pub fn first_frame(file: impl Into<String>) -> Self {
+        Self { file: file.into(), frame: 0, strength: 1.0, crf: 33 }
+    }
+}
+
+/// Guidance scales as asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct GuidanceRequest {
+    /// Classifier-free guidance; 1 is off.
+    pub cfg: Option<f64>,
+    /// Spatio-temporal guidance; 0 is off.
+    pub stg: Option<f64>,
+    /// Guidance by the other modality; 1 is off.
+    pub modality: Option<f64>,
+    /// How far the guided prediction's spread is pulled back to the conditional one's; 0 is off.
+    pub rescale: Option<f64>,
+}
+
+/// Guidance scales of one modality, fixed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Guidance {
+    /// Classifier-free guidance; 1 is off.
+    pub cfg: f64,
+    /// Spatio-temporal guidance; 0 is off.
+    pub stg: f64,
+    /// Guidance by the other modality; 1 is off.
+    pub modality: f64,
+    /// How far the guided prediction's spread is pulled back to the conditional one's; 0 is off.
+    pub rescale: f64,
+}
+
+/// A request in which nothing is left to decide: defaults filled in, the seed drawn, every limit checked.
+/// Only [`crate::validate`] makes one from outside data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ValidRequest {
+    /// The kind of ask with its inputs.
+    pub task: Task,
+    /// Text to be turned into picture and sound.
+    pub prompt: String,
+    /// Text to steer away from.
+    pub negative_prompt: String,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Pictures in the result, exactly; the network works on the next 8k + 1.
+    pub num_frames: u32,
+    /// Frames per second.
+    pub frame_rate: FrameRate,
+    /// Denoising steps.
+    pub num_inference_steps: u32,
+    /// Seed of the noise.
+    pub seed: u64,
+    /// Guidance of the picture.
+    pub video_guidance: Guidance,
+    /// Guidance of the sound.
+    pub audio_guidance: Guidance,
+}
