@@ -1,1 +1,14 @@
-//! TODO
+//! Tensor operations that candle lacks or does slowly, one file each. Where an operation has a fast form, its plain
+//! form stands beside it and one test holds both together.
+
+pub mod attention;
+pub mod conv3d;
+pub mod norm;
+pub mod pad;
+pub mod rope;
+
+pub use attention::attention;
+pub use conv3d::Conv3d;
+pub use norm::{layer_norm, pixel_norm, rms_norm};
+pub use pad::reflect_pad_hw;
+pub use rope::{Rope, RopeTable};

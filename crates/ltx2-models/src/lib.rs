@@ -1,1 +1,18 @@
-//! TODO
+//! The networks of LTX-2 and the files that hold their weights. Tensors only: nothing here knows of requests.
+
+pub mod adaln;
+pub mod attention;
+pub mod audio_vae;
+pub mod checkpoint;
+pub mod config;
+pub mod feed_forward;
+pub mod linear;
+pub mod rope;
+pub mod synth;
+pub mod text_encoder;
+pub mod transformer;
+pub mod video_vae;
+pub mod vocoder;
+
+pub use checkpoint::{Checkpoint, CheckpointError};
+pub use config::{ConfigError, Section};

@@ -1,1 +1,18 @@
-//! TODO
+//! From a request to a plan, from a plan to latents, from latents to frames and sound. Knows models; not files that
+//! users see, HTTP or threads.
+
+pub mod demo_model;
+pub mod diffusion;
+mod engine;
+mod error;
+mod generator;
+mod image_conditioning;
+mod model_set;
+pub mod plan;
+mod precision;
+pub mod trace;
+
+pub use engine::{Engine, EngineSettings, Probe};
+pub use error::PipelineError;
+pub use model_set::ModelSet;
+pub use precision::{DeviceChoice, Precision};

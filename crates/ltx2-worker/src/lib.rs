@@ -1,1 +1,11 @@
-//! TODO
+//! Claims tasks from the store, runs them one after the other on a thread that owns the device, and stores the results.
+
+mod device_thread;
+mod inputs;
+mod keeper;
+mod status;
+mod task_watch;
+mod worker;
+
+pub use status::{Activity, Status};
+pub use worker::{Settings, Worker, WorkerError, WorkerHandle};

@@ -1,1 +1,50 @@
-fn main() {}
+//! `ltx2`: text and images to video with sound, with the open LTX-2 model.
+
+mod demo_model;
+mod generate;
+mod models;
+mod trace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make one video.
+    Generate(generate::Arguments),
+    /// Run a reference trace's request and write every tensor under the reference's names.
+    Trace(trace::Arguments),
+    /// Write a small model with synthetic weights, to try everything out without the real one.
+    DemoModel(demo_model::Arguments),
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::builder()
+                .with_default_directive(tracing::Level::INFO.into())
+                .from_env_lossy(),
+        )
+        .init();
+    let result = match Arguments::parse().command {
+        Command::Generate(arguments) => generate::run(arguments),
+        Command::Trace(arguments) => trace::run(arguments),
+        Command::DemoModel(arguments) => demo_model::run(arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

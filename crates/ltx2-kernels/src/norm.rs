@@ -1,0 +1,50 @@
+//! Normalisations without learnt parameters, or with a weight alone.
+
+use candle_core::{D, DType, Result, Tensor};
+
+/// Root-mean-square norm over the last dimension, times `weight` if there is one. Computed in float32.
+pub fn rms_norm(x: &Tensor, weight: Option<&Tensor>, eps: f64) -> Result<Tensor> {
+    let ones;
+    let weight = match weight {
+        Some(weight) => weight,
+        None => {
+            ones = Tensor::ones(x.dim(D::Minus1)?, x.dtype(), x.device())?;
+            &ones
+        }
+    };
+    candle_nn::ops::rms_norm(&x.contiguous()?, weight, eps as f32)
+}
+
+/// Layer norm over the last dimension without weight or bias.
+pub fn layer_norm(x: &Tensor, eps: f64) -> Result<Tensor> {
+    let width = x.dim(D::Minus1)?;
+    let ones = Tensor::ones(width, x.dtype(), x.device())?;
+    candle_nn::ops::layer_norm(&x.contiguous()?, &ones, &ones.zeros_like()?, eps as f32)
+}
+
+/// Root-mean-square norm over the channels of each pixel: `x (n, c, h, w)`.
+pub fn pixel_norm(x: &Tensor, eps: f64) -> Result<Tensor> {
+    let dtype = x.dtype();
+    let x = x.to_dtype(DType::F32)?;
+    let rms = ((x.sqr()?.mean_keepdim(1)? + eps)?).sqrt()?;
+    x.broadcast_div(&rms)?.to_dtype(dtype)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn unit_root_mean_square() -> Result<()> {
+        let x = Tensor::randn(3f32, 2., (2, 6, 4, 5), &Device::Cpu)?;
+        let spread =
+            |x: Tensor, dim: usize| -> Result<f32> { (x.sqr()?.mean(dim)? - 1.)?.abs()?.max_all()?.to_scalar() };
+        assert!(spread(pixel_norm(&x, 1e-8)?, 1)? < 1e-5);
+        assert!(spread(rms_norm(&x, None, 1e-8)?, 3)? < 1e-5);
+        let flat = layer_norm(&x, 1e-8)?;
+        assert!(flat.mean(3)?.abs()?.max_all()?.to_scalar::<f32>()? < 1e-5);
+        assert!(spread(flat, 3)? < 1e-4);
+        Ok(())
+    }
+}

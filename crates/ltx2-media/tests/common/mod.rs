@@ -1,0 +1,100 @@
+//! Videos made for tests, and what the ffmpeg tools say about them.
+#![allow(dead_code)] // Each test binary uses its own part.
+
+use std::{collections::HashMap, path::Path, process::Command};
+
+use ltx2_media::{Mp4Writer, Written};
+use ltx2_types::{FrameRate, Output, OutputFormat, Sound};
+
+pub fn format(width: u32, height: u32, num_frames: u32, fps: f64) -> OutputFormat {
+    OutputFormat { width, height, num_frames, frame_rate: FrameRate::new(fps).unwrap() }
+}
+
+/// A note of `seconds`, left louder than right.
+pub fn note(sample_rate: u32, seconds: f64) -> Sound {
+    let count = (f64::from(sample_rate) * seconds).round() as u32;
+    let wave = |i: u32| (f64::from(i) * 440.0 * std::f64::consts::TAU / f64::from(sample_rate)).sin() as f32;
+    Sound { sample_rate, samples: (0..count).flat_map(|i| [0.5 * wave(i), 0.25 * wave(i)]).collect() }
+}
+
+pub fn silence(sample_rate: u32) -> Sound {
+    Sound { sample_rate, samples: Vec::new() }
+}
+
+/// A picture that differs from frame to frame.
+pub fn moving_picture(format: OutputFormat, index: u32) -> Vec<u8> {
+    let pixel = |x, y| [(x * 3 + index * 5) as u8, (y * 5) as u8, (x + y + index) as u8];
+    (0..format.height).flat_map(|y| (0..format.width).flat_map(move |x| pixel(x, y))).collect()
+}
+
+/// Writes a whole video of [`moving_picture`]s.
+pub fn write(path: &Path, format: OutputFormat, sound: Sound) -> Written {
+    let mut writer = Mp4Writer::create(path).unwrap();
+    writer.start(format).unwrap();
+    writer.sound(sound).unwrap();
+    for index in 0..format.num_frames {
+        writer.frame(&moving_picture(format, index)).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+/// What ffprobe says about one stream (`v` or `a`), decoding it to count its frames.
+pub fn probe(path: &Path, stream: &str) -> HashMap<String, String> {
+    let text = tool("ffprobe", &["-v", "error", "-count_frames", "-select_streams", stream, "-show_streams"], path);
+    text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+}
+
+/// Everything that ffmpeg complains about when it plays the file.
+pub fn complaints(path: &Path) -> String {
+    let run = Command::new("ffmpeg").args(["-v", "warning", "-i"]).arg(path).args(["-f", "null", "-"]).output();
+    let run = run.expect("the ffmpeg tool is installed");
+    String::from_utf8_lossy(&run.stderr).into_owned() + if run.status.success() { "" } else { "failed" }
+}
+
+/// All frames as the ffmpeg tool decodes them, RGB.
+pub fn decoded_rgb(path: &Path) -> Vec<u8> {
+    decoded(path, &["-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
+}
+
+/// The sound as the ffmpeg tool decodes it, left and right in turn.
+pub fn decoded_samples(path: &Path) -> Vec<f32> {
+    let bytes = decoded(path, &["-f", "f32le", "-"]);
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+fn decoded(path: &Path, arguments: &[&str]) -> Vec<u8> {
+    let run = Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(path).args(arguments).output();
+    run.expect("the ffmpeg tool is installed").stdout
+}
+
+fn tool(name: &str, arguments: &[&str], path: &Path) -> String {
+    let run = Command::new(name).args(arguments).arg(path).output().expect("the ffmpeg tools are installed");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).unwrap()
+}
+
+/// The names in a folder, sorted.
+pub fn names(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Stream and time in seconds of every packet, in the order of the file.
+pub fn packets(path: &Path) -> Vec<(usize, f64)> {
+    let arguments = ["-v", "error", "-show_entries", "packet=stream_index,dts_time", "-of", "csv=p=0"];
+    let text = tool("ffprobe", &arguments, path);
+    let parse = |line: &str| {
+        let mut fields = line.split(',');
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    text.lines().filter_map(parse).collect()
+}
+
+/// Seconds of the picture and of the sound.
+pub fn durations(path: &Path) -> (f64, f64) {
+    let text = tool("ffprobe", &["-v", "error", "-show_entries", "stream=duration", "-of", "csv=p=0"], path);
+    let seconds: Vec<f64> = text.lines().map(|line| line.parse().unwrap()).collect();
+    (seconds[0], seconds[1])
+}

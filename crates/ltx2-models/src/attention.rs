@@ -1,0 +1,84 @@
+//! Attention as the transformer and the connectors use it (`Attention`): q and k are RMS-normed over the full width.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use ltx2_kernels::{Rope, RopeTable, attention, rms_norm};
+
+use crate::linear::Linear;
+
+/// Widths of an attention layer.
+#[derive(Debug, Clone, Copy)]
+pub struct AttentionConfig {
+    /// Width of the queries' input and of the result.
+    pub query_dim: usize,
+    /// Width of the keys' and values' input.
+    pub context_dim: usize,
+    /// Number of heads.
+    pub heads: usize,
+    /// Width of a head.
+    pub dim_head: usize,
+    /// Added to the mean square of q and k.
+    pub norm_eps: f64,
+    /// How channels pair up for the rotary embedding.
+    pub rope: Rope,
+}
+
+/// Multi-head attention.
+#[derive(Debug, Clone)]
+pub struct Attention {
+    config: AttentionConfig,
+    q_norm: Tensor,
+    k_norm: Tensor,
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    to_out: Linear,
+}
+
+impl Attention {
+    /// Reads `to_q`, `to_k`, `to_v`, `to_out.0`, `q_norm`, `k_norm`.
+    pub fn new(config: AttentionConfig, vb: VarBuilder) -> Result<Self> {
+        let inner = config.heads * config.dim_head;
+        Ok(Self {
+            config,
+            q_norm: vb.get(inner, "q_norm.weight")?,
+            k_norm: vb.get(inner, "k_norm.weight")?,
+            to_q: Linear::new(config.query_dim, inner, vb.pp("to_q"))?,
+            to_k: Linear::new(config.context_dim, inner, vb.pp("to_k"))?,
+            to_v: Linear::new(config.context_dim, inner, vb.pp("to_v"))?,
+            to_out: Linear::new(inner, config.query_dim, vb.pp("to_out.0"))?,
+        })
+    }
+
+    /// `x (b, t, query_dim)` attends to `context (b, s, context_dim)`; `q_rope` and `k_rope` turn them, if given.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        context: &Tensor,
+        q_rope: Option<&RopeTable>,
+        k_rope: Option<&RopeTable>,
+    ) -> Result<Tensor> {
+        let q = self.heads(&rms_norm(&self.to_q.forward(x)?, Some(&self.q_norm), self.config.norm_eps)?, q_rope)?;
+        let k =
+            self.heads(&rms_norm(&self.to_k.forward(context)?, Some(&self.k_norm), self.config.norm_eps)?, k_rope)?;
+        let v = self.heads(&self.to_v.forward(context)?, None)?;
+        let out = attention(&q, &k, &v, 1.0 / (self.config.dim_head as f64).sqrt(), None)?;
+        let (b, _, t, _) = out.dims4()?;
+        self.to_out.forward(&out.transpose(1, 2)?.reshape((b, t, self.config.heads * self.config.dim_head))?)
+    }
+
+    /// What a perturbed pass puts in place of self-attention: the values alone.
+    pub fn values_only(&self, x: &Tensor) -> Result<Tensor> {
+        self.to_out.forward(&self.to_v.forward(x)?)
+    }
+
+    /// `(b, t, heads * d)` to `(b, heads, t, d)`, turned by `rope`.
+    fn heads(&self, x: &Tensor, rope: Option<&RopeTable>) -> Result<Tensor> {
+        let (b, t, _) = x.dims3()?;
+        let x = x.reshape((b, t, self.config.heads, self.config.dim_head))?.transpose(1, 2)?;
+        match rope {
+            Some(table) => self.config.rope.apply(&x, table),
+            None => Ok(x),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! A model file in the published form: safetensors with the architecture in its metadata, or a folder of shards.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device};
+use candle_nn::VarBuilder;
+use serde_json::Value;
+
+use crate::synth::SynthBackend;
+
+/// Why a model file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// Not there or not readable.
+    #[error("cannot read {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Not a whole safetensors file.
+    #[error("{path} is not a usable safetensors file: {reason} (truncated, or of another kind?)")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The metadata lacks what an LTX-2 checkpoint has.
+    #[error("{path} has no `{key}` in its metadata, so it is not an LTX-2 checkpoint")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The missing metadata key.
+        key: &'static str,
+    },
+    /// Its architecture is not one of ours.
+    #[error("{path}: {source}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Which value.
+        source: crate::ConfigError,
+    },
+    /// A tensor is missing or has another shape.
+    #[error("{path}: {source}")]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// Which tensor.
+        source: candle_core::Error,
+    },
+}
+
+/// Where weights come from. Opening reads the header alone; tensors are read when a network asks for them.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    path: PathBuf,
+    source: Source,
+    config: Value,
+    version: String,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Files(Vec<PathBuf>),
+    Synthetic { seed: u64 },
+}
+
+impl Checkpoint {
+    /// A single file with `config` and `model_version` in its metadata.
+    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        let metadata = read_metadata(path)?;
+        let config = metadata.get("config").ok_or(CheckpointError::Foreign { path: path.into(), key: "config" })?;
+        let config = serde_json::from_str(config).map_err(|error| CheckpointError::Damaged {
+            path: path.into(),
+            reason: format!("its config is not JSON: {error}"),
+        })?;
+        Ok(Self {
+            path: path.into(),
+            source: Source::Files(vec![path.into()]),
+            config,
+            version: metadata.get("model_version").cloned().unwrap_or_default(),
+        })
+    }
+
+    /// A Hugging Face folder: `config.json` beside one or several safetensors shards.
+    pub fn open_folder(folder: &Path) -> Result<Self, CheckpointError> {
+        let path = folder.join("config.json");
+        let config = read_json(&path)?;
+        let mut files = std::fs::read_dir(folder)
+            .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>())
+            .map_err(|source| CheckpointError::Io { path: folder.into(), source })?;
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "safetensors"));
+        files.sort();
+        if files.is_empty() {
+            let reason = "it has no *.safetensors".into();
+            return Err(CheckpointError::Damaged { path: folder.into(), reason });
+        }
+        for file in &files {
+            read_metadata(file)?;
+        }
+        Ok(Self { path: folder.into(), source: Source::Files(files), config, version: String::new() })
+    }
+
+    /// Weights from the synthetic rule (see [`crate::synth`]) for an architecture, at any size and without a file.
+    pub fn synthetic(config: Value, version: &str, seed: u64) -> Self {
+        let path = format!("synthetic weights of seed {seed}").into();
+        Self { path, source: Source::Synthetic { seed }, config, version: version.into() }
+    }
+
+    /// Where it is, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The architecture.
+    pub fn config(&self) -> &Value {
+        &self.config
+    }
+
+    /// `model_version` of the metadata, such as `2.0`; empty if the file has none.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Builds a network: `build` gets the weights as `dtype` on `device`.
+    pub fn load<T>(
+        &self,
+        dtype: DType,
+        device: &Device,
+        build: impl FnOnce(VarBuilder<'static>) -> candle_core::Result<T>,
+    ) -> Result<T, CheckpointError> {
+        let tensor = |source| CheckpointError::Tensor { path: self.path.clone(), source };
+        let weights = match &self.source {
+            // SAFETY: the files are model weights; they are not written to while the server runs.
+            Source::Files(files) => {
+                unsafe { VarBuilder::from_mmaped_safetensors(files, dtype, device) }.map_err(tensor)?
+            }
+            Source::Synthetic { seed } => {
+                VarBuilder::from_backend(Box::new(SynthBackend::new(*seed)), dtype, device.clone())
+            }
+        };
+        build(weights).map_err(tensor)
+    }
+
+    /// Turns an error about the architecture into one that names the file.
+    pub fn config_error(&self, source: crate::ConfigError) -> CheckpointError {
+        CheckpointError::Config { path: self.path.clone(), source }
+    }
+}
+
+/// Parses a JSON file.
+pub fn read_json(path: &Path) -> Result<Value, CheckpointError> {
+    let text = std::fs::read_to_string(path).map_err(|source| CheckpointError::Io { path: path.into(), source })?;
+    serde_json::from_str(&text)
+        .map_err(|error| CheckpointError::Damaged { path: path.into(), reason: format!("not JSON: {error}") })
+}
+
+/// The string metadata of a safetensors file, after checking that the file is as long as its header says.
+pub fn read_metadata(path: &Path) -> Result<std::collections::HashMap<String, String>, CheckpointError> {
+    let io = |source| CheckpointError::Io { path: path.into(), source };
+    let file = std::fs::File::open(path).map_err(io)?;
+    let damaged = |reason: String| CheckpointError::Damaged { path: path.into(), reason };
+    if file.metadata().map_err(io)?.len() == 0 {
+        return Err(damaged("it is empty".into()));
+    }
+    // SAFETY: read once here, and not changed while the server runs.
+    let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
+    drop(tensors);
+    let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
+    Ok(metadata.metadata().clone().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        (folder, path)
+    }
+
+    fn whole(metadata: &[(&str, &str)]) -> Vec<u8> {
+        let values: Vec<u8> = [1f32, 2.].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![2], &values).unwrap();
+        let metadata = metadata.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        safetensors::serialize([("x", view)], Some(metadata)).unwrap()
+    }
+
+    #[test]
+    fn damaged_and_foreign_files_are_refused_by_name() {
+        let good = whole(&[("config", "{}"), ("model_version", "2.0")]);
+        for (bytes, expected) in [
+            (vec![], "it is empty"),
+            (b"not a model at all, but text".to_vec(), "not a usable safetensors file"),
+            (good[..good.len() - 3].to_vec(), "not a usable safetensors file"),
+            (whole(&[("model_version", "2.0")]), "no `config` in its metadata"),
+            (whole(&[("config", "{")]), "its config is not JSON"),
+        ] {
+            let (_folder, path) = write("model.safetensors", &bytes);
+            let error = Checkpoint::open(&path).unwrap_err().to_string();
+            assert!(error.contains(expected) && error.contains("model.safetensors"), "{error}");
+        }
+        let (_folder, path) = write("model.safetensors", &good);
+        assert_eq!(Checkpoint::open(&path).unwrap().version(), "2.0");
+        assert!(Checkpoint::open(Path::new("nowhere.safetensors")).unwrap_err().to_string().contains("nowhere"));
+    }
+
+    #[test]
+    fn a_missing_tensor_or_another_shape_is_named() {
+        let (_folder, path) = write("model.safetensors", &whole(&[("config", "{}")]));
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        let get = |shape: usize, name: &'static str| {
+            checkpoint.load(DType::F32, &Device::Cpu, |vb| vb.get(shape, name)).unwrap_err().to_string()
+        };
+        assert!(get(2, "absent").contains("absent"));
+        assert!(get(3, "x").contains('x'));
+    }
+}

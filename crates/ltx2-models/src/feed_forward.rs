@@ -1,0 +1,28 @@
+//! The transformers' feed-forward: linear, tanh-GELU, linear, four times as wide inside (`FeedForward`).
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::linear::Linear;
+
+/// `(b, t, d)` to `(b, t, d)`.
+#[derive(Debug, Clone)]
+pub struct FeedForward {
+    project_in: Linear,
+    project_out: Linear,
+}
+
+impl FeedForward {
+    /// For width `dim`.
+    pub fn new(dim: usize, vb: VarBuilder) -> Result<Self> {
+        Ok(Self {
+            project_in: Linear::new(dim, 4 * dim, vb.pp("net.0.proj"))?,
+            project_out: Linear::new(4 * dim, dim, vb.pp("net.2"))?,
+        })
+    }
+
+    /// `x (b, t, d)`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.project_out.forward(&self.project_in.forward(x)?.gelu()?)
+    }
+}

@@ -1,0 +1,102 @@
+//! The embeddings connector: a small 1-D transformer over a prompt's features, with learnable registers where the
+//! padding was (`Embeddings1DConnector`).
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use ltx2_kernels::{RopeTable, rms_norm};
+
+use super::MAX_TOKENS;
+use crate::attention::{Attention, AttentionConfig};
+use crate::config::{ConfigError, Section};
+use crate::feed_forward::FeedForward;
+use crate::rope::{Positions, RopeConfig};
+
+const NORM_EPS: f64 = 1e-6;
+
+/// Widths of a connector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConnectorConfig {
+    heads: usize,
+    dim_head: usize,
+    layers: usize,
+    registers: usize,
+    max_pos: Vec<f64>,
+    rope: RopeConfig,
+}
+
+impl ConnectorConfig {
+    /// Reads the `connector_*` keys of the `transformer` section.
+    pub fn new(transformer: &Section) -> std::result::Result<Self, ConfigError> {
+        transformer.expect("connector_apply_gated_attention", false)?;
+        transformer.expect("use_embeddings_connector", true)?;
+        transformer.expect("connector_norm_output", true)?;
+        let config = Self {
+            heads: transformer.get("connector_num_attention_heads", 30)?,
+            dim_head: transformer.get("connector_attention_head_dim", 128)?,
+            layers: transformer.get("connector_num_layers", 2)?,
+            registers: transformer.get("connector_num_learnable_registers", 128)?,
+            max_pos: transformer.get("connector_positional_embedding_max_pos", vec![1.0])?,
+            // The connector's own theta is fixed.
+            rope: RopeConfig { theta: 10000.0, ..RopeConfig::new(transformer)? },
+        };
+        if config.registers == 0 || !MAX_TOKENS.is_multiple_of(config.registers) {
+            let supported = format!("a divisor of {MAX_TOKENS}");
+            return Err(transformer.unsupported("connector_num_learnable_registers", config.registers, supported));
+        }
+        Ok(config)
+    }
+
+    /// Width.
+    pub fn dim(&self) -> usize {
+        self.heads * self.dim_head
+    }
+}
+
+/// Features `(1, n, d)` to a context `(1, 1024, d)`.
+#[derive(Debug)]
+pub struct Connector {
+    blocks: Vec<(Attention, FeedForward)>,
+    registers: Tensor,
+    rope: RopeTable,
+}
+
+impl Connector {
+    /// Reads `transformer_1d_blocks.*` and `learnable_registers`.
+    pub fn new(config: &ConnectorConfig, vb: VarBuilder) -> Result<Self> {
+        let dim = config.dim();
+        let attention = AttentionConfig {
+            query_dim: dim,
+            context_dim: dim,
+            heads: config.heads,
+            dim_head: config.dim_head,
+            norm_eps: NORM_EPS,
+            rope: config.rope.kind,
+        };
+        let blocks = (0..config.layers)
+            .map(|i| {
+                let vb = vb.pp("transformer_1d_blocks").pp(i);
+                Ok((Attention::new(attention, vb.pp("attn1"))?, FeedForward::new(dim, vb.pp("ff"))?))
+            })
+            .collect::<Result<_>>()?;
+        let positions = Positions::new(vec![(0..MAX_TOKENS).map(|i| (i as f32, i as f32)).collect()]);
+        Ok(Self {
+            blocks,
+            registers: vb.get((config.registers, dim), "learnable_registers")?,
+            rope: config.rope.table(&positions, dim, config.heads, &config.max_pos, (vb.dtype(), vb.device()))?,
+        })
+    }
+
+    /// The prompt's tokens come first; registers, repeated, fill up to 1024 and keep their places in the repetition.
+    pub fn forward(&self, features: &Tensor) -> Result<Tensor> {
+        let n = features.dim(1)?;
+        let repeats = MAX_TOKENS / self.registers.dim(0)?;
+        let fill = self.registers.repeat((repeats, 1))?.narrow(0, n, MAX_TOKENS - n)?.unsqueeze(0)?;
+        let mut x = if n == MAX_TOKENS { features.clone() } else { Tensor::cat(&[features, &fill], 1)? };
+        for (attention, feed_forward) in &self.blocks {
+            let normed = rms_norm(&x, None, NORM_EPS)?;
+            x = (attention.forward(&normed, &normed, Some(&self.rope), Some(&self.rope))? + x)?;
+            x = (feed_forward.forward(&rms_norm(&x, None, NORM_EPS)?)? + x)?;
+        }
+        rms_norm(&x, None, NORM_EPS)
+    }
+}

@@ -1,0 +1,226 @@
+//! Gemma 3's text model, returning the hidden states of every layer (`Gemma3TextModel`).
+
+use candle_core::{D, DType, Device, Result, Tensor};
+use candle_nn::VarBuilder;
+use ltx2_kernels::{Rope, RopeTable, attention};
+use serde_json::Value;
+
+use super::MAX_TOKENS;
+use crate::config::{ConfigError, Section};
+use crate::linear::Linear;
+
+/// The architecture of the text model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GemmaConfig {
+    /// Width.
+    pub hidden_size: usize,
+    /// Number of layers.
+    pub num_hidden_layers: usize,
+    intermediate_size: usize,
+    num_attention_heads: usize,
+    num_key_value_heads: usize,
+    head_dim: usize,
+    vocab_size: usize,
+    rms_norm_eps: f64,
+    query_pre_attn_scalar: f64,
+    sliding_window: usize,
+    sliding_window_pattern: usize,
+    rope_theta: f64,
+    rope_local_base_freq: f64,
+    rope_factor: f64,
+}
+
+impl GemmaConfig {
+    /// Reads `config.json` of a Gemma 3 folder; what it does not say is as in Gemma 3 12B.
+    pub fn new(config: &Value) -> std::result::Result<Self, ConfigError> {
+        let root = Section::root(config);
+        root.expect("model_type", "gemma3")?;
+        let text = root.section("text_config");
+        text.expect("hidden_activation", "gelu_pytorch_tanh")?;
+        text.expect("attention_bias", false)?;
+        text.expect("use_bidirectional_attention", false)?;
+        text.expect("attn_logit_softcapping", Value::Null)?;
+        let scaling = text.section("rope_scaling");
+        scaling.expect("rope_type", "linear")?;
+        Ok(Self {
+            hidden_size: text.get("hidden_size", 3840)?,
+            num_hidden_layers: text.get("num_hidden_layers", 48)?,
+            intermediate_size: text.get("intermediate_size", 15360)?,
+            num_attention_heads: text.get("num_attention_heads", 16)?,
+            num_key_value_heads: text.get("num_key_value_heads", 8)?,
+            head_dim: text.get("head_dim", 256)?,
+            vocab_size: text.get("vocab_size", 262208)?,
+            rms_norm_eps: text.get("rms_norm_eps", 1e-6)?,
+            query_pre_attn_scalar: text.get("query_pre_attn_scalar", 256.0)?,
+            sliding_window: text.get("sliding_window", 1024)?,
+            sliding_window_pattern: text.get("sliding_window_pattern", 6)?,
+            rope_theta: text.get("rope_theta", 1e6)?,
+            rope_local_base_freq: text.get("rope_local_base_freq", 1e4)?,
+            rope_factor: if text.has("rope_scaling") { scaling.get("factor", 1.0)? } else { 1.0 },
+        })
+    }
+
+    fn is_global(&self, layer: usize) -> bool {
+        (layer + 1).is_multiple_of(self.sliding_window_pattern)
+    }
+}
+
+/// The text model.
+#[derive(Debug)]
+pub struct Gemma {
+    config: GemmaConfig,
+    embed_tokens: Tensor,
+    layers: Vec<Layer>,
+    norm: Tensor,
+    dtype: DType,
+    device: Device,
+}
+
+impl Gemma {
+    /// Reads `language_model.model.*`.
+    pub fn new(config: &GemmaConfig, vb: VarBuilder) -> Result<Self> {
+        let vb = vb.pp("language_model.model");
+        let layers =
+            (0..config.num_hidden_layers).map(|i| Layer::new(config, vb.pp("layers").pp(i))).collect::<Result<_>>()?;
+        Ok(Self {
+            embed_tokens: vb.get((config.vocab_size, config.hidden_size), "embed_tokens.weight")?,
+            layers,
+            norm: norm_weight(config.hidden_size, vb.pp("norm"))?,
+            dtype: vb.dtype(),
+            device: vb.device().clone(),
+            config: config.clone(),
+        })
+    }
+
+    /// The hidden states of a prompt: the embedding, then after each layer (the last one normed), `(1, n, d)` each.
+    ///
+    /// Padding stands on the left, where the causal mask hides it and nothing downstream looks at it: it is left out,
+    /// and the tokens keep the positions that they have behind it.
+    pub fn hidden_states(&self, ids: &[u32]) -> Result<Vec<Tensor>> {
+        let n = ids.len();
+        let ids = Tensor::new(ids, &self.device)?;
+        let scale = (self.config.hidden_size as f64).sqrt();
+        // The scale is rounded to the weights' dtype in the published implementation.
+        let scale = Tensor::new(scale as f32, &self.device)?.to_dtype(self.dtype)?;
+        let mut x = self.embed_tokens.index_select(&ids, 0)?.unsqueeze(0)?.broadcast_mul(&scale)?;
+        let local = self.view(self.config.rope_local_base_freq, 1.0, self.config.sliding_window, n)?;
+        let global = self.view(self.config.rope_theta, self.config.rope_factor, usize::MAX, n)?;
+        let mut states = vec![x.clone()];
+        for (i, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(&self.config, &x, if self.config.is_global(i) { &global } else { &local })?;
+            states.push(x.clone());
+        }
+        let last = states.last_mut().expect("the embedding at least");
+        *last = norm(last, &self.norm, self.config.rms_norm_eps)?;
+        Ok(states)
+    }
+
+    fn view(&self, theta: f64, factor: f64, window: usize, n: usize) -> Result<View> {
+        let (half, heads) = (self.config.head_dim / 2, self.config.num_attention_heads);
+        let first = MAX_TOKENS - n;
+        let mut angles = Vec::with_capacity(n * half);
+        for position in first..MAX_TOKENS {
+            for i in 0..half {
+                let exponent = (2 * i) as f32 / self.config.head_dim as f32;
+                let frequency = 1.0 / (theta as f32).powf(exponent) / factor as f32;
+                angles.push(position as f32 * frequency);
+            }
+        }
+        let angles = Tensor::from_vec(angles, (1, n, half), &Device::Cpu)?;
+        let side = |x: Tensor| x.repeat((heads, 1, 1))?.to_device(&self.device)?.to_dtype(self.dtype);
+        let mask: Vec<f32> = (0..n * n)
+            .map(|i| (i / n, i % n))
+            .map(|(q, k)| if k <= q && q - k < window { 0.0 } else { f32::NEG_INFINITY })
+            .collect();
+        Ok(View {
+            rope: RopeTable { cos: side(angles.cos()?)?, sin: side(angles.sin()?)? },
+            mask: Tensor::from_vec(mask, (1, 1, n, n), &self.device)?,
+        })
+    }
+}
+
+/// What a layer of one kind sees: local layers a window, global ones everything before.
+struct View {
+    rope: RopeTable,
+    mask: Tensor,
+}
+
+#[derive(Debug)]
+struct Layer {
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    o_proj: Linear,
+    q_norm: Tensor,
+    k_norm: Tensor,
+    gate_proj: Linear,
+    up_proj: Linear,
+    down_proj: Linear,
+    input_layernorm: Tensor,
+    post_attention_layernorm: Tensor,
+    pre_feedforward_layernorm: Tensor,
+    post_feedforward_layernorm: Tensor,
+}
+
+impl Layer {
+    fn new(config: &GemmaConfig, vb: VarBuilder) -> Result<Self> {
+        let (d, ff) = (config.hidden_size, config.intermediate_size);
+        let (q, kv) = (config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim);
+        let (attn, mlp) = (vb.pp("self_attn"), vb.pp("mlp"));
+        Ok(Self {
+            q_proj: Linear::without_bias(d, q, attn.pp("q_proj"))?,
+            k_proj: Linear::without_bias(d, kv, attn.pp("k_proj"))?,
+            v_proj: Linear::without_bias(d, kv, attn.pp("v_proj"))?,
+            o_proj: Linear::without_bias(q, d, attn.pp("o_proj"))?,
+            q_norm: norm_weight(config.head_dim, attn.pp("q_norm"))?,
+            k_norm: norm_weight(config.head_dim, attn.pp("k_norm"))?,
+            gate_proj: Linear::without_bias(d, ff, mlp.pp("gate_proj"))?,
+            up_proj: Linear::without_bias(d, ff, mlp.pp("up_proj"))?,
+            down_proj: Linear::without_bias(ff, d, mlp.pp("down_proj"))?,
+            input_layernorm: norm_weight(d, vb.pp("input_layernorm"))?,
+            post_attention_layernorm: norm_weight(d, vb.pp("post_attention_layernorm"))?,
+            pre_feedforward_layernorm: norm_weight(d, vb.pp("pre_feedforward_layernorm"))?,
+            post_feedforward_layernorm: norm_weight(d, vb.pp("post_feedforward_layernorm"))?,
+        })
+    }
+
+    fn forward(&self, config: &GemmaConfig, x: &Tensor, view: &View) -> Result<Tensor> {
+        let eps = config.rms_norm_eps;
+        let attended = self.attend(config, &norm(x, &self.input_layernorm, eps)?, view)?;
+        let x = (x + norm(&attended, &self.post_attention_layernorm, eps)?)?;
+        let inner = norm(&x, &self.pre_feedforward_layernorm, eps)?;
+        let gated = (self.gate_proj.forward(&inner)?.gelu()? * self.up_proj.forward(&inner)?)?;
+        x + norm(&self.down_proj.forward(&gated)?, &self.post_feedforward_layernorm, eps)?
+    }
+
+    fn attend(&self, config: &GemmaConfig, x: &Tensor, view: &View) -> Result<Tensor> {
+        let (b, n, _) = x.dims3()?;
+        let (heads, kv_heads, d) = (config.num_attention_heads, config.num_key_value_heads, config.head_dim);
+        let split = |x: Tensor, heads: usize| x.reshape((b, n, heads, d))?.transpose(1, 2)?.contiguous();
+        let q = norm(&split(self.q_proj.forward(x)?, heads)?, &self.q_norm, config.rms_norm_eps)?;
+        let k = norm(&split(self.k_proj.forward(x)?, kv_heads)?, &self.k_norm, config.rms_norm_eps)?;
+        let v = split(self.v_proj.forward(x)?, kv_heads)?;
+        let q = Rope::Split.apply(&q, &view.rope)?;
+        let narrowed =
+            RopeTable { cos: view.rope.cos.narrow(0, 0, kv_heads)?, sin: view.rope.sin.narrow(0, 0, kv_heads)? };
+        let k = Rope::Split.apply(&k, &narrowed)?;
+        let each = |x: Tensor| {
+            let groups = heads / kv_heads;
+            x.unsqueeze(2)?.expand((b, kv_heads, groups, n, d))?.reshape((b, heads, n, d))
+        };
+        let out = attention(&q, &each(k)?, &each(v)?, config.query_pre_attn_scalar.powf(-0.5), Some(&view.mask))?;
+        self.o_proj.forward(&out.transpose(1, 2)?.reshape((b, n, heads * d))?)
+    }
+}
+
+/// Gemma multiplies by `1 + weight`, in float32.
+fn norm_weight(dim: usize, vb: VarBuilder) -> Result<Tensor> {
+    vb.get(dim, "weight")?.to_dtype(DType::F32)? + 1.0
+}
+
+fn norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    let dtype = x.dtype();
+    let x = x.to_dtype(DType::F32)?;
+    let mean_square = (x.sqr()?.sum_keepdim(D::Minus1)? / x.dim(D::Minus1)? as f64)?;
+    x.broadcast_div(&(mean_square + eps)?.sqrt()?)?.broadcast_mul(weight)?.to_dtype(dtype)
+}

@@ -1,0 +1,17 @@
+//! Text to contexts: Gemma 3's hidden states of every layer, a feature extractor over them, and a connector for each
+//! modality (paper section 3.3).
+
+mod connector;
+mod feature_extractor;
+mod gemma;
+mod processor;
+mod tokenizer;
+
+pub use connector::{Connector, ConnectorConfig};
+pub use feature_extractor::FeatureExtractor;
+pub use gemma::{Gemma, GemmaConfig};
+pub use processor::{Contexts, EmbeddingsProcessor};
+pub use tokenizer::{Tokenizer, TokenizerError, Tokens};
+
+/// Tokens of a prompt, padding included.
+pub const MAX_TOKENS: usize = 1024;

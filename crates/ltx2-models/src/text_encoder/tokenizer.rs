@@ -1,0 +1,74 @@
+//! Prompt to token ids, as the official tokenizer wrapper does it.
+
+use std::path::{Path, PathBuf};
+
+use tokenizers::{TruncationDirection, TruncationParams, TruncationStrategy};
+
+use super::MAX_TOKENS;
+
+/// A `tokenizer.json`.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    pad: u32,
+    path: PathBuf,
+}
+
+/// A tokenizer file that cannot be read, or a text that it cannot take.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {reason}")]
+pub struct TokenizerError {
+    path: PathBuf,
+    reason: String,
+}
+
+/// The ids of a prompt, without padding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokens {
+    ids: Vec<u32>,
+    pad: u32,
+}
+
+impl Tokens {
+    /// Ids from the beginning-of-text token on.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// Ids with the padding on the left that brings them to [`MAX_TOKENS`].
+    pub fn padded(&self) -> Vec<u32> {
+        let padding = MAX_TOKENS - self.ids.len();
+        std::iter::repeat_n(self.pad, padding).chain(self.ids.iter().copied()).collect()
+    }
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` of a Hugging Face folder.
+    pub fn open(folder: &Path) -> Result<Self, TokenizerError> {
+        let path = folder.join("tokenizer.json");
+        let fail = |reason: String| TokenizerError { path: path.clone(), reason };
+        let mut inner = tokenizers::Tokenizer::from_file(&path).map_err(|error| fail(error.to_string()))?;
+        let truncation = TruncationParams {
+            direction: TruncationDirection::Right,
+            max_length: MAX_TOKENS,
+            strategy: TruncationStrategy::LongestFirst,
+            stride: 0,
+        };
+        inner.with_truncation(Some(truncation)).map_err(|error| fail(error.to_string()))?;
+        inner.with_padding(None);
+        let pad = ["<pad>", "<eos>"].iter().find_map(|token| inner.token_to_id(token));
+        let pad = pad.ok_or_else(|| fail("it has neither a <pad> nor an <eos> token".into()))?;
+        Ok(Self { inner, pad, path })
+    }
+
+    /// The ids of `text` without surrounding white space, cut to [`MAX_TOKENS`].
+    pub fn encode(&self, text: &str) -> Result<Tokens, TokenizerError> {
+        // Python's str.strip also takes the four information separators.
+        let text = text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c));
+        let encoding = self
+            .inner
+            .encode(text, true)
+            .map_err(|error| TokenizerError { path: self.path.clone(), reason: error.to_string() })?;
+        Ok(Tokens { ids: encoding.get_ids().to_vec(), pad: self.pad })
+    }
+}

@@ -1,0 +1,172 @@
+//! The transformer's architecture, from the `transformer` section of a checkpoint's config.
+
+use ltx2_kernels::Rope;
+
+use crate::attention::AttentionConfig;
+use crate::config::{ConfigError, Section};
+use crate::rope::RopeConfig;
+
+/// Widths and numbers of the whole transformer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TransformerConfig {
+    /// Number of blocks.
+    pub num_layers: usize,
+    /// The picture's stream.
+    pub video: StreamConfig,
+    /// The sound's stream.
+    pub audio: StreamConfig,
+    pub(super) norm_eps: f64,
+    pub(super) rope: RopeConfig,
+    /// Width shared by both sides of the cross-attention's rotary embedding.
+    pub(super) cross_rope_dim: usize,
+    pub(super) caption_channels: usize,
+    pub(super) timestep_scale: f32,
+    pub(super) cross_gate_scale: f32,
+}
+
+/// Widths of one modality's stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamConfig {
+    /// Channels of a latent token.
+    pub in_channels: usize,
+    /// Channels of a predicted token.
+    pub out_channels: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Width of a head.
+    pub dim_head: usize,
+    /// Width of the text context after its projection.
+    pub context_dim: usize,
+    /// Largest position on each axis.
+    pub max_pos: Vec<f64>,
+}
+
+impl StreamConfig {
+    /// Width.
+    pub fn dim(&self) -> usize {
+        self.heads * self.dim_head
+    }
+
+    pub(super) fn attention(&self, query_dim: usize, context_dim: usize, norm_eps: f64, rope: Rope) -> AttentionConfig {
+        AttentionConfig { query_dim, context_dim, heads: self.heads, dim_head: self.dim_head, norm_eps, rope }
+    }
+}
+
+impl TransformerConfig {
+    /// Reads the section; refuses, by name, what LTX-2 19B does not have.
+    pub fn new(section: &Section) -> Result<Self, ConfigError> {
+        refuse_other_architectures(section)?;
+        let video = StreamConfig {
+            in_channels: section.get("in_channels", 128)?,
+            out_channels: section.get("out_channels", 128)?,
+            heads: section.get("num_attention_heads", 32)?,
+            dim_head: section.get("attention_head_dim", 128)?,
+            context_dim: section.get("cross_attention_dim", 4096)?,
+            max_pos: section.get("positional_embedding_max_pos", vec![20.0, 2048.0, 2048.0])?,
+        };
+        let audio = StreamConfig {
+            in_channels: section.get("audio_in_channels", 128)?,
+            out_channels: section.get("audio_out_channels", 128)?,
+            heads: section.get("audio_num_attention_heads", 32)?,
+            dim_head: section.get("audio_attention_head_dim", 64)?,
+            context_dim: section.get("audio_cross_attention_dim", 2048)?,
+            max_pos: section.get("audio_positional_embedding_max_pos", vec![20.0])?,
+        };
+        for (stream, context, axes, key) in [
+            (&video, "cross_attention_dim", 3, "positional_embedding_max_pos"),
+            (&audio, "audio_cross_attention_dim", 1, "audio_positional_embedding_max_pos"),
+        ] {
+            if stream.context_dim != stream.dim() {
+                return Err(section.unsupported(
+                    context,
+                    stream.context_dim,
+                    format!("heads x head width, {},", stream.dim()),
+                ));
+            }
+            if stream.max_pos.len() != axes {
+                return Err(section.unsupported(key, format!("{:?}", stream.max_pos), format!("a list of {axes}")));
+            }
+        }
+        if video.heads != audio.heads {
+            return Err(section.unsupported(
+                "audio_num_attention_heads",
+                audio.heads,
+                format!("num_attention_heads, {},", video.heads),
+            ));
+        }
+        Ok(Self {
+            num_layers: section.get("num_layers", 48)?,
+            norm_eps: section.get("norm_eps", 1e-6)?,
+            rope: RopeConfig::new(section)?,
+            cross_rope_dim: audio.context_dim,
+            caption_channels: section.get("caption_channels", 3840)?,
+            timestep_scale: section.get("timestep_scale_multiplier", 1000.0)?,
+            cross_gate_scale: section.get("av_ca_timestep_scale_multiplier", 1.0)?,
+            video,
+            audio,
+        })
+    }
+
+    /// The largest time of the cross-attention between picture and sound.
+    pub(super) fn cross_max_pos(&self) -> f64 {
+        self.video.max_pos[0].max(self.audio.max_pos[0])
+    }
+}
+
+fn refuse_other_architectures(section: &Section) -> Result<(), ConfigError> {
+    for key in ["num_vector_embeds", "caption_proj_before_connector"] {
+        section.expect(key, serde_json::Value::Null)?;
+    }
+    for (key, value) in [
+        ("use_linear_projection", false),
+        ("only_cross_attention", false),
+        ("double_self_attention", false),
+        ("upcast_attention", false),
+        ("norm_elementwise_affine", false),
+        ("share_ff", false),
+        ("apply_gated_attention", false),
+        ("cross_attention_adaln", false),
+        ("attention_bias", true),
+        ("cross_attention_norm", true),
+        ("use_audio_video_cross_attention", true),
+        ("av_cross_ada_norm", true),
+        ("use_middle_indices_grid", true),
+    ] {
+        section.expect(key, value)?;
+    }
+    for (key, value) in [
+        ("activation_fn", "gelu-approximate"),
+        ("standardization_norm", "rms_norm"),
+        ("qk_norm", "rms_norm"),
+        ("positional_embedding_type", "rope"),
+    ] {
+        section.expect(key, value)?;
+    }
+    section.expect("dropout", 0.0)?;
+    section.expect("num_embeds_ada_norm", 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn refuses_what_it_does_not_have_by_name() {
+        for (key, value) in [
+            ("cross_attention_adaln", json!(true)),
+            ("rope_type", json!("spiral")),
+            ("cross_attention_dim", json!(77)),
+            ("positional_embedding_max_pos", json!([20])),
+            ("audio_num_attention_heads", json!(16)),
+        ] {
+            let mut config = json!({"transformer": {}});
+            config["transformer"][key] = value;
+            let error = TransformerConfig::new(&Section::root(&config).section("transformer")).unwrap_err();
+            assert!(error.to_string().contains(&format!("transformer.{key}")), "{error}");
+        }
+        let empty = json!({});
+        let config = TransformerConfig::new(&Section::root(&empty).section("transformer")).unwrap();
+        assert_eq!((config.num_layers, config.video.dim(), config.audio.dim()), (48, 4096, 2048));
+    }
+}

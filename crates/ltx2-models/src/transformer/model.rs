@@ -1,0 +1,185 @@
+//! The whole transformer: latents of both modalities in, velocities out.
+
+use candle_core::{DType, Device, Result, Tensor};
+use candle_nn::VarBuilder;
+use ltx2_kernels::layer_norm;
+
+use super::block::{Block, Side, StreamModulation, modulate};
+use super::config::{StreamConfig, TransformerConfig};
+use super::modality::{Modality, Pass, StreamRope};
+use crate::adaln::AdaLayerNormSingle;
+use crate::linear::Linear;
+use crate::rope::Positions;
+use crate::text_encoder::Contexts;
+
+/// A prompt as the blocks read it: contexts after the caption projections.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// `(1, 1024, video dim)`.
+    pub video: Tensor,
+    /// `(1, 1024, audio dim)`.
+    pub audio: Tensor,
+}
+
+/// The transformer with its weights.
+#[derive(Debug)]
+pub struct Transformer {
+    config: TransformerConfig,
+    video: Stream,
+    audio: Stream,
+    blocks: Vec<Block>,
+    dtype: DType,
+    device: Device,
+}
+
+impl Transformer {
+    /// Reads `model.diffusion_model.*`.
+    pub fn new(config: &TransformerConfig, vb: VarBuilder) -> Result<Self> {
+        let vb = vb.pp("model.diffusion_model");
+        let blocks = (0..config.num_layers)
+            .map(|i| Block::new(config, i, vb.pp("transformer_blocks").pp(i)))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            video: Stream::new(config, Side::Video, &vb)?,
+            audio: Stream::new(config, Side::Audio, &vb)?,
+            blocks,
+            dtype: vb.dtype(),
+            device: vb.device().clone(),
+            config: config.clone(),
+        })
+    }
+
+    /// Number of blocks.
+    pub fn num_layers(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Projects a prompt's contexts; needed once per prompt.
+    pub fn project(&self, contexts: &Contexts) -> Result<Context> {
+        Ok(Context {
+            video: self.video.caption_projection.forward(&contexts.video.to_dtype(self.dtype)?)?,
+            audio: self.audio.caption_projection.forward(&contexts.audio.to_dtype(self.dtype)?)?,
+        })
+    }
+
+    /// Rotary tables of the picture's and the sound's positions; needed once per shape.
+    pub fn ropes(&self, video: &Positions, audio: &Positions) -> Result<(StreamRope, StreamRope)> {
+        Ok((self.stream_rope(video, &self.config.video)?, self.stream_rope(audio, &self.config.audio)?))
+    }
+
+    fn stream_rope(&self, positions: &Positions, stream: &StreamConfig) -> Result<StreamRope> {
+        let (rope, to) = (&self.config.rope, (self.dtype, &self.device));
+        let cross_max = [self.config.cross_max_pos()];
+        Ok(StreamRope {
+            own: rope.table(positions, stream.dim(), stream.heads, &stream.max_pos, to)?,
+            cross: rope.table(&positions.time(), self.config.cross_rope_dim, stream.heads, &cross_max, to)?,
+        })
+    }
+
+    /// Velocities of the picture's and the sound's tokens, `(1, n, channels)` each.
+    pub fn forward(&self, pass: &Pass) -> Result<(Tensor, Tensor)> {
+        let video = self.video.prepare(&pass.video, pass.audio.sigma, &self.config)?;
+        let audio = self.audio.prepare(&pass.audio, pass.video.sigma, &self.config)?;
+        let mut x = (video.x, audio.x);
+        for block in &self.blocks {
+            x = block.forward(x, pass, (&video.modulation, &audio.modulation))?;
+        }
+        Ok((
+            self.video.output(&x.0, &pass.video, &video.embedded, self.config.norm_eps)?,
+            self.audio.output(&x.1, &pass.audio, &audio.embedded, self.config.norm_eps)?,
+        ))
+    }
+}
+
+/// What surrounds the blocks in one modality.
+#[derive(Debug)]
+struct Stream {
+    dim: usize,
+    patchify_proj: Linear,
+    caption_projection: CaptionProjection,
+    adaln_single: AdaLayerNormSingle,
+    cross_scale_shift: AdaLayerNormSingle,
+    cross_gate: AdaLayerNormSingle,
+    scale_shift_table: Tensor,
+    proj_out: Linear,
+}
+
+struct Prepared<'a> {
+    x: Tensor,
+    modulation: StreamModulation<'a>,
+    /// `(levels, dim)`.
+    embedded: Tensor,
+}
+
+impl Stream {
+    fn new(config: &TransformerConfig, side: Side, vb: &VarBuilder) -> Result<Self> {
+        let (stream, cross, gate) = match side {
+            Side::Video => (&config.video, "av_ca_video_scale_shift_adaln_single", "av_ca_a2v_gate_adaln_single"),
+            Side::Audio => (&config.audio, "av_ca_audio_scale_shift_adaln_single", "av_ca_v2a_gate_adaln_single"),
+        };
+        let (dim, prefix) = (stream.dim(), side.prefix());
+        let named = |name: &str| vb.pp(format!("{prefix}{name}"));
+        Ok(Self {
+            dim,
+            patchify_proj: Linear::new(stream.in_channels, dim, named("patchify_proj"))?,
+            caption_projection: CaptionProjection::new(config.caption_channels, dim, named("caption_projection"))?,
+            adaln_single: AdaLayerNormSingle::new(dim, 6, named("adaln_single"))?,
+            cross_scale_shift: AdaLayerNormSingle::new(dim, 4, vb.pp(cross))?,
+            cross_gate: AdaLayerNormSingle::new(dim, 1, vb.pp(gate))?,
+            scale_shift_table: vb.get((2, dim), &format!("{prefix}scale_shift_table"))?,
+            proj_out: Linear::new(dim, stream.out_channels, named("proj_out"))?,
+        })
+    }
+
+    fn prepare<'a>(
+        &self,
+        modality: &Modality<'a>,
+        other_sigma: f32,
+        config: &TransformerConfig,
+    ) -> Result<Prepared<'a>> {
+        let (dtype, device) = (modality.latent.dtype(), modality.latent.device());
+        let own = self.adaln_single.forward(&modality.timesteps.scaled(config.timestep_scale), dtype, device)?;
+        let levels = own.embedded.dim(0)?;
+        // Towards the other modality it is that one's noise level that counts.
+        let scaled = other_sigma * config.timestep_scale;
+        let gate_share = config.cross_gate_scale / config.timestep_scale;
+        let cross = self.cross_scale_shift.forward(&[scaled], dtype, device)?;
+        let gate = self.cross_gate.forward(&[scaled * gate_share], dtype, device)?;
+        Ok(Prepared {
+            x: self.patchify_proj.forward(modality.latent)?,
+            modulation: StreamModulation {
+                timesteps: modality.timesteps,
+                own: own.parameters.reshape((levels, 6, self.dim))?,
+                cross: cross.parameters.reshape((1, 4, self.dim))?,
+                cross_gate: gate.parameters.reshape((1, 1, self.dim))?,
+            },
+            embedded: own.embedded,
+        })
+    }
+
+    fn output(&self, x: &Tensor, modality: &Modality, embedded: &Tensor, eps: f64) -> Result<Tensor> {
+        let row =
+            |i: usize| modality.timesteps.per_token(&embedded.broadcast_add(&self.scale_shift_table.narrow(0, i, 1)?)?);
+        self.proj_out.forward(&modulate(&layer_norm(x, eps)?, &row(1)?, &row(0)?)?)
+    }
+}
+
+/// Linear, tanh-GELU, linear (`PixArtAlphaTextProjection`).
+#[derive(Debug)]
+struct CaptionProjection {
+    linear_1: Linear,
+    linear_2: Linear,
+}
+
+impl CaptionProjection {
+    fn new(channels: usize, dim: usize, vb: VarBuilder) -> Result<Self> {
+        Ok(Self {
+            linear_1: Linear::new(channels, dim, vb.pp("linear_1"))?,
+            linear_2: Linear::new(dim, dim, vb.pp("linear_2"))?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.linear_2.forward(&self.linear_1.forward(x)?.gelu()?)
+    }
+}

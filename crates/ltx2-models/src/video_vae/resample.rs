@@ -1,0 +1,118 @@
+//! Trading space and time for channels and back (`SpaceToDepthDownsample`, `DepthToSpaceUpsample`, `patchify`).
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use super::conv::{CausalConv3d, SpatialPadding, TimePadding};
+
+/// `(d p1, c, h p2, w p3)` to `(d, c p1 p2 p3, h, w)`.
+fn space_to_depth(x: &Tensor, [p1, p2, p3]: [usize; 3]) -> Result<Tensor> {
+    let (t, c, h, w) = x.dims4()?;
+    x.reshape(vec![t / p1, p1, c, h / p2, p2, w / p3, p3])?.permute(vec![0, 2, 1, 4, 6, 3, 5])?.reshape((
+        t / p1,
+        c * p1 * p2 * p3,
+        h / p2,
+        w / p3,
+    ))
+}
+
+/// `(d, c p1 p2 p3, h, w)` to `(d p1, c, h p2, w p3)`.
+fn depth_to_space(x: &Tensor, [p1, p2, p3]: [usize; 3]) -> Result<Tensor> {
+    let (t, c, h, w) = x.dims4()?;
+    let c = c / (p1 * p2 * p3);
+    x.reshape(vec![t, c, p1, p2, p3, h, w])?.permute(vec![0, 2, 1, 5, 3, 6, 4])?.reshape((t * p1, c, h * p2, w * p3))
+}
+
+/// Pixels to channels: `(t, c, h q, w q)` to `(t, c q q, h, w)`, columns of a patch before rows.
+pub(super) fn patchify(x: &Tensor, q: usize) -> Result<Tensor> {
+    let (t, c, h, w) = x.dims4()?;
+    x.reshape((t, c, h / q, q, w / q, q))?.permute((0, 1, 5, 3, 2, 4))?.reshape((t, c * q * q, h / q, w / q))
+}
+
+/// Channels to pixels, the inverse of [`patchify`].
+pub(super) fn unpatchify(x: &Tensor, q: usize) -> Result<Tensor> {
+    let (t, c, h, w) = x.dims4()?;
+    let c = c / (q * q);
+    x.reshape((t, c, q, q, h, w))?.permute((0, 1, 4, 3, 5, 2))?.reshape((t, c, h * q, w * q))
+}
+
+/// Halves the chosen axes; the skip connection averages groups of channels.
+#[derive(Debug)]
+pub(super) struct Downsample {
+    conv: CausalConv3d,
+    stride: [usize; 3],
+    c_out: usize,
+}
+
+impl Downsample {
+    pub(super) fn new(
+        c_in: usize,
+        c_out: usize,
+        stride: [usize; 3],
+        padding: SpatialPadding,
+        vb: VarBuilder,
+    ) -> Result<Self> {
+        let volume: usize = stride.iter().product();
+        Ok(Self { conv: CausalConv3d::new(c_in, c_out / volume, padding, vb.pp("conv"))?, stride, c_out })
+    }
+
+    pub(super) fn forward(&self, x: &Tensor, time: TimePadding) -> Result<Tensor> {
+        let x = if self.stride[0] == 2 { Tensor::cat(&[&x.narrow(0, 0, 1)?, x], 0)? } else { x.clone() };
+        let skip = space_to_depth(&x, self.stride)?;
+        let (t, c, h, w) = skip.dims4()?;
+        let skip = skip.reshape((t, self.c_out, c / self.c_out, h, w))?.mean(2)?;
+        space_to_depth(&self.conv.forward(&x, time)?, self.stride)? + skip
+    }
+}
+
+/// Doubles the chosen axes; the skip connection, if any, repeats channels. Doubled in time, the first frame goes: it
+/// stands for a single one.
+#[derive(Debug)]
+pub(super) struct Upsample {
+    conv: CausalConv3d,
+    stride: [usize; 3],
+    /// How often the skip connection's channels are repeated.
+    residual: Option<usize>,
+}
+
+impl Upsample {
+    pub(super) fn new(
+        c_in: usize,
+        (stride, multiplier, residual): ([usize; 3], usize, bool),
+        padding: SpatialPadding,
+        vb: VarBuilder,
+    ) -> Result<Self> {
+        let volume: usize = stride.iter().product();
+        let conv = CausalConv3d::new(c_in, volume * c_in / multiplier, padding, vb.pp("conv"))?;
+        Ok(Self { conv, stride, residual: residual.then_some(volume / multiplier) })
+    }
+
+    pub(super) fn forward(&self, x: &Tensor, time: TimePadding) -> Result<Tensor> {
+        let grown = self.drop_first(depth_to_space(&self.conv.forward(x, time)?, self.stride)?)?;
+        match self.residual {
+            Some(repeats) => grown + self.drop_first(depth_to_space(x, self.stride)?)?.repeat((1, repeats, 1, 1))?,
+            None => Ok(grown),
+        }
+    }
+
+    fn drop_first(&self, x: Tensor) -> Result<Tensor> {
+        if self.stride[0] == 2 { x.narrow(0, 1, x.dim(0)? - 1) } else { Ok(x) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn there_and_back() -> Result<()> {
+        let x = Tensor::arange(0f32, 4. * 3. * 8. * 12., &Device::Cpu)?.reshape((4, 3, 8, 12))?;
+        let same = |y: Tensor| -> Result<bool> { Ok((y - &x)?.abs()?.max_all()?.to_scalar::<f32>()? == 0.) };
+        assert!(same(unpatchify(&patchify(&x, 4)?, 4)?)?);
+        for stride in [[2, 2, 2], [1, 2, 2], [2, 1, 1]] {
+            assert!(same(depth_to_space(&space_to_depth(&x, stride)?, stride)?)?);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,40 @@
+//! Residual blocks (`UNetMidBlock3D`, `ResnetBlock3D` with equal widths).
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use ltx2_kernels::pixel_norm;
+
+use super::conv::{CausalConv3d, SpatialPadding, TimePadding};
+
+/// Of every pixel norm in the autoencoder.
+pub(super) const NORM_EPS: f64 = 1e-8;
+
+/// A run of residual blocks of one width.
+#[derive(Debug)]
+pub(super) struct ResBlocks {
+    blocks: Vec<(CausalConv3d, CausalConv3d)>,
+}
+
+impl ResBlocks {
+    /// Reads `res_blocks.*.conv1` and `conv2`.
+    pub(super) fn new(layers: usize, channels: usize, padding: SpatialPadding, vb: VarBuilder) -> Result<Self> {
+        let conv = |vb| CausalConv3d::new(channels, channels, padding, vb);
+        let blocks = (0..layers)
+            .map(|i| {
+                let vb = vb.pp("res_blocks").pp(i);
+                Ok((conv(vb.pp("conv1"))?, conv(vb.pp("conv2"))?))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { blocks })
+    }
+
+    /// `x (t, c, h, w)`.
+    pub(super) fn forward(&self, x: &Tensor, time: TimePadding) -> Result<Tensor> {
+        let mut x = x.clone();
+        for (conv1, conv2) in &self.blocks {
+            let inner = conv1.forward(&pixel_norm(&x, NORM_EPS)?.silu()?, time)?;
+            x = (x + conv2.forward(&pixel_norm(&inner, NORM_EPS)?.silu()?, time)?)?;
+        }
+        Ok(x)
+    }
+}

@@ -1,0 +1,127 @@
+//! torch's CUDA generator, so that a seed gives the draws of `torch.randn(..., device="cuda")` on every device.
+//!
+//! Philox 4x32-10 (Salmon et al., 2011) with the seed as key; the counter's low half is the generator's offset, its
+//! high half the thread. Normals come by Box-Muller in pairs. How many threads share a tensor depends on the card's
+//! multiprocessors, and so do the draws of a long one.
+
+use rayon::prelude::*;
+
+/// Multiprocessors of an H100 or H200, which are taken for granted everywhere so that a seed means one video.
+pub const DEFAULT_MULTIPROCESSORS: usize = 132;
+
+const BLOCK: usize = 256;
+const BLOCKS_PER_MULTIPROCESSOR: usize = 8;
+/// Normals that a thread draws at a time.
+const UNROLL: usize = 4;
+
+/// A generator: its seed, and how far it is.
+#[derive(Debug, Clone)]
+pub struct Philox {
+    seed: u64,
+    /// In steps of four 32-bit words.
+    offset: u64,
+    multiprocessors: usize,
+}
+
+impl Philox {
+    /// `torch.Generator("cuda").manual_seed(seed)` on a card with that many multiprocessors.
+    pub fn new(seed: u64, multiprocessors: usize) -> Self {
+        Self { seed, offset: 0, multiprocessors: multiprocessors.max(1) }
+    }
+
+    /// The next `count` normals, as one call of `randn` has them.
+    pub fn randn(&mut self, count: usize) -> Vec<f32> {
+        if count == 0 {
+            return Vec::new();
+        }
+        let threads = BLOCK * count.div_ceil(BLOCK).min(self.multiprocessors * BLOCKS_PER_MULTIPROCESSOR);
+        let rounds = count.div_ceil(threads * UNROLL);
+        let mut values = vec![0f32; count];
+        values.par_chunks_mut(threads * UNROLL).enumerate().for_each(|(round, chunk)| {
+            let counter = self.offset + round as u64;
+            // Each thread's four normals lie `threads` apart.
+            for thread in 0..threads.min(chunk.len()) {
+                let normals = normal4(self.seed, counter, thread as u64);
+                for (i, normal) in normals.into_iter().enumerate() {
+                    if let Some(value) = chunk.get_mut(thread + i * threads) {
+                        *value = normal;
+                    }
+                }
+            }
+        });
+        self.offset += rounds as u64;
+        values
+    }
+}
+
+fn normal4(seed: u64, counter: u64, thread: u64) -> [f32; 4] {
+    let [x, y, z, w] = philox4x32_10(seed, counter, thread);
+    let (a, b) = box_muller(x, y);
+    let (c, d) = box_muller(z, w);
+    [a, b, c, d]
+}
+
+fn philox4x32_10(seed: u64, counter: u64, thread: u64) -> [u32; 4] {
+    let low_high = |x: u64| (x as u32, (x >> 32) as u32);
+    let ((mut c0, mut c1), (mut c2, mut c3)) = (low_high(counter), low_high(thread));
+    let (mut k0, mut k1) = low_high(seed);
+    for _ in 0..10 {
+        let (lo0, hi0) = low_high(u64::from(c0) * 0xD251_1F53);
+        let (lo1, hi1) = low_high(u64::from(c2) * 0xCD9E_8D57);
+        (c0, c1, c2, c3) = (hi1 ^ c1 ^ k0, lo1, hi0 ^ c3 ^ k1, lo0);
+        k0 = k0.wrapping_add(0x9E37_79B9);
+        k1 = k1.wrapping_add(0xBB67_AE85);
+    }
+    [c0, c1, c2, c3]
+}
+
+fn box_muller(x: u32, y: u32) -> (f32, f32) {
+    const SCALE: f32 = 1.0 / (1u64 << 32) as f32;
+    const TURN: f32 = SCALE * 2.0 * std::f32::consts::PI;
+    let u = (x as f32).mul_add(SCALE, SCALE / 2.0);
+    let v = (y as f32).mul_add(TURN, TURN / 2.0);
+    let radius = (-2.0 * u.ln()).sqrt();
+    let (sin, cos) = v.sin_cos();
+    (radius * sin, radius * cos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(a: &[f32], b: &[f32]) -> bool {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 5e-5)
+    }
+
+    #[test]
+    fn known_seeds_start_as_torch_has_them() {
+        let start = |seed| Philox::new(seed, DEFAULT_MULTIPROCESSORS).randn(5);
+        assert!(close(&start(0), &[-0.9247, -0.4253, -2.6438, 0.1452, -0.1209]), "{:?}", start(0));
+        assert!(close(&start(42), &[0.1940, 2.1614, -0.1721, 0.8491, -1.9244]), "{:?}", start(42));
+    }
+
+    #[test]
+    fn published_vectors() {
+        // Random123's known answers: all zeros, and all ones.
+        assert_eq!(philox4x32_10(0, 0, 0), [0x6627_E8D5, 0xE169_C58D, 0xBC57_AC4C, 0x9B00_DBD8]);
+        assert_eq!(philox4x32_10(u64::MAX, u64::MAX, u64::MAX), [0x408F_276D, 0x41C8_3B0E, 0xA20B_C7C6, 0x6D54_51FD]);
+    }
+
+    #[test]
+    fn a_long_tensor_depends_on_the_card_and_goes_on_with_each_threads_next_value() {
+        let threads = 2 * BLOCKS_PER_MULTIPROCESSOR * BLOCK;
+        let long = Philox::new(7, 2).randn(6 * threads);
+        let first = normal4(7, 0, 3);
+        let second = normal4(7, 1, 3);
+        let of_thread_3: Vec<f32> = (0..6).map(|i| long[3 + i * threads]).collect();
+        assert_eq!(of_thread_3, [first[0], first[1], first[2], first[3], second[0], second[1]]);
+        assert_ne!(Philox::new(7, 1).randn(6 * threads), long);
+    }
+
+    #[test]
+    fn a_second_draw_goes_on_behind_the_first() {
+        let mut generator = Philox::new(7, 132);
+        generator.randn(1000);
+        assert_eq!(generator.randn(3)[2], normal4(7, 1, 2)[0]);
+    }
+}

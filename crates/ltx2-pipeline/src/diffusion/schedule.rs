@@ -1,0 +1,52 @@
+//! The noise levels of a run (`LTX2Scheduler`).
+
+/// Shift of the sigmoid at the 4096 tokens that the official pipelines take for granted.
+const SHIFT: f64 = 2.05;
+/// Where the stretched schedule ends before it drops to 0.
+const TERMINAL: f32 = 0.1;
+
+/// `steps + 1` sigmas from 1 to 0: evenly spaced, shifted towards noise, stretched so that the last but one is 0.1.
+pub fn ltx2_sigmas(steps: usize) -> Vec<f32> {
+    let shift = SHIFT.exp() as f32;
+    let mut sigmas: Vec<f32> = (0..=steps)
+        .map(|i| linspace_down(i, steps))
+        .map(|sigma| if sigma == 0.0 { 0.0 } else { shift / (shift + (1.0 / sigma - 1.0)) })
+        .collect();
+    let last = sigmas[steps - 1];
+    let scale = (1.0 - last) / (1.0 - TERMINAL);
+    // A single step has nothing to stretch; the official code divides by zero there.
+    if scale == 0.0 {
+        return sigmas;
+    }
+    for sigma in &mut sigmas[..steps] {
+        *sigma = 1.0 - (1.0 - *sigma) / scale;
+    }
+    sigmas
+}
+
+/// Element `i` of torch's `linspace(1, 0, steps + 1)`, which counts from both ends.
+fn linspace_down(i: usize, steps: usize) -> f32 {
+    let step = -1.0 / steps as f32;
+    if i < (steps + 1) / 2 { 1.0 + step * i as f32 } else { -(step * (steps - i) as f32) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_step_goes_all_the_way() {
+        assert_eq!(ltx2_sigmas(1), [1.0, 0.0]);
+    }
+
+    #[test]
+    fn starts_at_one_and_ends_at_the_terminal_and_zero() {
+        for steps in [2, 3, 4, 8, 20, 40, 41] {
+            let sigmas = ltx2_sigmas(steps);
+            assert_eq!(sigmas.len(), steps + 1);
+            assert!((sigmas[0] - 1.0).abs() < 1e-6 && sigmas[steps] == 0.0);
+            assert!((sigmas[steps - 1] - 0.1).abs() < 1e-6);
+            assert!(sigmas.windows(2).all(|pair| pair[0] > pair[1]), "{sigmas:?}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The engine as the worker sees it.
+
+use ltx2_types::{Failure, Generator, Job, Output, Watch};
+
+use crate::engine::{NoProbe, Session};
+use crate::{Engine, plan};
+
+impl Generator for Engine {
+    fn generate(&mut self, job: Job<'_>, output: &mut dyn Output, watch: &dyn Watch) -> Result<(), Failure> {
+        let plan = plan::choose(job.request, &self.models().facts())?;
+        let noise = self.noise(plan.seed);
+        let mut session = Session { images: job.images, noise, output, watch, probe: &mut NoProbe };
+        Ok(self.run(&plan, &mut session)?)
+    }
+
+    fn unload(&mut self) {
+        Engine::unload(self);
+    }
+
+    fn is_loaded(&self) -> bool {
+        Engine::is_loaded(self)
+    }
+
+    fn device(&self) -> &'static str {
+        if self.settings().device.is_cuda() { "cuda" } else { "cpu" }
+    }
+}

@@ -1,0 +1,162 @@
+//! A folder with everything that a run needs: a checkpoint and a text encoder.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device};
+use ltx2_models::audio_vae::{AudioDecoder, AudioVaeConfig};
+use ltx2_models::checkpoint::{read_json, read_metadata};
+use ltx2_models::text_encoder::{ConnectorConfig, EmbeddingsProcessor, Gemma, GemmaConfig, Tokenizer};
+use ltx2_models::transformer::{Transformer, TransformerConfig};
+use ltx2_models::video_vae::{VideoDecoder, VideoEncoder, VideoVaeConfig};
+use ltx2_models::vocoder::{Vocoder, VocoderConfig};
+use ltx2_models::{Checkpoint, CheckpointError, ConfigError, Section};
+
+use crate::PipelineError;
+use crate::plan::ModelFacts;
+
+/// The files of a model and its architecture. Opening reads headers; the parts are loaded one by one, when needed.
+#[derive(Debug)]
+pub struct ModelSet {
+    checkpoint: Checkpoint,
+    gemma: Checkpoint,
+    tokenizer: Tokenizer,
+    configs: Configs,
+}
+
+#[derive(Debug)]
+struct Configs {
+    transformer: TransformerConfig,
+    connector: ConnectorConfig,
+    video_vae: VideoVaeConfig,
+    audio_vae: AudioVaeConfig,
+    vocoder: VocoderConfig,
+    gemma: GemmaConfig,
+}
+
+impl Configs {
+    fn new(checkpoint: &Checkpoint, gemma: &Checkpoint) -> Result<Self, CheckpointError> {
+        let parts = |root: Section| -> Result<_, ConfigError> {
+            let transformer = root.section("transformer");
+            Ok((
+                TransformerConfig::new(&transformer)?,
+                EmbeddingsProcessor::config(&transformer)?,
+                VideoVaeConfig::new(&root.section("vae"))?,
+                AudioVaeConfig::new(&root.section("audio_vae"))?,
+                VocoderConfig::new(&root.section("vocoder"))?,
+            ))
+        };
+        let (transformer, connector, video_vae, audio_vae, vocoder) =
+            parts(Section::root(checkpoint.config())).map_err(|error| checkpoint.config_error(error))?;
+        let gemma = GemmaConfig::new(gemma.config()).map_err(|error| gemma.config_error(error))?;
+        Ok(Self { transformer, connector, video_vae, audio_vae, vocoder, gemma })
+    }
+}
+
+impl ModelSet {
+    /// Finds the checkpoint (the one `*.safetensors` whose metadata describes a transformer) and the text encoder (the
+    /// one subfolder whose `config.json` says Gemma 3) in `folder`.
+    pub fn open(folder: &Path) -> Result<Self, PipelineError> {
+        let entries = list(folder)?;
+        let checkpoint = only(folder, "an LTX-2 checkpoint (*.safetensors)", checkpoints(&entries)?)?;
+        let gemma = only(folder, "a Gemma 3 folder (with config.json)", gemma_folders(&entries)?)?;
+        let tokenizer = Tokenizer::open(&gemma)?;
+        Self::new(Checkpoint::open(&checkpoint)?, Checkpoint::open_folder(&gemma)?, tokenizer)
+    }
+
+    /// From its parts.
+    pub fn new(checkpoint: Checkpoint, gemma: Checkpoint, tokenizer: Tokenizer) -> Result<Self, PipelineError> {
+        let configs = Configs::new(&checkpoint, &gemma)?;
+        Ok(Self { checkpoint, gemma, tokenizer, configs })
+    }
+
+    /// What planning has to know.
+    pub fn facts(&self) -> ModelFacts {
+        ModelFacts { version: self.checkpoint.version().into(), num_layers: self.configs.transformer.num_layers }
+    }
+
+    pub(crate) fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Channels of a video latent, and of an audio token.
+    pub(crate) fn latent_channels(&self) -> (usize, usize) {
+        (self.configs.transformer.video.in_channels, self.configs.transformer.audio.in_channels)
+    }
+
+    /// Samples per second of the sound.
+    pub(crate) fn sample_rate(&self) -> u32 {
+        self.configs.vocoder.output_sampling_rate as u32
+    }
+
+    pub(crate) fn gemma(&self, dtype: DType, device: &Device) -> Result<Gemma, CheckpointError> {
+        self.gemma.load(dtype, device, |vb| Gemma::new(&self.configs.gemma, vb))
+    }
+
+    pub(crate) fn embeddings_processor(
+        &self,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<EmbeddingsProcessor, CheckpointError> {
+        let (config, gemma) = (&self.configs.connector, &self.configs.gemma);
+        self.checkpoint.load(dtype, device, |vb| EmbeddingsProcessor::new(config, gemma, vb))
+    }
+
+    pub(crate) fn transformer(&self, dtype: DType, device: &Device) -> Result<Transformer, CheckpointError> {
+        self.checkpoint.load(dtype, device, |vb| Transformer::new(&self.configs.transformer, vb))
+    }
+
+    pub(crate) fn video_encoder(&self, dtype: DType, device: &Device) -> Result<VideoEncoder, CheckpointError> {
+        self.checkpoint.load(dtype, device, |vb| VideoEncoder::new(&self.configs.video_vae, vb))
+    }
+
+    pub(crate) fn video_decoder(&self, dtype: DType, device: &Device) -> Result<VideoDecoder, CheckpointError> {
+        self.checkpoint.load(dtype, device, |vb| VideoDecoder::new(&self.configs.video_vae, vb))
+    }
+
+    pub(crate) fn audio_decoder(&self, dtype: DType, device: &Device) -> Result<AudioDecoder, CheckpointError> {
+        self.checkpoint.load(dtype, device, |vb| AudioDecoder::new(&self.configs.audio_vae, vb))
+    }
+
+    pub(crate) fn vocoder(&self, dtype: DType, device: &Device) -> Result<Vocoder, CheckpointError> {
+        self.checkpoint.load(dtype, device, |vb| Vocoder::new(&self.configs.vocoder, vb))
+    }
+}
+
+fn list(folder: &Path) -> Result<Vec<PathBuf>, PipelineError> {
+    let entries = std::fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let mut entries: Vec<PathBuf> =
+        entries.map_err(|error| PipelineError::ModelSet { folder: folder.into(), reason: error.to_string() })?;
+    entries.sort();
+    Ok(entries)
+}
+
+fn checkpoints(entries: &[PathBuf]) -> Result<Vec<PathBuf>, CheckpointError> {
+    let mut found = Vec::new();
+    for path in entries.iter().filter(|path| path.extension().is_some_and(|extension| extension == "safetensors")) {
+        let metadata = read_metadata(path)?;
+        let config = metadata.get("config").and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+        if config.is_some_and(|config| config.get("transformer").is_some()) {
+            found.push(path.clone());
+        }
+    }
+    Ok(found)
+}
+
+fn gemma_folders(entries: &[PathBuf]) -> Result<Vec<PathBuf>, CheckpointError> {
+    let mut found = Vec::new();
+    for folder in entries.iter().filter(|path| path.join("config.json").is_file()) {
+        if read_json(&folder.join("config.json"))?.get("model_type").is_some_and(|kind| kind == "gemma3") {
+            found.push(folder.clone());
+        }
+    }
+    Ok(found)
+}
+
+fn only(folder: &Path, what: &str, mut found: Vec<PathBuf>) -> Result<PathBuf, PipelineError> {
+    let reason = match found.len() {
+        1 => return Ok(found.remove(0)),
+        0 => format!("it lacks {what}"),
+        _ => format!("it has more than one candidate for {what}: {found:?}"),
+    };
+    Err(PipelineError::ModelSet { folder: folder.into(), reason })
+}

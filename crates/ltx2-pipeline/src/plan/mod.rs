@@ -1,0 +1,94 @@
+//! What a run will do, as plain data: decided once, before anything is loaded.
+
+mod choose;
+mod defaults;
+
+use ltx2_types::FrameRate;
+use serde::Serialize;
+
+pub use choose::{ModelFacts, choose};
+
+use crate::diffusion::guider::GuiderParams;
+use crate::diffusion::patchifier::PixelShape;
+
+/// A whole run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    /// `model_version` of the checkpoint.
+    pub model: String,
+    /// Text to be turned into picture and sound.
+    pub prompt: String,
+    /// Text to steer away from; absent where no guidance does.
+    pub negative_prompt: Option<String>,
+    /// Seed of the noise.
+    pub seed: u64,
+    /// Diffusion, in order.
+    pub stages: Vec<StagePlan>,
+    /// What is cut from the last stage.
+    pub output: OutputPlan,
+}
+
+/// One diffusion run at one size.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StagePlan {
+    /// Size in pixels.
+    pub shape: PixelShape,
+    /// Noise levels, from the first to 0.
+    pub sigmas: Vec<f32>,
+    /// The picture.
+    pub video: ModalityPlan,
+    /// The sound.
+    pub audio: ModalityPlan,
+}
+
+/// One modality of a stage.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModalityPlan {
+    /// Guidance.
+    pub guidance: GuiderParams,
+    /// Share of noise at the start.
+    pub noise_scale: f64,
+    /// What the result has to agree with.
+    pub items: Vec<ItemPlan>,
+}
+
+/// A conditioning item before its input is encoded.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub enum ItemPlan {
+    /// The request's picture `image` in place of the latents at `latent_index`.
+    ReplaceLatent {
+        /// Which of the request's pictures.
+        image: usize,
+        /// Latent frame.
+        latent_index: usize,
+        /// 1 holds it as it is.
+        strength: f64,
+    },
+    /// The request's picture `image` as further tokens at `frame`.
+    Keyframe {
+        /// Which of the request's pictures.
+        image: usize,
+        /// Frame of the result.
+        frame: usize,
+        /// 1 holds it as it is.
+        strength: f64,
+    },
+}
+
+impl ItemPlan {
+    /// Which of the request's pictures it shows.
+    pub fn image(&self) -> usize {
+        match self {
+            Self::ReplaceLatent { image, .. } | Self::Keyframe { image, .. } => *image,
+        }
+    }
+}
+
+/// What is handed over.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OutputPlan {
+    /// Pictures, at most those of the last stage.
+    pub num_frames: usize,
+    /// Frames per second.
+    pub frame_rate: FrameRate,
+}

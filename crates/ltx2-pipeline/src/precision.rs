@@ -1,0 +1,78 @@
+//! What to compute on, and how precisely.
+
+use std::str::FromStr;
+
+use candle_core::{DType, Device};
+
+use crate::PipelineError;
+
+/// The dtype of weights and activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// float32: the yardstick, and the fast one on CPUs.
+    F32,
+    /// bfloat16, as the official pipelines run; float32 where they have it.
+    Bf16,
+}
+
+impl Precision {
+    /// candle's name for it.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            other => Err(format!("dtype is {other}, but it must be f32 or bf16")),
+        }
+    }
+}
+
+/// The device as asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The GPU if this build can use one and there is one, else the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The first CUDA GPU.
+    Cuda,
+}
+
+impl DeviceChoice {
+    /// Opens the device.
+    pub fn open(self) -> Result<Device, PipelineError> {
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Cuda => Ok(Device::new_cuda(0)?),
+            Self::Auto => Ok(Device::cuda_if_available(0)?),
+        }
+    }
+
+    /// bfloat16 on a GPU, float32 on a CPU.
+    pub fn default_precision(device: &Device) -> Precision {
+        if device.is_cuda() { Precision::Bf16 } else { Precision::F32 }
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda),
+            other => Err(format!("device is {other}, but it must be auto, cpu or cuda")),
+        }
+    }
+}

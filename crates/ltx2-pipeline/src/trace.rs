@@ -1,0 +1,195 @@
+//! A run that keeps every tensor worth comparing, under the reference's names.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use ltx2_types::{
+    Failure, FrameRate, Guidance, ImageInput, Output, OutputFormat, Progress, RgbImage, Sound, Task, ValidRequest,
+    Watch,
+};
+use serde::Deserialize;
+
+use crate::diffusion::noiser::NoiseSource;
+use crate::engine::Session;
+use crate::plan::{self, Plan};
+use crate::{Engine, PipelineError, Probe};
+
+/// The settings of a reference run, as its metadata has them under `request`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ReferenceRequest {
+    pipeline: String,
+    prompt: String,
+    negative_prompt: String,
+    seed: u64,
+    height: u32,
+    width: u32,
+    num_frames: u32,
+    frame_rate: f64,
+    steps: u32,
+    #[serde(default)]
+    image: Vec<String>,
+    stg_block: usize,
+    cfg_video: f64,
+    cfg_audio: f64,
+    stg: f64,
+    modality: f64,
+    rescale: f64,
+    #[serde(default)]
+    lora: bool,
+    tile_pixels: Option<String>,
+    tile_frames: Option<String>,
+}
+
+impl ReferenceRequest {
+    /// Reads the metadata of a trace.
+    pub fn read(path: &Path) -> Result<Self, PipelineError> {
+        let metadata = ltx2_models::checkpoint::read_metadata(path)?;
+        let bad = |reason: String| PipelineError::Request(format!("{}: {reason}", path.display()));
+        let text =
+            metadata.get("request").ok_or_else(|| bad("no `request` in its metadata, so it is not a trace".into()))?;
+        let request: Self =
+            serde_json::from_str(text).map_err(|error| bad(format!("request in its metadata: {error}")))?;
+        if request.pipeline != "one-stage" {
+            return Err(bad(format!("pipeline is {}, but only one-stage is supported", request.pipeline)));
+        }
+        if request.lora || request.tile_pixels.is_some() || request.tile_frames.is_some() {
+            return Err(bad("it uses a LoRA or tiles, which are not supported".into()));
+        }
+        Ok(request)
+    }
+
+    /// The files of its pictures, in order.
+    pub fn images(&self) -> Result<Vec<ImageInput>, PipelineError> {
+        let parse = |text: &String| {
+            let mut parts = text.rsplitn(3, ':');
+            let (strength, frame) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+            Some(ImageInput { file: parts.next()?.into(), frame, strength, crf: 0 })
+        };
+        let bad =
+            |text: &String| PipelineError::Request(format!("image is {text}, but it must be PATH:FRAME:STRENGTH"));
+        self.image.iter().map(|text| parse(text).ok_or_else(|| bad(text))).collect()
+    }
+
+    /// What our engine is asked for.
+    fn plan(&self, engine: &Engine) -> Result<Plan, PipelineError> {
+        let guidance = |cfg| Guidance { cfg, stg: self.stg, modality: self.modality, rescale: self.rescale };
+        let frame_rate = FrameRate::new(self.frame_rate).ok_or_else(|| {
+            PipelineError::Request(format!("frame_rate is {}, but it must be positive", self.frame_rate))
+        })?;
+        let images = self.images()?;
+        let request = ValidRequest {
+            task: if images.is_empty() { Task::TextToVideo } else { Task::ImageToVideo { images } },
+            prompt: self.prompt.clone(),
+            negative_prompt: self.negative_prompt.clone(),
+            width: self.width,
+            height: self.height,
+            num_frames: self.num_frames,
+            frame_rate,
+            num_inference_steps: self.steps,
+            seed: self.seed,
+            video_guidance: guidance(self.cfg_video),
+            audio_guidance: guidance(self.cfg_audio),
+        };
+        let mut plan = plan::choose(&request, &engine.models().facts())?;
+        // The reference encodes it whether guidance needs it or not.
+        plan.negative_prompt = Some(self.negative_prompt.clone());
+        for stage in &mut plan.stages {
+            stage.video.guidance.stg_blocks = vec![self.stg_block];
+            stage.audio.guidance.stg_blocks = vec![self.stg_block];
+        }
+        Ok(plan)
+    }
+}
+
+/// Runs the request of the trace at `reference` with its noise, and returns every tensor.
+///
+/// `images` are those of [`ReferenceRequest::images`], decoded.
+pub fn trace(
+    engine: &mut Engine,
+    reference: &Path,
+    images: &[RgbImage],
+) -> Result<BTreeMap<String, Tensor>, PipelineError> {
+    let request = ReferenceRequest::read(reference)?;
+    let plan = request.plan(engine)?;
+    let kept = candle_core::safetensors::load(reference, &Device::Cpu)?;
+    let mut recorder = Recorder { tensors: BTreeMap::new(), draws: 0 };
+    let mut frames = Frames::default();
+    let mut session =
+        Session { images, noise: recorded_noise(&kept), output: &mut frames, watch: &Unwatched, probe: &mut recorder };
+    engine.run(&plan, &mut session)?;
+    let mut tensors = recorder.tensors;
+    tensors.insert("frames".into(), frames.tensor()?);
+    Ok(tensors)
+}
+
+/// Writes a trace as a safetensors file.
+pub fn write(tensors: &BTreeMap<String, Tensor>, path: &Path) -> Result<(), PipelineError> {
+    let tensors: HashMap<String, Tensor> =
+        tensors.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
+    Ok(candle_core::safetensors::save(&tensors, path)?)
+}
+
+fn recorded_noise(kept: &HashMap<String, Tensor>) -> NoiseSource {
+    let draws = (0..).map_while(|i| kept.get(&format!("noise.{i}")).cloned()).collect::<VecDeque<_>>();
+    NoiseSource::Recorded(draws)
+}
+
+struct Recorder {
+    tensors: BTreeMap<String, Tensor>,
+    draws: usize,
+}
+
+impl Probe for Recorder {
+    fn keep(&mut self, name: &str, tensor: &Tensor) -> candle_core::Result<()> {
+        let name = if name == "noise" {
+            self.draws += 1;
+            format!("noise.{}", self.draws - 1)
+        } else {
+            name.to_string()
+        };
+        self.tensors.insert(name, tensor.to_device(&Device::Cpu)?.contiguous()?);
+        Ok(())
+    }
+}
+
+/// Collects the frames that a run hands over.
+#[derive(Default)]
+struct Frames {
+    size: (usize, usize),
+    bytes: Vec<u8>,
+}
+
+impl Frames {
+    fn tensor(self) -> candle_core::Result<Tensor> {
+        let (height, width) = self.size;
+        let count = self.bytes.len() / (height * width * 3).max(1);
+        Tensor::from_vec(self.bytes, (count, height, width, 3), &Device::Cpu)
+    }
+}
+
+impl Output for Frames {
+    fn start(&mut self, format: OutputFormat) -> Result<(), Failure> {
+        self.size = (format.height as usize, format.width as usize);
+        Ok(())
+    }
+
+    fn sound(&mut self, _: Sound) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn frame(&mut self, rgb: &[u8]) -> Result<(), Failure> {
+        self.bytes.extend_from_slice(rgb);
+        Ok(())
+    }
+}
+
+struct Unwatched;
+
+impl Watch for Unwatched {
+    fn progress(&self, _: Progress) {}
+
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}

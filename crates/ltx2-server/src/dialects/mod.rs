@@ -1,0 +1,3 @@
+//! One folder per public wording of the service.
+
+pub(crate) mod lan;

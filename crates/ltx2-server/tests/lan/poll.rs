@@ -1,0 +1,119 @@
+//! What a task looks like from outside, from the queue to its file.
+
+use axum::http::{Method, StatusCode, header};
+use ltx2_store::{FileName, TaskId};
+use ltx2_types::{Failure, FailureCode, Phase, Progress};
+use serde_json::{Value, json};
+
+use crate::support::{Bench, bench, bench_at};
+
+async fn poll(bench: &Bench, id: &TaskId) -> Value {
+    let answer = bench.get(&format!("/v1/video/tasks/{id}")).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let mut body = answer.json();
+    let created = body.as_object_mut().unwrap().remove("created_at").unwrap();
+    assert!(created.as_i64().unwrap() > 1_700_000_000, "{created}");
+    body
+}
+
+#[tokio::test]
+async fn a_task_is_processing_until_it_completed() {
+    let bench = bench().await;
+    let first = TaskId::parse(bench.t2v(r#"{"prompt":"1"}"#).await.json()["task_id"].as_str().unwrap()).unwrap();
+    let second = TaskId::parse(bench.t2v(r#"{"prompt":"2"}"#).await.json()["task_id"].as_str().unwrap()).unwrap();
+    let queued = |position: u32| json!({"status": "processing", "stage": "queued", "progress": 0.0, "queue_position": position, "seed": 42});
+    assert_eq!(poll(&bench, &first).await, queued(1));
+    assert_eq!(poll(&bench, &second).await, queued(2));
+
+    let claim = bench.claim().await;
+    let starting = json!({"status": "processing", "stage": "starting", "progress": 0.0, "seed": 42});
+    assert_eq!(poll(&bench, &first).await, starting);
+    let progress = Progress { phase: Phase::Denoising, step: 10, total_steps: 40 };
+    bench.store.report_progress(&claim.lease, progress).await.unwrap();
+    let expected = json!({
+        "status": "processing", "stage": "denoising", "step": 10, "total_steps": 40, "progress": 0.288, "seed": 42
+    });
+    assert_eq!(poll(&bench, &first).await, expected);
+
+    let failure = Failure::new(FailureCode::OutOfMemory, "the GPU has too little memory");
+    bench.store.fail(&claim.lease, &failure).await.unwrap();
+    assert_eq!(
+        poll(&bench, &first).await,
+        json!({"status": "failed", "error": "the GPU has too little memory", "seed": 42})
+    );
+}
+
+#[tokio::test]
+async fn a_completed_task_names_its_file_by_the_client_s_host() {
+    let bench = bench().await;
+    let id = bench.completed(b"video").await;
+    let url = format!("http://lan:8004/outputs/ltx2_{id}.mp4");
+    assert_eq!(poll(&bench, &id).await, json!({"status": "completed", "url": url, "seed": 42}));
+}
+
+#[tokio::test]
+async fn a_configured_address_comes_first() {
+    let bench = bench_at(Some("https://video.example/ltx/")).await;
+    let id = bench.completed(b"video").await;
+    assert_eq!(poll(&bench, &id).await["url"], format!("https://video.example/ltx/outputs/ltx2_{id}.mp4"));
+}
+
+#[tokio::test]
+async fn unknown_tasks_are_failed_ones() {
+    let bench = bench().await;
+    let error = "Task not found (server may have restarted or ID is invalid). Please submit a new request.";
+    for id in [&TaskId::random().to_string(), "abc123", "..%2Fx", "%ff"] {
+        let answer = bench.get(&format!("/v1/video/tasks/{id}")).await;
+        assert_eq!(
+            (answer.status, answer.json()),
+            (StatusCode::OK, json!({"status": "failed", "error": error})),
+            "{id}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn outputs_are_served_whole() {
+    let bench = bench().await;
+    let id = bench.completed(b"0123456789").await;
+    let path = format!("/outputs/ltx2_{id}.mp4");
+    let whole = bench.get(&path).await;
+    assert_eq!((whole.status, &whole.body[..]), (StatusCode::OK, &b"0123456789"[..]));
+    assert_eq!(whole.headers[header::CONTENT_TYPE], "video/mp4");
+    assert_eq!(whole.headers[header::CONTENT_LENGTH], "10");
+    assert_eq!(whole.headers[header::ACCEPT_RANGES], "bytes");
+    let head = bench.call(Method::HEAD, &path).await;
+    assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
+    assert_eq!(head.headers[header::CONTENT_LENGTH], "10");
+}
+
+#[tokio::test]
+async fn only_outputs_of_completed_tasks_are_served() {
+    let bench = bench().await;
+    let running = bench.accepted(bench.t2v(r#"{"prompt":"a fox"}"#).await).await;
+    let unfinished = FileName::of_video(running.lease.task());
+    std::fs::write(bench.store.output_path(&unfinished), b"half").unwrap();
+    std::fs::write(bench.store.outputs_dir().join("notes.txt"), b"private").unwrap();
+    std::fs::write(bench.store.outputs_dir().join(".x.part"), b"private").unwrap();
+    let removed = FileName::of_video(&bench.completed(b"video").await);
+    std::fs::remove_file(bench.store.output_path(&removed)).unwrap();
+    let names = [
+        unfinished.as_str(),
+        removed.as_str(),
+        "notes.txt",
+        ".x.part",
+        "..%2Fltx2.sqlite",
+        "..",
+        "%2e%2e%2fltx2.sqlite",
+        "..%5Cltx2.sqlite",
+        "%2Fetc%2Fpasswd",
+        "x%00.mp4",
+        "%ff",
+        "",
+        "a/b",
+    ];
+    for name in names {
+        let answer = bench.get(&format!("/outputs/{name}")).await;
+        assert_eq!((answer.status, answer.json()), (StatusCode::NOT_FOUND, json!({"detail": "Not Found"})), "{name}");
+    }
+}

@@ -1,0 +1,264 @@
+//! What is accepted, with which meaning, and what is refused, in which words.
+
+use axum::http::StatusCode;
+use ltx2_store::FileName;
+use ltx2_types::{FrameRate, Guidance, ImageInput, Limits, Task, ValidRequest};
+use serde_json::json;
+
+use crate::support::{Bench, MAX_BODY, PNG, bench, form};
+
+fn defaults(prompt: &str) -> ValidRequest {
+    ValidRequest { prompt: prompt.into(), ..Limits::server().defaults }
+}
+
+fn is_empty(bench: &Bench) -> bool {
+    std::fs::read_dir(bench.data.path().join("inputs")).unwrap().next().is_none()
+}
+
+#[tokio::test]
+async fn the_answer_is_as_on_the_page() {
+    let bench = bench().await;
+    let answer = bench.t2v(r#"{"prompt":"a fox"}"#).await;
+    let id = answer.json()["task_id"].as_str().unwrap().to_owned();
+    let message = "Task queued. Poll GET /v1/video/tasks/{task_id}";
+    assert_eq!(answer.json(), json!({"task_id": id, "status": "processing", "message": message}));
+    assert_eq!((answer.status, id.len()), (StatusCode::OK, 32));
+    assert_eq!(answer.headers["content-type"], "application/json");
+}
+
+#[tokio::test]
+async fn the_page_s_example_is_understood() {
+    let bench = bench().await;
+    let body = r#"{"prompt": "A cinematic wide shot of a sunset over the ocean...", "height": 512, "width": 768,
+        "num_frames": 121, "frame_rate": 24.0, "num_inference_steps": 40, "seed": 42}"#;
+    let request = bench.accepted(bench.t2v(body).await).await.request;
+    let expected = defaults("A cinematic wide shot of a sunset over the ocean...");
+    assert_eq!(request, ValidRequest { frame_rate: FrameRate::new(24.0).unwrap(), ..expected });
+}
+
+#[tokio::test]
+async fn silence_and_null_mean_the_defaults() {
+    let bench = bench().await;
+    let null = r#"{"prompt":"a fox","height":null,"seed":null,"frame_rate":null,"negative_prompt":null,
+        "enhance_prompt":null,"cfg_scale_audio":null}"#;
+    for body in [r#"{"prompt":"a fox"}"#, null] {
+        assert_eq!(bench.accepted(bench.t2v(body).await).await.request, defaults("a fox"));
+    }
+}
+
+#[tokio::test]
+async fn every_setting_arrives_whatever_its_spelling() {
+    let bench = bench().await;
+    let numbers = r#"{"prompt":"a fox","negative_prompt":"blurry","enhance_prompt":false,"height":256,"width":320,
+        "num_frames":25,"frame_rate":30,"num_inference_steps":8,"seed":7,"cfg_scale_video":4,"stg_scale_video":0.5,
+        "cfg_scale_audio":6.5,"modality_scale":2,"unknown":[1]}"#;
+    let texts = r#"{"prompt":"a fox","negative_prompt":"blurry","enhance_prompt":"false","height":"256","width":320.0,
+        "num_frames":" 25 ","frame_rate":"30.0","num_inference_steps":"8.0","seed":"7","cfg_scale_video":"4",
+        "stg_scale_video":"0.5","cfg_scale_audio":"6.5","modality_scale":"2e0"}"#;
+    let expected = ValidRequest {
+        negative_prompt: "blurry".into(),
+        height: 256,
+        width: 320,
+        num_frames: 25,
+        frame_rate: FrameRate::new(30.0).unwrap(),
+        num_inference_steps: 8,
+        seed: 7,
+        video_guidance: Guidance { cfg: 4.0, stg: 0.5, modality: 2.0, rescale: 0.7 },
+        audio_guidance: Guidance { cfg: 6.5, stg: 0.5, modality: 2.0, rescale: 0.7 },
+        ..defaults("a fox")
+    };
+    for body in [numbers, texts] {
+        assert_eq!(bench.accepted(bench.t2v(body).await).await.request, expected);
+    }
+    let fields: &[(&str, &[u8])] = &[
+        ("prompt", b"a fox"),
+        ("negative_prompt", b"blurry"),
+        ("enhance_prompt", b"False"),
+        ("height", b"256"),
+        ("width", b"320"),
+        ("num_frames", b"25"),
+        ("frame_rate", b"30"),
+        ("num_inference_steps", b"8"),
+        ("seed", b"7"),
+        ("cfg_scale_video", b"4"),
+        ("stg_scale_video", b"0.5"),
+        ("cfg_scale_audio", b"6.5"),
+        ("modality_scale", b"2"),
+        ("image", PNG),
+    ];
+    let request = bench.accepted(bench.i2v(fields).await).await.request;
+    assert_eq!(ValidRequest { task: Task::TextToVideo, ..request }, expected);
+}
+
+#[tokio::test]
+async fn a_picture_is_stored_as_the_first_frame() {
+    let bench = bench().await;
+    for name in ["image", "image!"] {
+        let request =
+            bench.accepted(bench.i2v(&[("prompt", b"move"), (name, PNG), ("height", b"")]).await).await.request;
+        let [image] = request.task.images() else { panic!("one image") };
+        assert_eq!(*image, ImageInput::first_frame(image.file.clone()));
+        let path = bench.store.input_path(&FileName::parse(&image.file).unwrap());
+        assert_eq!(std::fs::read(path).unwrap(), PNG);
+        assert_eq!(ValidRequest { task: Task::TextToVideo, ..request }, defaults("move"));
+    }
+}
+
+#[tokio::test]
+async fn minus_one_draws_a_seed_that_clients_can_send_back() {
+    let bench = bench().await;
+    let mut seeds = Vec::new();
+    for _ in 0..2 {
+        let claim = bench.accepted(bench.t2v(r#"{"prompt":"a fox","seed":-1}"#).await).await;
+        let told = bench.get(&format!("/v1/video/tasks/{}", claim.lease.task())).await.json();
+        assert_eq!(told["seed"], claim.request.seed);
+        assert!(claim.request.seed <= u64::from(u32::MAX));
+        seeds.push(claim.request.seed);
+    }
+    assert_ne!(seeds[0], seeds[1]);
+}
+
+#[tokio::test]
+async fn all_faults_are_told_at_once_in_this_api_s_words() {
+    let bench = bench().await;
+    let body = r#"{"height":100,"width":"wide","num_frames":2.5,"frame_rate":"nan","num_inference_steps":true,"seed":-2,
+        "cfg_scale_video":{},"stg_scale_video":-1,"modality_scale":1000,"negative_prompt":3,"enhance_prompt":"true"}"#;
+    let answer = bench.t2v(body).await;
+    let faults = answer.faults();
+    let told: Vec<(&str, &str, &str)> = faults.iter().map(|(a, b, c)| (&**a, &**b, &**c)).collect();
+    let whole = "but it must be a whole number of at most 64 bits";
+    assert_eq!(
+        told,
+        [
+            (
+                "enhance_prompt",
+                "not_supported",
+                "enhance_prompt is \"true\", but this server cannot enhance prompts yet; leave it out"
+            ),
+            ("prompt", "missing", "Field required"),
+            ("negative_prompt", "string_type", "negative_prompt is 3, but it must be a text"),
+            ("width", "int_parsing", &format!("width is \"wide\", {whole}")),
+            ("num_frames", "int_from_float", &format!("num_frames is 2.5, {whole}")),
+            ("num_inference_steps", "int_parsing", &format!("num_inference_steps is true, {whole}")),
+            ("cfg_scale_video", "float_parsing", "cfg_scale_video is {}, but it must be a number"),
+            ("height", "multiple_of", "height is 100, but it must be a multiple of 64"),
+            ("frame_rate", "finite_number", "frame_rate is NaN, but it must be a finite number"),
+            ("seed", "greater_than_equal", "seed is -2, but it must be at least -1"),
+            ("stg_scale_video", "out_of_range", "stg_scale_video is -1, but it must be between 0 and 100"),
+            ("modality_scale", "out_of_range", "modality_scale is 1000, but it must be between 0 and 100"),
+        ]
+    );
+    let first = &answer.json()["detail"][7];
+    let msg = "height is 100, but it must be a multiple of 64";
+    assert_eq!(*first, json!({"type": "multiple_of", "loc": ["body", "height"], "msg": msg, "input": 100}));
+    assert!(bench.store.claim("test", std::time::Duration::ZERO).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn forms_are_checked_like_json() {
+    let bench = bench().await;
+    let faults = bench.i2v(&[("height", b"100"), ("seed", b"\xff"), ("prompt", b""), ("enhance_prompt", b"1")]).await;
+    let fields: Vec<(String, String)> = faults.faults().into_iter().map(|(field, kind, _)| (field, kind)).collect();
+    let expected = [
+        ("seed", "string_unicode"),
+        ("image", "missing"),
+        ("enhance_prompt", "not_supported"),
+        ("prompt", "missing"),
+        ("height", "multiple_of"),
+    ];
+    assert_eq!(fields, expected.map(|(field, kind)| (field.to_owned(), kind.to_owned())));
+}
+
+#[tokio::test]
+async fn pictures_are_checked_before_they_are_queued() {
+    let bench = bench().await;
+    let damaged = [PNG, b"bad"].concat();
+    let cases: [(&[u8], &str); 3] = [
+        (b"", "image: the file is empty; it must be a PNG, JPEG or WebP picture"),
+        (b"GIF89a", "image: the file is not a PNG, JPEG or WebP picture"),
+        (&damaged, "image: the PNG is damaged"),
+    ];
+    for (bytes, message) in cases {
+        let faults = bench.i2v(&[("prompt", b"move"), ("image", bytes)]).await.faults();
+        assert_eq!(faults, [("image".into(), "image_invalid".into(), message.into())]);
+    }
+    assert!(is_empty(&bench));
+}
+
+#[tokio::test]
+async fn a_checker_that_panics_is_the_server_s_trouble() {
+    let bench = bench().await;
+    let answer = bench.i2v(&[("prompt", b"move"), ("image", &[PNG, b"panic"].concat())]).await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(answer.json(), json!({"detail": "Internal Server Error"}));
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_json_object() {
+    let bench = bench().await;
+    let cases = [
+        ("", "missing", "Field required"),
+        ("{'prompt': 1}", "json_invalid", "JSON decode error: key must be a string at line 1 column 2"),
+        (r#"{"prompt":"x","seed":NaN}"#, "json_invalid", "JSON decode error: expected value at line 1 column 22"),
+        (r#"{"prompt":"x""#, "json_invalid", "JSON decode error: EOF while parsing an object at line 1 column 13"),
+        ("[1]", "model_attributes_type", "the body must be a JSON object"),
+    ];
+    for (body, kind, message) in cases {
+        assert_eq!(bench.t2v(body).await.faults(), [(String::new(), kind.into(), message.into())], "{body}");
+    }
+    let nested = "[".repeat(10_000);
+    assert_eq!(bench.t2v(&nested).await.faults()[0].1, "json_invalid");
+    let latin1 = bench.post("/v1/video/async_t2v", Some("application/json"), &b"{\"prompt\":\"caf\xe9\"}"[..]).await;
+    assert_eq!(latin1.faults()[0].1, "json_invalid");
+}
+
+#[tokio::test]
+async fn prompts_must_be_texts() {
+    let bench = bench().await;
+    let faults = bench.t2v(r#"{"prompt":null}"#).await.faults();
+    assert_eq!(faults, [("prompt".into(), "string_type".into(), "prompt: it must be a text".into())]);
+    let long = format!(r#"{{"prompt":"{}"}}"#, "x".repeat(20_001));
+    let answer = bench.t2v(&long).await;
+    assert_eq!(answer.faults()[0].2, "prompt is 20001 characters long, but it must have at most 20000 characters");
+    assert!(answer.body.len() < 1000);
+}
+
+#[tokio::test]
+async fn content_types() {
+    let bench = bench().await;
+    let body = r#"{"prompt":"a fox"}"#;
+    for good in [None, Some("application/json; charset=utf-8"), Some("Application/vnd.x+JSON")] {
+        let answer = bench.post("/v1/video/async_t2v", good, body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{good:?}");
+    }
+    let with_mark = bench.post("/v1/video/async_t2v", None, format!("\u{feff}{body}")).await;
+    assert_eq!(with_mark.status, StatusCode::OK);
+    let plain = bench.post("/v1/video/async_t2v", Some("text/plain"), body).await;
+    assert_eq!(plain.faults()[0].2, "Content-Type is \"text/plain\", but it must be application/json");
+    for bad in [None, Some("application/json"), Some("multipart/form-data")] {
+        let (_, kind, message) = bench.post("/v1/video/async_i2v", bad, body).await.faults().remove(0);
+        assert_eq!(kind, "content_type");
+        assert!(message.ends_with("but it must be multipart/form-data with a boundary"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn broken_forms() {
+    let bench = bench().await;
+    let mut body = form(&[("prompt", b"move"), ("image", PNG)]);
+    body.truncate(body.len() - 20);
+    let answer = bench.post("/v1/video/async_i2v", Some("multipart/form-data; boundary=xyz"), body).await;
+    assert_eq!(answer.faults()[0].1, "body_invalid");
+}
+
+#[tokio::test]
+async fn bodies_that_are_too_large() {
+    let bench = bench().await;
+    let detail = json!({"detail": format!("the body is too large; this server takes at most {MAX_BODY} bytes")});
+    let json = bench.t2v(&format!(r#"{{"prompt":"{}"}}"#, "x".repeat(MAX_BODY))).await;
+    let form = bench.i2v(&[("prompt", b"move"), ("image", &vec![0; MAX_BODY])]).await;
+    for answer in [json, form] {
+        assert_eq!((answer.status, answer.json()), (StatusCode::PAYLOAD_TOO_LARGE, detail.clone()));
+    }
+    assert!(is_empty(&bench));
+}

@@ -1,0 +1,148 @@
+//! A service on a folder of its own, and requests to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use ltx2_server::{EngineStatus, PublicUrl, Service};
+use ltx2_store::{Artifact, Claim, FileName, Store, TaskId};
+use ltx2_types::Limits;
+use serde_json::Value;
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+pub const PNG: &[u8] = b"\x89PNG\r\n\x1a\nrest";
+pub const MAX_BODY: usize = 64 << 10;
+const BOUNDARY: &str = "xyz";
+
+pub struct Bench {
+    pub store: Store,
+    pub router: Router,
+    pub data: TempDir,
+}
+
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&self.body)))
+    }
+
+    /// `(field, type, msg)` of every fault of a 422.
+    pub fn faults(&self) -> Vec<(String, String, String)> {
+        assert_eq!(self.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", String::from_utf8_lossy(&self.body));
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let detail = self.json()["detail"].as_array().expect("a list").clone();
+        let of = |fault: &Value| {
+            assert_eq!(fault["loc"][0], "body");
+            assert!(fault.get("input").is_some());
+            let field = fault["loc"].get(1).map(text).unwrap_or_default();
+            (field, text(&fault["type"]), text(&fault["msg"]))
+        };
+        detail.iter().map(of).collect()
+    }
+}
+
+pub async fn bench() -> Bench {
+    bench_at(None).await
+}
+
+/// The picture checker refuses what contains `bad` and panics at `panic`.
+pub async fn bench_at(public_url: Option<&str>) -> Bench {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path()).await.unwrap();
+    let check = |bytes: &[u8]| {
+        assert!(!bytes.ends_with(b"panic"), "a decoder's mistake");
+        if bytes.ends_with(b"bad") { Err("the PNG is damaged".to_owned()) } else { Ok(()) }
+    };
+    let service = Service {
+        store: store.clone(),
+        limits: Limits::server(),
+        engine: Arc::new(|| EngineStatus { device: "cpu", loaded: false }),
+        check_image: Arc::new(check),
+        public_url: public_url.map(|url| PublicUrl::parse(url).unwrap()),
+        max_body: MAX_BODY,
+    };
+    Bench { store, router: service.into_router(), data }
+}
+
+impl Bench {
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap().into();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub async fn call(&self, method: Method, path: &str) -> Answer {
+        let request = Request::builder().method(method).uri(path).header(header::HOST, "lan:8004");
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path).await
+    }
+
+    pub async fn post(&self, path: &str, content_type: Option<&str>, body: impl Into<Body>) -> Answer {
+        let mut request = Request::builder().method(Method::POST).uri(path);
+        if let Some(content_type) = content_type {
+            request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    pub async fn t2v(&self, body: &str) -> Answer {
+        self.post("/v1/video/async_t2v", Some("application/json"), body.to_owned()).await
+    }
+
+    pub async fn i2v(&self, fields: &[(&str, &[u8])]) -> Answer {
+        let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
+        self.post("/v1/video/async_i2v", Some(&content_type), form(fields)).await
+    }
+
+    /// Submits, and returns what a worker then finds.
+    pub async fn accepted(&self, answer: Answer) -> Claim {
+        assert_eq!(answer.status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer.body));
+        let claim = self.claim().await;
+        assert_eq!(answer.json()["task_id"], claim.lease.task().as_str());
+        claim
+    }
+
+    pub async fn claim(&self) -> Claim {
+        self.store.claim("test", Duration::from_secs(60)).await.unwrap().expect("a task waits")
+    }
+
+    /// A task that resulted in `content`.
+    pub async fn completed(&self, content: &[u8]) -> TaskId {
+        let claim = self.accepted(self.t2v(r#"{"prompt":"a fox"}"#).await).await;
+        let id = claim.lease.task().clone();
+        let file = FileName::of_video(&id);
+        std::fs::write(self.store.output_path(&file), content).unwrap();
+        self.store.complete(&claim.lease, &Artifact { file }).await.unwrap();
+        id
+    }
+}
+
+/// `image` is sent as a file, `image!` as a file without a name, all else as text.
+pub fn form(fields: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, value) in fields {
+        let (name, file) = match *name {
+            "image" => ("image", "; filename=\"first.png\"\r\nContent-Type: image/png"),
+            "image!" => ("image", ""),
+            text => (text, ""),
+        };
+        let head = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n");
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(value);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+    body
+}

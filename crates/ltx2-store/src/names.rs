@@ -1,0 +1,91 @@
+//! Names that come from outside, checked once.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+/// A task's name: 32 lower-case hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TaskId(String);
+
+impl TaskId {
+    /// A new name that nobody can guess.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4().simple().to_string())
+    }
+
+    /// `None` when `text` cannot be the name of a task.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        (text.len() == 32 && text.bytes().all(is_hex)).then(|| Self(text.into()))
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name of a file in one of the store's folders: ASCII letters, digits, `_`, `-` and `.`, not hidden, never a path.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FileName(String);
+
+impl FileName {
+    /// `None` when `text` is not a plain file name.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+        let is_name = (1..=128).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(is_plain);
+        is_name.then(|| Self(text.into()))
+    }
+
+    /// The file that task `id` results in.
+    pub fn of_video(id: &TaskId) -> Self {
+        Self(format!("ltx2_{id}.mp4"))
+    }
+
+    /// A new name for an input.
+    pub(crate) fn random_input() -> Self {
+        Self(format!("input_{}", Uuid::new_v4().simple()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_file_names() {
+        for good in ["ltx2_0.mp4", "a", "a.b-c_D9"] {
+            assert!(FileName::parse(good).is_some(), "{good}");
+        }
+        for bad in ["", ".", "..", ".hidden", "a/b", "../a", "a\\b", "C:a", "a\0", "a b", "é", &"x".repeat(129)] {
+            assert!(FileName::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_lower_case_hexadecimal_ids() {
+        let id = TaskId::random();
+        assert_eq!(TaskId::parse(id.as_str()), Some(id));
+        for bad in ["", "abc123", &"A".repeat(32), &"g".repeat(32), &"a".repeat(33)] {
+            assert!(TaskId::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! What the worker tells of itself while it works.
+
+/// How the worker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// What the generator computes on: `cpu` or `cuda`.
+    pub device: &'static str,
+    /// Whether the generator holds a model in memory.
+    pub loaded: bool,
+    /// Whether a task is being run.
+    pub activity: Activity,
+}
+
+/// What the worker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// Waits for a task.
+    Idle,
+    /// Runs one.
+    Busy,
+}

@@ -1,0 +1,271 @@
+//! The worker with a generator that draws colour bars and hums, a real store and real files.
+
+use std::f32::consts::TAU;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use ltx2_store::{FileName, InputFile, Store, TaskId, TaskStatus};
+use ltx2_types::{
+    Failure, FailureCode, Generator, ImageInput, Job, Limits, Output, OutputFormat, Phase, Progress, Sound, Task,
+    ValidRequest, Watch,
+};
+use ltx2_worker::{Activity, Settings, Worker, WorkerError, WorkerHandle};
+
+/// A picture of one red pixel.
+const PNG: &[u8] = b"\x89\x50\x4e\x47\x0d\x0a\x1a\x0a\x00\x00\x00\x0d\x49\x48\x44\x52\x00\x00\x00\x01\x00\x00\x00\x01\
+    \x08\x02\x00\x00\x00\x90\x77\x53\xde\x00\x00\x00\x0c\x49\x44\x41\x54\x78\x9c\x63\xf8\xcf\xc0\x00\
+    \x00\x03\x01\x01\x00\xc9\xfe\x92\xef\x00\x00\x00\x00\x49\x45\x4e\x44\xae\x42\x60\x82";
+
+/// Does what the prompt says: `fail`, `panic`, `wait` for a cancellation, or make a video.
+#[derive(Default)]
+struct Bars {
+    loaded: bool,
+    unloads: Arc<AtomicU32>,
+}
+
+impl Generator for Bars {
+    fn generate(&mut self, job: Job<'_>, output: &mut dyn Output, watch: &dyn Watch) -> Result<(), Failure> {
+        self.loaded = true;
+        watch.progress(Progress { phase: Phase::Denoising, step: 1, total_steps: 8 });
+        let request = job.request;
+        let ValidRequest { width, height, num_frames, frame_rate, .. } = *request;
+        output.start(OutputFormat { width, height, num_frames, frame_rate })?;
+        output.sound(hum(frame_rate.seconds(num_frames)))?;
+        for index in 0..num_frames {
+            output.frame(&bars(width, height, index))?;
+            match request.prompt.as_str() {
+                "fail" => return Err(Failure::new(FailureCode::OutOfMemory, "the GPU has too little memory")),
+                "panic" => panic!("index out of bounds"),
+                "wait" => return wait(watch),
+                _ => {}
+            }
+        }
+        assert_eq!(job.images.len(), request.task.images().len());
+        assert!(job.images.iter().all(|image| image.data == [255, 0, 0]));
+        Ok(())
+    }
+
+    fn unload(&mut self) {
+        self.loaded = false;
+        self.unloads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn is_loaded(&self) -> bool {
+        self.loaded
+    }
+
+    fn device(&self) -> &'static str {
+        "cpu"
+    }
+}
+
+fn wait(watch: &dyn Watch) -> Result<(), Failure> {
+    while !watch.is_cancelled() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Err(Failure::new(FailureCode::Cancelled, "cancelled"))
+}
+
+fn hum(seconds: f64) -> Sound {
+    let frames = (seconds * 48_000.0) as usize;
+    let sample = |frame: usize| 0.2 * (TAU * 440.0 * frame as f32 / 48_000.0).sin();
+    Sound { sample_rate: 48_000, samples: (0..frames * 2).map(|index| sample(index / 2)).collect() }
+}
+
+fn bars(width: u32, height: u32, index: u32) -> Vec<u8> {
+    let colour =
+        |x: u32| [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]][((x + index) * 4 / width % 4) as usize];
+    (0..height).flat_map(|_| (0..width).flat_map(colour)).collect()
+}
+
+fn ask(prompt: &str) -> ValidRequest {
+    ValidRequest { prompt: prompt.into(), width: 64, height: 64, num_frames: 9, ..Limits::server().defaults }
+}
+
+async fn start(store: &Store, settings: Settings) -> (WorkerHandle, Arc<AtomicU32>) {
+    let unloads = Arc::new(AtomicU32::new(0));
+    let bars = Bars { loaded: false, unloads: unloads.clone() };
+    (Worker::spawn(store.clone(), || Ok(bars), settings).await.unwrap(), unloads)
+}
+
+/// The status of `id` once `is_reached` likes it.
+async fn until(store: &Store, id: &TaskId, is_reached: impl Fn(&TaskStatus) -> bool) -> TaskStatus {
+    let reached = async {
+        loop {
+            let status = store.task(id).await.unwrap().unwrap().status;
+            if is_reached(&status) {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), reached).await.expect("in time")
+}
+
+async fn end(store: &Store, id: &TaskId) -> TaskStatus {
+    until(store, id, |status| matches!(status, TaskStatus::Completed(_) | TaskStatus::Failed(_))).await
+}
+
+async fn video(store: &Store, id: &TaskId) -> Vec<u8> {
+    let TaskStatus::Completed(artifact) = end(store, id).await else { panic!("not completed") };
+    assert_eq!(artifact.file, FileName::of_video(id));
+    std::fs::read(store.output_path(&artifact.file)).unwrap()
+}
+
+async fn failure(store: &Store, id: &TaskId) -> Failure {
+    let TaskStatus::Failed(failure) = end(store, id).await else { panic!("not failed") };
+    failure
+}
+
+fn outputs(store: &Store) -> usize {
+    std::fs::read_dir(store.outputs_dir()).unwrap().count()
+}
+
+async fn open(data: &Path) -> Store {
+    Store::open(data).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_becomes_a_video() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path()).await;
+    std::fs::write(store.outputs_dir().join(".ltx2_x.mp4.1-0.part"), b"left by a crash").unwrap();
+    let (worker, _) = start(&store, Settings::default()).await;
+    assert_eq!((worker.status().loaded, worker.status().device), (false, "cpu"));
+
+    let id = store.enqueue(&ask("a fox"), vec![]).await.unwrap();
+    assert_eq!(&video(&store, &id).await[4..8], b"ftyp");
+    assert_eq!(outputs(&store), 1);
+    let mut status = worker.watch_status();
+    status.wait_for(|status| status.activity == Activity::Idle).await.unwrap();
+    assert!(worker.status().loaded);
+    worker.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_arrive_decoded_and_bad_ones_fail() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path()).await;
+    let (worker, _) = start(&store, Settings::default()).await;
+    let mut ids = Vec::new();
+    for bytes in [PNG, b"no picture"] {
+        let input = InputFile::new(bytes.to_vec());
+        let images = vec![ImageInput::first_frame(input.name().as_str())];
+        let request = ValidRequest { task: Task::ImageToVideo { images }, ..ask("move") };
+        ids.push(store.enqueue(&request, vec![input]).await.unwrap());
+    }
+    video(&store, &ids[0]).await;
+    assert_eq!(failure(&store, &ids[1]).await.code, FailureCode::BadInput);
+    worker.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_and_panics_are_told_and_the_next_task_runs() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path()).await;
+    let (worker, unloads) = start(&store, Settings::default()).await;
+    let failing = store.enqueue(&ask("fail"), vec![]).await.unwrap();
+    let panicking = store.enqueue(&ask("panic"), vec![]).await.unwrap();
+    let fine = store.enqueue(&ask("a fox"), vec![]).await.unwrap();
+
+    let expected = Failure::new(FailureCode::OutOfMemory, "the GPU has too little memory");
+    assert_eq!(failure(&store, &failing).await, expected);
+    let message = "the generation stopped by a mistake in the server: index out of bounds";
+    assert_eq!(failure(&store, &panicking).await, Failure::new(FailureCode::Internal, message));
+    assert_eq!(unloads.load(Ordering::Relaxed), 1);
+    video(&store, &fine).await;
+    assert_eq!(outputs(&store), 1);
+    worker.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutting_down_gives_the_running_task_back() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path()).await;
+    let (worker, _) = start(&store, Settings::default()).await;
+    let id = store.enqueue(&ask("wait"), vec![]).await.unwrap();
+    let progress = Progress { phase: Phase::Denoising, step: 1, total_steps: 8 };
+    until(&store, &id, |status| *status == TaskStatus::Running { progress: Some(progress) }).await;
+    assert_eq!((worker.status().loaded, worker.status().activity), (true, Activity::Busy));
+
+    worker.shutdown().await.unwrap();
+    let record = store.task(&id).await.unwrap().unwrap();
+    assert_eq!((record.status, record.attempts), (TaskStatus::Queued { position: 1 }, 0));
+    assert_eq!(outputs(&store), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_was_running_at_a_crash_runs_again() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path()).await;
+    let id = store.enqueue(&ask("a fox"), vec![]).await.unwrap();
+    store.claim("dies", Duration::from_secs(3600)).await.unwrap().unwrap();
+    drop(store);
+
+    let store = open(data.path()).await;
+    let (worker, _) = start(&store, Settings::default()).await;
+    video(&store, &id).await;
+    assert_eq!(store.task(&id).await.unwrap().unwrap().attempts, 2);
+    worker.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_another_worker_took_is_let_go() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path()).await;
+    let settings = Settings { lease: Duration::ZERO, ..Settings::default() };
+    let (worker, _) = start(&store, settings).await;
+    let id = store.enqueue(&ask("wait"), vec![]).await.unwrap();
+    let mut status = worker.watch_status();
+    status.wait_for(|status| status.activity == Activity::Busy).await.unwrap();
+
+    let stolen = store.claim("thief", Duration::from_secs(3600)).await.unwrap().unwrap();
+    assert_eq!(stolen.lease.task(), &id);
+    status.wait_for(|status| status.activity == Activity::Idle).await.unwrap();
+    store.heartbeat(&stolen.lease).await.unwrap();
+    worker.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_outlive_their_length_while_the_worker_lives() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path()).await;
+    let settings = Settings { lease: Duration::from_millis(1200), ..Settings::default() };
+    let (worker, _) = start(&store, settings).await;
+    let id = store.enqueue(&ask("wait"), vec![]).await.unwrap();
+    until(&store, &id, |status| matches!(status, TaskStatus::Running { .. })).await;
+    tokio::time::sleep(Duration::from_millis(2000)).await;
+    assert!(store.claim("thief", Duration::from_secs(3600)).await.unwrap().is_none());
+    worker.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_model_is_unloaded_and_loaded_again() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path()).await;
+    let settings = Settings { idle_timeout: Some(Duration::from_millis(50)), ..Settings::default() };
+    let (worker, unloads) = start(&store, settings).await;
+    let mut status = worker.watch_status();
+    for round in 1..=2 {
+        let id = store.enqueue(&ask("a fox"), vec![]).await.unwrap();
+        video(&store, &id).await;
+        let unloaded = status.wait_for(|status| status.activity == Activity::Idle && !status.loaded);
+        tokio::time::timeout(Duration::from_secs(20), unloaded).await.expect("in time").unwrap();
+        assert_eq!(unloads.load(Ordering::Relaxed), round);
+    }
+    worker.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_without_a_generator_does_not_start() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path()).await;
+    let no_device = || Err::<Bars, _>(Failure::new(FailureCode::Model, "no CUDA device"));
+    let error = Worker::spawn(store.clone(), no_device, Settings::default()).await.unwrap_err();
+    assert_eq!(error.to_string(), "the generator could not be made: no CUDA device");
+    let mistake = || -> Result<Bars, Failure> { panic!("a mistake") };
+    let error = Worker::spawn(store, mistake, Settings::default()).await.unwrap_err();
+    assert!(matches!(error, WorkerError::Panicked));
+}

@@ -1,0 +1,36 @@
+//! Options about the model that several commands share.
+
+use std::path::PathBuf;
+
+use ltx2_pipeline::{DeviceChoice, Engine, EngineSettings, ModelSet, PipelineError, Precision};
+
+/// Where the model is and what it runs on.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ModelArguments {
+    /// Folder with the checkpoint (*.safetensors) and the Gemma 3 folder.
+    #[arg(long, value_name = "DIR", default_value = "models")]
+    pub models: PathBuf,
+    /// auto takes the GPU when there is one: auto, cpu or cuda.
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+    /// f32 or bf16 [default: bf16 on a GPU, f32 on a CPU].
+    #[arg(long)]
+    pub dtype: Option<Precision>,
+    /// Multiprocessors of the card whose noise a seed means; the default is an H100's or H200's, everywhere.
+    #[arg(long, value_name = "N", default_value_t = 132, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub noise_multiprocessors: u32,
+}
+
+impl ModelArguments {
+    /// Reads the model's headers and opens the device; weights are loaded when they are needed.
+    pub fn engine(&self) -> Result<Engine, PipelineError> {
+        let models = ModelSet::open(&self.models)?;
+        let device = self.device.open()?;
+        let precision = self.dtype.unwrap_or_else(|| DeviceChoice::default_precision(&device));
+        let settings = EngineSettings {
+            noise_multiprocessors: self.noise_multiprocessors as usize,
+            ..EngineSettings::new(device, precision)
+        };
+        Ok(Engine::new(models, settings))
+    }
+}

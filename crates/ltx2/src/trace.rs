@@ -1,0 +1,37 @@
+//! `ltx2 trace`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use ltx2_pipeline::trace::{self, ReferenceRequest};
+
+use crate::models::ModelArguments;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    models: ModelArguments,
+    /// A trace whose request is run, with its noise.
+    #[arg(long, value_name = "REF.safetensors")]
+    like: PathBuf,
+    /// Where to write ours.
+    #[arg(long, value_name = "OUT.safetensors")]
+    out: PathBuf,
+}
+
+pub fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let request = ReferenceRequest::read(&arguments.like)?;
+    let images = request
+        .images()?
+        .iter()
+        .map(|image| {
+            let bytes = std::fs::read(Path::new(&image.file)).with_context(|| format!("cannot read {}", image.file))?;
+            ltx2_media::conditioning_image(&bytes, image.crf).with_context(|| image.file.clone())
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let mut engine = arguments.models.engine()?;
+    let tensors = trace::trace(&mut engine, &arguments.like, &images)?;
+    trace::write(&tensors, &arguments.out)?;
+    println!("{} tensors in {}", tensors.len(), arguments.out.display());
+    Ok(())
+}

@@ -1,0 +1,26 @@
+#!/usr/bin/env python3
+"""Write models/demo/NAME from a small model set: the names and shapes of its tensors, its metadata and its text files.
+
+    python scripts/make_demo_manifest.py MODEL_SET models/demo/NAME
+
+The values are not kept: `ltx2 demo-model` makes them again from the synthetic rule. Needs: safetensors.
+"""
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from safetensors import safe_open
+
+source, target = Path(sys.argv[1]), Path(sys.argv[2])
+for path in sorted(source.rglob("*")):
+    out = target / path.relative_to(source)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".safetensors":
+        with safe_open(path, "pt") as file:
+            lines = [f"{name} {'x'.join(map(str, file.get_slice(name).get_shape()))}" for name in sorted(file.keys())]
+            metadata = file.metadata()
+        out.with_suffix(".tensors").write_text("\n".join(lines) + "\n")
+        out.with_suffix(".metadata.json").write_text(json.dumps(metadata, indent=1, sort_keys=True) + "\n")
+    elif path.is_file():
+        shutil.copyfile(path, out)
