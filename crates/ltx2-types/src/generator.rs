@@ -20,7 +20,8 @@ pub trait Generator {
 pub struct Job<'a> {
     /// What to make.
     pub request: &'a ValidRequest,
-    /// The pictures of `request.task.images()`, in that order, upright, without alpha and at their own size.
+    /// The pictures of `request.task.images()`, in that order: upright, without alpha, at their own size, and after the
+    /// H.264 pass that each asks for.
     pub images: &'a [RgbImage],
 }
 

@@ -9,6 +9,8 @@ use crate::{FrameRate, GenerationRequest, Guidance, GuidanceRequest, Task, Valid
 pub struct Limits {
     /// Width and height are multiples of this.
     pub size_multiple: u32,
+    /// Smallest width or height, pixels: the decoder mirrors at the edges, which takes two latent cells of 32.
+    pub min_size: u32,
     /// Largest width or height, pixels.
     pub max_size: u32,
     /// Most pictures in a result.
@@ -30,6 +32,7 @@ impl Limits {
     pub fn server() -> Self {
         Self {
             size_multiple: 64,
+            min_size: 64,
             max_size: 4096,
             max_frames: 1441,
             max_steps: 200,
@@ -198,10 +201,10 @@ impl Checker<'_> {
     }
 
     fn size(&mut self, field: &'static str, value: Option<i64>, default: u32) -> u32 {
-        let multiple = self.limits.size_multiple;
+        let Limits { size_multiple: multiple, min_size, max_size, .. } = *self.limits;
         let Some(value) = value else { return default };
-        if !(i64::from(multiple)..=i64::from(self.limits.max_size)).contains(&value) {
-            self.reject(field, value, Rule::Between(f64::from(multiple), f64::from(self.limits.max_size)));
+        if !(i64::from(min_size)..=i64::from(max_size)).contains(&value) {
+            self.reject(field, value, Rule::Between(f64::from(min_size), f64::from(max_size)));
             return default;
         }
         if value % i64::from(multiple) != 0 {

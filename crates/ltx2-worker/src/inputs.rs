@@ -1,18 +1,19 @@
 //! A task's input files → what the generator takes.
 
-use ltx2_media::{ImageLimits, read_image};
+use ltx2_media::conditioning_image;
 use ltx2_store::{FileName, Store};
-use ltx2_types::{Failure, FailureCode, RgbImage, ValidRequest};
+use ltx2_types::{Failure, FailureCode, ImageInput, RgbImage, ValidRequest};
 
 /// The pictures of `request`, in its order.
 pub(crate) fn read_images(store: &Store, request: &ValidRequest) -> Result<Vec<RgbImage>, Failure> {
-    request.task.images().iter().map(|image| read(store, &image.file)).collect()
+    request.task.images().iter().map(|image| read(store, image)).collect()
 }
 
-fn read(store: &Store, name: &str) -> Result<RgbImage, Failure> {
+fn read(store: &Store, image: &ImageInput) -> Result<RgbImage, Failure> {
     let bad = |reason: String| Failure::new(FailureCode::BadInput, reason);
-    let name = FileName::parse(name).ok_or_else(|| bad(format!("{name:?} is not the name of an input file")))?;
+    let name = FileName::parse(&image.file)
+        .ok_or_else(|| bad(format!("{:?} is not the name of an input file", image.file)))?;
     let bytes = std::fs::read(store.input_path(&name))
         .map_err(|error| bad(format!("the input picture {name} cannot be read: {error}")))?;
-    Ok(read_image(&bytes, ImageLimits::default())?)
+    Ok(conditioning_image(&bytes, image.crf)?)
 }

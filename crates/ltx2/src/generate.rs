@@ -112,7 +112,7 @@ impl Arguments {
     }
 }
 
-pub fn run(arguments: Arguments) -> anyhow::Result<()> {
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let request = match validate(arguments.request(), &Limits::command_line(), random_seed) {
         Ok(request) => request,
         Err(errors) => bail!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),

@@ -3,8 +3,10 @@
 mod demo_model;
 mod generate;
 mod models;
+mod serve;
 mod trace;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -18,8 +20,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve the HTTP API.
+    Serve(serve::Arguments),
     /// Make one video.
-    Generate(generate::Arguments),
+    Generate(Box<generate::Arguments>),
     /// Run a reference trace's request and write every tensor under the reference's names.
     Trace(trace::Arguments),
     /// Write a small model with synthetic weights, to try everything out without the real one.
@@ -29,6 +33,7 @@ enum Command {
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(
             tracing_subscriber::EnvFilter::builder()
                 .with_default_directive(tracing::Level::INFO.into())
@@ -36,7 +41,8 @@ fn main() -> ExitCode {
         )
         .init();
     let result = match Arguments::parse().command {
-        Command::Generate(arguments) => generate::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Generate(arguments) => generate::run(&arguments),
         Command::Trace(arguments) => trace::run(arguments),
         Command::DemoModel(arguments) => demo_model::run(arguments),
     };

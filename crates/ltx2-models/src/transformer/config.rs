@@ -72,6 +72,13 @@ impl TransformerConfig {
             context_dim: section.get("audio_cross_attention_dim", 2048)?,
             max_pos: section.get("audio_positional_embedding_max_pos", vec![20.0])?,
         };
+        if video.heads != audio.heads {
+            return Err(section.unsupported(
+                "audio_num_attention_heads",
+                audio.heads,
+                format!("num_attention_heads, {},", video.heads),
+            ));
+        }
         for (stream, context, axes, key) in [
             (&video, "cross_attention_dim", 3, "positional_embedding_max_pos"),
             (&audio, "audio_cross_attention_dim", 1, "audio_positional_embedding_max_pos"),
@@ -86,13 +93,6 @@ impl TransformerConfig {
             if stream.max_pos.len() != axes {
                 return Err(section.unsupported(key, format!("{:?}", stream.max_pos), format!("a list of {axes}")));
             }
-        }
-        if video.heads != audio.heads {
-            return Err(section.unsupported(
-                "audio_num_attention_heads",
-                audio.heads,
-                format!("num_attention_heads, {},", video.heads),
-            ));
         }
         Ok(Self {
             num_layers: section.get("num_layers", 48)?,
@@ -157,13 +157,14 @@ mod tests {
             ("cross_attention_adaln", json!(true)),
             ("rope_type", json!("spiral")),
             ("cross_attention_dim", json!(77)),
-            ("positional_embedding_max_pos", json!([20])),
+            ("positional_embedding_max_pos", json!([20.0])),
             ("audio_num_attention_heads", json!(16)),
         ] {
             let mut config = json!({"transformer": {}});
-            config["transformer"][key] = value;
+            config["transformer"][key] = value.clone();
             let error = TransformerConfig::new(&Section::root(&config).section("transformer")).unwrap_err();
-            assert!(error.to_string().contains(&format!("transformer.{key}")), "{error}");
+            let path = format!("transformer.{key} is {value}");
+            assert!(error.to_string().replace('"', "").contains(&path.replace('"', "")), "{error}");
         }
         let empty = json!({});
         let config = TransformerConfig::new(&Section::root(&empty).section("transformer")).unwrap();

@@ -6,18 +6,17 @@ const SHIFT: f64 = 2.05;
 const TERMINAL: f32 = 0.1;
 
 /// `steps + 1` sigmas from 1 to 0: evenly spaced, shifted towards noise, stretched so that the last but one is 0.1.
+///
+/// In torch's float32 to the last bit (a scalar over a tensor is its reciprocal, multiplied): the timesteps are a
+/// thousand times these, and their sinusoids feel it.
 pub fn ltx2_sigmas(steps: usize) -> Vec<f32> {
     let shift = SHIFT.exp() as f32;
     let mut sigmas: Vec<f32> = (0..=steps)
         .map(|i| linspace_down(i, steps))
-        .map(|sigma| if sigma == 0.0 { 0.0 } else { shift / (shift + (1.0 / sigma - 1.0)) })
+        .map(|sigma| if sigma == 0.0 { 0.0 } else { shift * (1.0 / (shift + (1.0 / sigma - 1.0))) })
         .collect();
     let last = sigmas[steps - 1];
     let scale = (1.0 - last) / (1.0 - TERMINAL);
-    // A single step has nothing to stretch; the official code divides by zero there.
-    if scale == 0.0 {
-        return sigmas;
-    }
     for sigma in &mut sigmas[..steps] {
         *sigma = 1.0 - (1.0 - *sigma) / scale;
     }
@@ -27,7 +26,7 @@ pub fn ltx2_sigmas(steps: usize) -> Vec<f32> {
 /// Element `i` of torch's `linspace(1, 0, steps + 1)`, which counts from both ends.
 fn linspace_down(i: usize, steps: usize) -> f32 {
     let step = -1.0 / steps as f32;
-    if i < (steps + 1) / 2 { 1.0 + step * i as f32 } else { -(step * (steps - i) as f32) }
+    if i < steps.div_ceil(2) { 1.0 + step * i as f32 } else { -(step * (steps - i) as f32) }
 }
 
 #[cfg(test)]
@@ -35,8 +34,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_single_step_goes_all_the_way() {
-        assert_eq!(ltx2_sigmas(1), [1.0, 0.0]);
+    fn a_single_step_is_the_last_one() {
+        assert_eq!(ltx2_sigmas(1), [0.100000024, 0.0]);
     }
 
     #[test]

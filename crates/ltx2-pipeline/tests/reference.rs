@@ -1,0 +1,88 @@
+//! Our runs against traces of the official code (see `scripts/make_fixtures.py`), tensor by tensor.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use ltx2_models::Checkpoint;
+use ltx2_models::checkpoint::{read_json, read_metadata};
+use ltx2_models::text_encoder::Tokenizer;
+use ltx2_pipeline::trace::{ReferenceRequest, trace};
+use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision};
+use ltx2_types::RgbImage;
+
+/// Rounding explains a tenth of it.
+const LIMIT: f64 = 5e-4;
+const CONTEXT_LIMIT: f64 = 1e-5;
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// The small model behind a fixture: its configuration and seed are in the metadata.
+fn models(fixture: &Path) -> ModelSet {
+    let gemma = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo/ltx-2-19b/gemma");
+    let metadata = read_metadata(fixture).unwrap();
+    let seed = metadata["weights_seed"].parse().unwrap();
+    let checkpoint =
+        Checkpoint::synthetic(serde_json::from_str(&metadata["config"]).unwrap(), &metadata["model_version"], seed);
+    let text_encoder = Checkpoint::synthetic(read_json(&gemma.join("config.json")).unwrap(), "", seed);
+    ModelSet::new(checkpoint, text_encoder, Tokenizer::open(&gemma).unwrap()).unwrap()
+}
+
+fn images(fixture: &Path) -> Vec<RgbImage> {
+    let request = ReferenceRequest::read(fixture).unwrap();
+    let decode = |file: &str| {
+        let rgb = image::open(fixtures().join(file)).unwrap().to_rgb8();
+        RgbImage { width: rgb.width(), height: rgb.height(), data: rgb.into_raw() }
+    };
+    request.images().unwrap().iter().map(|image| decode(&image.file)).collect()
+}
+
+fn relative_error(reference: &Tensor, ours: &Tensor) -> f64 {
+    let flat = |x: &Tensor| x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    let (a, b) = (flat(reference), flat(ours));
+    let apart: f64 = a.iter().zip(&b).map(|(a, b)| (a - b).powi(2)).sum();
+    let size: f64 = a.iter().map(|a| a.powi(2)).sum();
+    (apart / size.max(1e-24)).sqrt()
+}
+
+fn compare(case: &str, device: Device) {
+    let fixture = fixtures().join(format!("{case}.safetensors"));
+    let mut engine = Engine::new(models(&fixture), EngineSettings::new(device, Precision::F32));
+    let ours = trace(&mut engine, &fixture, &images(&fixture)).unwrap();
+    let reference = candle_core::safetensors::load(&fixture, &Device::Cpu).unwrap();
+    let mut names: Vec<&String> = reference.keys().collect();
+    names.sort();
+    assert!(names.len() >= 10, "{case} holds {} tensors only", names.len());
+    for name in names {
+        let ours = ours.get(name).unwrap_or_else(|| panic!("{case}: we have no {name}"));
+        assert_eq!(ours.dims(), reference[name].dims(), "{case}: shape of {name}");
+        let limit = if name.starts_with("context.") { CONTEXT_LIMIT } else { LIMIT };
+        let error = relative_error(&reference[name], ours);
+        assert!(error <= limit, "{case}: {name} is {error:.1e} from the reference, more than {limit:.0e}");
+    }
+}
+
+/// Full guidance, every tensor kept.
+#[test]
+fn text_to_video() {
+    compare("text", Device::Cpu);
+}
+
+/// A picture at strength 0.8, other scripts in the prompts, a fractional rate, four heads.
+#[test]
+fn image_to_video() {
+    compare("image", Device::Cpu);
+}
+
+/// Interleaved RoPE with unturned channels, an empty prompt and one of more than 1024 tokens.
+#[test]
+fn interleaved_rope() {
+    compare("interleaved", Device::Cpu);
+}
+
+/// No guidance at all, a held picture and a keyframe.
+#[test]
+fn unguided_with_keyframe() {
+    compare("unguided", Device::Cpu);
+}

@@ -1,0 +1,53 @@
+//! Crates exist to forbid imports: who may import whom, as data.
+
+use std::collections::BTreeMap;
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// What each crate may import of ours.
+const MAY_IMPORT: [(&str, &[&str]); 9] = [
+    ("ltx2", &["ltx2-server", "ltx2-worker", "ltx2-pipeline", "ltx2-media", "ltx2-store", "ltx2-types"]),
+    ("ltx2-server", &["ltx2-store", "ltx2-types"]),
+    ("ltx2-worker", &["ltx2-store", "ltx2-media", "ltx2-types"]),
+    ("ltx2-pipeline", &["ltx2-models", "ltx2-types"]),
+    ("ltx2-models", &["ltx2-kernels"]),
+    ("ltx2-media", &["ltx2-types"]),
+    ("ltx2-store", &["ltx2-types"]),
+    ("ltx2-kernels", &[]),
+    ("ltx2-types", &[]),
+];
+
+/// Libraries that belong to some of our crates alone.
+const BELONGS_TO: [(&str, &[&str]); 6] = [
+    ("axum", &["ltx2-server"]),
+    ("sqlx", &["ltx2-store"]),
+    ("ffmpeg-next", &["ltx2-media"]),
+    ("candle-core", &["ltx2-kernels", "ltx2-models", "ltx2-pipeline"]),
+    ("candle-nn", &["ltx2-kernels", "ltx2-models"]),
+    ("clap", &["ltx2"]),
+];
+
+#[test]
+fn imports_follow_the_table() {
+    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
+    let table: BTreeMap<&str, &[&str]> = MAY_IMPORT.into_iter().collect();
+    let mut wrong = Vec::new();
+    for package in &metadata.packages {
+        let importer = package.name.as_str();
+        let Some(allowed) = table.get(importer) else {
+            wrong.push(format!("{importer} is not in the table"));
+            continue;
+        };
+        for dependency in package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal) {
+            let imported = dependency.name.as_str();
+            let ours_but_forbidden = table.contains_key(imported) && !allowed.contains(&imported);
+            let not_theirs =
+                BELONGS_TO.iter().any(|(library, owners)| *library == imported && !owners.contains(&importer));
+            if ours_but_forbidden || not_theirs {
+                wrong.push(format!("{importer} imports {imported}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(metadata.packages.len(), table.len());
+}

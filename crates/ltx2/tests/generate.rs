@@ -1,0 +1,125 @@
+//! `ltx2 generate`: the whole way from a prompt to a file, and every way to get it wrong.
+
+mod common;
+
+use std::path::Path;
+
+use common::{demo_model, error_of, ffprobe, run};
+
+fn generate(out: &Path, more: &[&str]) -> std::process::Output {
+    let models = demo_model().to_str().unwrap();
+    let mut arguments = vec!["generate", "--models", models, "--prompt", "A fox in the snow"];
+    if !more.contains(&"--steps") {
+        arguments.extend(["--steps", "2"]);
+    }
+    arguments.extend(["--out", out.to_str().unwrap()]);
+    arguments.extend(more);
+    run(&arguments)
+}
+
+fn leftovers(folder: &Path) -> Vec<String> {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn a_video_of_exactly_what_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("fox.mp4");
+    let output = generate(&out, &["--width", "96", "--height", "64", "--frames", "12", "--rate", "23.976"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), out.to_str().unwrap());
+    let video = ffprobe(&out, "v", "codec_name,width,height,pix_fmt,r_frame_rate,nb_read_frames");
+    assert_eq!(video, "h264,96,64,yuv420p,24000/1001,12");
+    let audio = ffprobe(&out, "a", "codec_name,profile,channels");
+    assert_eq!(audio, "aac,LC,2");
+    assert_eq!(leftovers(folder.path()), ["fox.mp4"]);
+}
+
+#[test]
+fn the_same_seed_is_the_same_video_and_another_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = ["--width", "64", "--height", "64", "--frames", "1"];
+    let bytes = |name: &str, seed: &str| {
+        let out = folder.path().join(name);
+        assert!(generate(&out, &[&small[..], &["--seed", seed]].concat()).status.success());
+        std::fs::read(out).unwrap()
+    };
+    assert_eq!(bytes("a.mp4", "7"), bytes("b.mp4", "7"));
+    assert_ne!(bytes("c.mp4", "8"), bytes("d.mp4", "7"));
+}
+
+#[test]
+fn a_picture_to_start_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/../ltx2-pipeline/tests/fixtures/image.png");
+    let out = folder.path().join("fox.mp4");
+    let output = generate(&out, &["--width", "64", "--height", "64", "--frames", "9", "--image", picture]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(ffprobe(&out, "v", "nb_read_frames"), "9");
+}
+
+#[test]
+fn every_wrong_option_is_named_with_value_and_rule() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("fox.mp4");
+    for (option, value, expected) in [
+        ("--width", "100", "width is 100, but it must be a multiple of 32"),
+        ("--height", "0", "height is 0, but it must be between 64 and 4096"),
+        ("--frames", "0", "num_frames is 0, but it must be between 1"),
+        ("--frames", "-3", "num_frames is -3, but it must be between 1"),
+        ("--rate", "NaN", "frame_rate is NaN, but it must be a finite number"),
+        ("--rate", "0", "frame_rate is 0, but it must be between 1 and 120"),
+        ("--steps", "0", "num_inference_steps is 0, but it must be between 1"),
+        ("--seed", "-2", "seed is -2, but it must be at least -1"),
+        ("--cfg-video", "inf", "cfg_scale_video is inf, but it must be a finite number"),
+        ("--rescale-audio", "2", "rescale_audio is 2, but it must be between 0 and 1"),
+        ("--image", "nowhere.png", "cannot read nowhere.png"),
+        ("--image", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), "Cargo.toml"),
+        ("--device", "tpu", "device is tpu, but it must be auto, cpu or cuda"),
+    ] {
+        let output = generate(&out, &[option, value]);
+        assert!(!output.status.success(), "{option} {value} was accepted");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains(expected), "{option} {value}: {text}");
+    }
+    assert!(leftovers(folder.path()).is_empty(), "{:?}", leftovers(folder.path()));
+}
+
+#[test]
+fn a_bad_model_set_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let say = || {
+        error_of(&[
+            "generate",
+            "--prompt",
+            "x",
+            "--models",
+            folder.path().to_str().unwrap(),
+            "--out",
+            path("x.mp4").to_str().unwrap(),
+        ])
+    };
+    assert!(say().contains("it lacks an LTX-2 checkpoint"), "{}", say());
+
+    let whole = std::fs::read(demo_model().join("ltx.safetensors")).unwrap();
+    std::fs::write(path("ltx.safetensors"), &whole[..whole.len() / 2]).unwrap();
+    assert!(say().contains("ltx.safetensors is not a usable safetensors file"), "{}", say());
+
+    std::fs::write(path("ltx.safetensors"), &whole).unwrap();
+    assert!(say().contains("it lacks a Gemma 3 folder"), "{}", say());
+
+    // The same length, so that only the value changes.
+    let text = br#"\"qk_norm\": \"rms_norm\""#;
+    let at = whole.windows(text.len()).position(|window| window == text).expect("the header has it");
+    let mut foreign = whole.clone();
+    foreign[at..at + text.len()].copy_from_slice(br#"\"qk_norm\": \"new_norm\""#);
+    std::fs::write(path("ltx.safetensors"), foreign).unwrap();
+    std::fs::create_dir(path("gemma")).unwrap();
+    for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+        std::fs::copy(demo_model().join("gemma").join(name), path("gemma").join(name)).unwrap();
+    }
+    let unsupported = "config value transformer.qk_norm is \"new_norm\", but only \"rms_norm\" is supported";
+    assert!(say().contains(unsupported), "{}", say());
+    assert!(!path("x.mp4").exists());
+}

@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Remake the reference traces in crates/ltx2-pipeline/tests/fixtures from the official LTX-2 code.
+
+    python3 -m venv ~/.ref && ~/.ref/bin/pip install -r scripts/reference/requirements.txt
+    ~/.ref/bin/python scripts/make_fixtures.py [--keep DIR] [CASE ...]
+
+Each case makes a small checkpoint with synthetic weights, runs the official one-stage pipeline on it in float32 and
+keeps its tensors, with the checkpoint's seed and configuration in the metadata: the weights themselves can be made
+again from those. --keep leaves model sets and whole traces in DIR, for `ltx2 trace` and scripts/reference/compare.py.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+FIXTURES = HERE.parent / "crates" / "ltx2-pipeline" / "tests" / "fixtures"
+
+# model: options of make_checkpoint.py; transformer: changes to that section; run: options of run_reference.py;
+# drop: beginnings of tensor names that the fixture leaves out to stay small.
+CASES = {
+    "text": {
+        "model": [],
+        "run": ["--height", "64", "--width", "96", "--num-frames", "9", "--steps", "3"],
+        "drop": [],
+    },
+    "image": {
+        "model": ["--seed", "3", "--heads", "4", "--head-dim", "16", "--layers", "2"],
+        "run": ["--height", "96", "--width", "64", "--num-frames", "17", "--frame-rate", "23.976", "--steps", "2",
+                "--image", "image.png:0:0.8", "--rescale", "0", "--stg", "0", "--seed", "7", "--prompt",
+                'She says: "Ça va? 你好, мир!" 🦊🎬 — and laughs.', "--negative-prompt", "шум; 噪音"],
+        "drop": ["context.", "pixels"],
+    },
+    "interleaved": {
+        "model": ["--seed", "5", "--heads", "2", "--head-dim", "20", "--layers", "4"],
+        "transformer": {"rope_type": "interleaved"},
+        "run": ["--height", "64", "--width", "64", "--num-frames", "9", "--frame-rate", "30", "--steps", "2",
+                "--cfg-video", "1", "--modality", "1", "--prompt", "", "--negative-prompt", "no noise, " * 400],
+        "drop": ["context.audio", "context.video.positive", "pixels"],
+    },
+    "unguided": {
+        "model": ["--seed", "9", "--heads", "1", "--head-dim", "48", "--layers", "1"],
+        "run": ["--height", "64", "--width", "64", "--num-frames", "17", "--steps", "4", "--stg-block", "0",
+                "--cfg-video", "1", "--cfg-audio", "1", "--modality", "1", "--stg", "0", "--rescale", "0",
+                "--image", "image.png:0:1.0", "--image", "image.png:8:0.5"],
+        "drop": ["context.", "pixels", "tokens."],
+    },
+}
+
+
+def make_model(case: dict, out: Path) -> dict:
+    """Writes the model set; returns the checkpoint's configuration."""
+    sys.path.insert(0, str(HERE / "reference"))
+    import make_checkpoint
+    import tiny
+    from safetensors import safe_open
+
+    shrink = tiny.tiny
+
+    def changed(*args, **kwargs):
+        spec = shrink(*args, **kwargs)
+        spec["config"]["transformer"].update(case.get("transformer", {}))
+        return spec
+
+    make_checkpoint.tiny.tiny = changed
+    sys.argv = ["make_checkpoint.py", str(out), *case["model"]]
+    make_checkpoint.main()
+    with safe_open(out / "ltx.safetensors", "pt") as file:
+        return file.metadata()
+
+
+def slim(trace: Path, out: Path, case: dict, model: dict) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(trace, "pt") as file:
+        kept = {name: file.get_tensor(name) for name in file.keys() if not name.startswith(tuple(case["drop"]))}
+        metadata = file.metadata()
+    seed = case["model"][case["model"].index("--seed") + 1] if "--seed" in case["model"] else "0"
+    save_file(kept, out, metadata={**metadata, **model, "weights_seed": seed})
+
+
+def run_case(name: str, keep: Path) -> None:
+    model, trace = keep / name, keep / f"{name}.safetensors"
+    metadata = make_model(CASES[name], model)
+    command = [sys.executable, str(HERE / "reference" / "run_reference.py"), str(model), str(trace), *CASES[name]["run"]]
+    subprocess.run(command, cwd=FIXTURES, check=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    slim(trace, FIXTURES / f"{name}.safetensors", CASES[name], metadata)
+
+
+def main() -> None:
+    args = argparse.ArgumentParser()
+    args.add_argument("cases", nargs="*", default=[])
+    args.add_argument("--keep", type=Path)
+    args.add_argument("--one", help=argparse.SUPPRESS)
+    a = args.parse_args()
+    if a.one:  # a process each: the official code is patched for one Gemma at a time
+        run_case(a.one, a.keep)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        keep = (a.keep or Path(temporary)).resolve()
+        keep.mkdir(parents=True, exist_ok=True)
+        for name in a.cases or CASES:
+            subprocess.run([sys.executable, __file__, "--one", name, "--keep", str(keep)], check=True)
+
+
+if __name__ == "__main__":
+    main()
