@@ -19,8 +19,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 FIXTURES = HERE.parent / "crates" / "ltx2-pipeline" / "tests" / "fixtures"
 
-# model: options of make_checkpoint.py; transformer: changes to that section; run: options of run_reference.py;
-# drop: beginnings of tensor names that the fixture leaves out to stay small.
+# model: options of make_checkpoint.py (those without any but --seed are the demo model's, with its LoRA and upscaler);
+# transformer: changes to that section; run: options of run_reference.py; drop: beginnings of tensor names that the fixture
+# leaves out to stay small.
+SMALL = ["context.", "tokens.", "pixels", "step."]
 CASES = {
     "text": {
         "model": [],
@@ -47,6 +49,28 @@ CASES = {
                 "--cfg-video", "1", "--cfg-audio", "1", "--modality", "1", "--stg", "0", "--rescale", "0",
                 "--image", "image.png:0:1.0", "--image", "image.png:8:0.5"],
         "drop": ["context.", "pixels", "tokens."],
+    },
+    "lora": {
+        "model": ["--seed", "11"],
+        "run": ["--lora", "--height", "64", "--width", "64", "--num-frames", "9", "--steps", "2"],
+        "drop": SMALL,
+    },
+    "two_stage": {
+        "model": ["--seed", "12"],
+        "run": ["--pipeline", "two-stage", "--height", "64", "--width", "128", "--num-frames", "9", "--steps", "2",
+                "--image", "image.png:0:0.9"],
+        "drop": SMALL,
+    },
+    "distilled": {
+        "model": ["--seed", "13"],
+        "run": ["--pipeline", "distilled", "--lora", "--height", "128", "--width", "64", "--num-frames", "9"],
+        "drop": SMALL,
+    },
+    "keyframes": {
+        "model": ["--seed", "14"],
+        "run": ["--pipeline", "keyframes", "--height", "64", "--width", "64", "--num-frames", "17", "--steps", "2",
+                "--frame-rate", "12.5", "--image", "image.png:0:1.0", "--image", "image.png:16:0.8"],
+        "drop": SMALL,
     },
 }
 
@@ -80,7 +104,8 @@ def slim(trace: Path, out: Path, case: dict, model: dict) -> None:
         kept = {name: file.get_tensor(name) for name in file.keys() if not name.startswith(tuple(case["drop"]))}
         metadata = file.metadata()
     seed = case["model"][case["model"].index("--seed") + 1] if "--seed" in case["model"] else "0"
-    save_file(kept, out, metadata={**metadata, **model, "weights_seed": seed})
+    kind = "demo" if len(case["model"]) == 2 else "synthetic"
+    save_file(kept, out, metadata={**metadata, **model, "weights": kind, "weights_seed": seed})
 
 
 def run_case(name: str, keep: Path) -> None:

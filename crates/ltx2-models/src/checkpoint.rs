@@ -1,11 +1,17 @@
 //! A model file in the published form: safetensors with the architecture in its metadata, or a folder of shards.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device};
-use candle_nn::VarBuilder;
+use candle_core::safetensors::MmapedSafetensors;
+use candle_core::{DType, Device, Shape, Tensor};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
+use safetensors::SafeTensors;
+use safetensors::tensor::Metadata;
 use serde_json::Value;
 
+use crate::lora::{self, LoraStrength};
 use crate::synth::SynthBackend;
 
 /// Why a model file cannot be used.
@@ -42,6 +48,14 @@ pub enum CheckpointError {
         path: PathBuf,
         /// Which value.
         source: crate::ConfigError,
+    },
+    /// Not an adapter, or one for another model.
+    #[error("the LoRA {path} does not fit: {reason}")]
+    Lora {
+        /// The file.
+        path: PathBuf,
+        /// Why it is refused.
+        reason: String,
     },
     /// A tensor is missing or has another shape.
     #[error("{path}: {source}")]
@@ -132,17 +146,35 @@ impl Checkpoint {
         device: &Device,
         build: impl FnOnce(VarBuilder<'static>) -> candle_core::Result<T>,
     ) -> Result<T, CheckpointError> {
+        self.load_with(&[], dtype, device, build)
+    }
+
+    /// The same with adapters added to the weights.
+    pub fn load_with<T>(
+        &self,
+        loras: &[LoraStrength],
+        dtype: DType,
+        device: &Device,
+        build: impl FnOnce(VarBuilder<'static>) -> candle_core::Result<T>,
+    ) -> Result<T, CheckpointError> {
+        if let Source::Files(files) = &self.source {
+            let mut shapes = TensorShapes::new();
+            for file in files.iter().filter(|_| !loras.is_empty()) {
+                shapes.extend(tensor_shapes(file)?);
+            }
+            loras.iter().try_for_each(|LoraStrength { lora, .. }| lora.check(&shapes))?;
+        }
         let tensor = |source| CheckpointError::Tensor { path: self.path.clone(), source };
-        let weights = match &self.source {
+        let base: Box<dyn SimpleBackend> = match &self.source {
             // SAFETY: the files are model weights; they are not written to while the server runs.
-            Source::Files(files) => {
-                unsafe { VarBuilder::from_mmaped_safetensors(files, dtype, device) }.map_err(tensor)?
-            }
-            Source::Synthetic { seed } => {
-                VarBuilder::from_backend(Box::new(SynthBackend::new(*seed)), dtype, device.clone())
-            }
+            Source::Files(files) => Box::new(unsafe { MmapedSafetensors::multi(files) }.map_err(tensor)?),
+            Source::Synthetic { seed } => Box::new(SynthBackend::new(*seed)),
         };
-        build(weights).map_err(tensor)
+        let backend: Box<dyn SimpleBackend> = match loras {
+            [] => base,
+            loras => Box::new(Adapted { base, loras: loras.to_vec() }),
+        };
+        build(VarBuilder::from_backend(backend, dtype, device.clone())).map_err(tensor)
     }
 
     /// Turns an error about the architecture into one that names the file.
@@ -150,6 +182,30 @@ impl Checkpoint {
         CheckpointError::Config { path: self.path.clone(), source }
     }
 }
+
+/// Weights with adapters added.
+struct Adapted {
+    base: Box<dyn SimpleBackend>,
+    loras: Vec<LoraStrength>,
+}
+
+impl SimpleBackend for Adapted {
+    fn get(&self, shape: Shape, name: &str, hint: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+        let weight = self.base.get(shape, name, hint, DType::F32, device)?;
+        lora::fuse(name, weight, &self.loras, dtype)
+    }
+
+    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+        lora::fuse(name, self.base.get_unchecked(name, DType::F32, device)?, &self.loras, dtype)
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.base.contains_tensor(name)
+    }
+}
+
+/// Names and shapes of the tensors of a file.
+pub type TensorShapes = BTreeMap<String, Vec<usize>>;
 
 /// Parses a JSON file.
 pub fn read_json(path: &Path) -> Result<Value, CheckpointError> {
@@ -159,19 +215,27 @@ pub fn read_json(path: &Path) -> Result<Value, CheckpointError> {
 }
 
 /// The string metadata of a safetensors file, after checking that the file is as long as its header says.
-pub fn read_metadata(path: &Path) -> Result<std::collections::HashMap<String, String>, CheckpointError> {
+pub fn read_metadata(path: &Path) -> Result<HashMap<String, String>, CheckpointError> {
+    header(path, |_, metadata| metadata.metadata().clone().unwrap_or_default())
+}
+
+/// The names and shapes of the tensors of a safetensors file.
+pub fn tensor_shapes(path: &Path) -> Result<TensorShapes, CheckpointError> {
+    header(path, |tensors, _| tensors.tensors().into_iter().map(|(name, view)| (name, view.shape().to_vec())).collect())
+}
+
+fn header<T>(path: &Path, read: impl FnOnce(&SafeTensors, &Metadata) -> T) -> Result<T, CheckpointError> {
     let io = |source| CheckpointError::Io { path: path.into(), source };
-    let file = std::fs::File::open(path).map_err(io)?;
     let damaged = |reason: String| CheckpointError::Damaged { path: path.into(), reason };
+    let file = std::fs::File::open(path).map_err(io)?;
     if file.metadata().map_err(io)?.len() == 0 {
         return Err(damaged("it is empty".into()));
     }
     // SAFETY: read once here, and not changed while the server runs.
     let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
-    let tensors = safetensors::SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
-    drop(tensors);
-    let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
-    Ok(metadata.metadata().clone().unwrap_or_default())
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
+    Ok(read(&tensors, &metadata))
 }
 
 #[cfg(test)]

@@ -7,10 +7,12 @@ pub mod checkpoint;
 pub mod config;
 pub mod feed_forward;
 pub mod linear;
+pub mod lora;
 pub mod rope;
 pub mod synth;
 pub mod text_encoder;
 pub mod transformer;
+pub mod upsampler;
 pub mod video_vae;
 pub mod vocoder;
 

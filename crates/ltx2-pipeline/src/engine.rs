@@ -14,11 +14,11 @@ use crate::diffusion::conditioning::ConditioningItem;
 use crate::diffusion::denoiser::Denoiser;
 use crate::diffusion::latent_state::LatentState;
 use crate::diffusion::noiser::{NoiseSource, add_noise};
-use crate::diffusion::patchifier::{audio_positions, audio_unpatchify};
+use crate::diffusion::patchifier::{VideoLatentShape, audio_patchify, audio_positions, audio_unpatchify};
 use crate::diffusion::philox::{DEFAULT_MULTIPROCESSORS, Philox};
 use crate::diffusion::stepper::euler_step;
 use crate::image_conditioning::conditioning_pixels;
-use crate::plan::{ItemPlan, ModalityPlan, Plan, StagePlan};
+use crate::plan::{ItemPlan, LoraPlan, ModalityPlan, Plan, StagePlan, Start};
 use crate::{ModelSet, PipelineError, Precision};
 
 type Result<T> = std::result::Result<T, PipelineError>;
@@ -43,8 +43,16 @@ impl EngineSettings {
 
 /// Sees the tensors of a run as they appear, under the names of the reference traces.
 pub trait Probe {
-    /// Called once for each.
+    /// Called once for each; `noise`, `image` and `image_latent` come several times, to be counted.
     fn keep(&mut self, name: &str, tensor: &Tensor) -> candle_core::Result<()>;
+}
+
+/// What a stage hands on.
+struct Latents {
+    /// `(1, c, f, h, w)`.
+    video: Tensor,
+    /// `(1, c, t, bins)`.
+    audio: Tensor,
 }
 
 /// Sees nothing.
@@ -86,7 +94,8 @@ pub struct Engine {
 /// What stays in memory between runs. The text encoder does not: it is as large as the rest.
 #[derive(Debug, Default)]
 struct Parts {
-    transformer: Option<Arc<Transformer>>,
+    /// With the adapters that are fused into it.
+    transformer: Option<(Vec<LoraPlan>, Arc<Transformer>)>,
     video_encoder: Option<Arc<VideoEncoder>>,
     video_decoder: Option<Arc<VideoDecoder>>,
     audio: Option<Arc<(AudioDecoder, Vocoder)>>,
@@ -132,10 +141,10 @@ impl Engine {
         let contexts = self.encode_prompts(plan, session)?;
         let mut latents = None;
         for (index, stage) in plan.stages.iter().enumerate() {
-            latents = Some(self.run_stage(index, stage, &contexts, session)?);
+            latents = Some(self.run_stage((index, stage), latents, &contexts, session)?);
         }
-        let (video, audio) = latents.ok_or_else(|| PipelineError::Request("the plan has no stage".into()))?;
-        self.decode(plan, &video, &audio, session)
+        let latents = latents.ok_or_else(|| PipelineError::Request("the plan has no stage".into()))?;
+        self.decode(plan, &latents, session)
     }
 
     /// Contexts of the prompt and, if the plan has one, of the negative prompt. The text encoder is gone afterwards.
@@ -166,19 +175,20 @@ impl Engine {
         Ok((positive, contexts.next()))
     }
 
-    /// Denoised latents of picture `(1, c, f, h, w)` and sound `(1, c, t, bins)`.
+    /// Denoises, starting from what the stage's plan says.
     fn run_stage(
         &mut self,
-        index: usize,
-        stage: &StagePlan,
+        (index, stage): (usize, &StagePlan),
+        previous: Option<Latents>,
         contexts: &(Contexts, Option<Contexts>),
         session: &mut Session,
-    ) -> Result<(Tensor, Tensor)> {
+    ) -> Result<Latents> {
         let shape = stage.shape.latent();
+        let start = self.start(stage, previous, session)?;
         let items = self.conditioning_items(stage, session)?;
-        let (mut video, mut audio) = self.initial_states(stage, &items, session)?;
+        let (mut video, mut audio) = self.initial_states(stage, &start, &items, session)?;
         session.report(Phase::Loading, 0, 1)?;
-        let transformer = self.transformer()?;
+        let transformer = self.transformer(&stage.loras)?;
         let project = |contexts: &Contexts| -> candle_core::Result<Context> { transformer.project(contexts) };
         let (positive, negative) = (project(&contexts.0)?, contexts.1.as_ref().map(project).transpose()?);
         let denoiser = Denoiser::new(
@@ -202,12 +212,47 @@ impl Engine {
             }
         }
         session.report(Phase::Denoising, steps, steps)?;
-        Ok((shape.unpatchify(&video.first_tokens(shape.tokens())?)?, audio_unpatchify(&audio.latent)?))
+        Ok(Latents {
+            video: shape.unpatchify(&video.first_tokens(shape.tokens())?)?,
+            audio: audio_unpatchify(&audio.latent)?,
+        })
+    }
+
+    /// The tokens that noise is added to, where the stage does not start from nothing.
+    fn start(
+        &mut self,
+        stage: &StagePlan,
+        previous: Option<Latents>,
+        session: &mut Session,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let missing = || PipelineError::Request("the first stage has no previous one to start from".into());
+        let previous = |start: Start| match start {
+            Start::Empty => Ok(None),
+            Start::Previous | Start::Upscaled => previous.as_ref().map(Some).ok_or_else(missing),
+        };
+        let video = match (stage.video.start, previous(stage.video.start)?) {
+            (Start::Upscaled, Some(latents)) => Some(self.upscale(&latents.video, session)?),
+            (_, latents) => latents.map(|latents| latents.video.clone()),
+        };
+        let audio = previous(stage.audio.start)?.map(|latents| latents.audio.clone());
+        Ok((
+            video.as_ref().map(VideoLatentShape::patchify).transpose()?,
+            audio.as_ref().map(audio_patchify).transpose()?,
+        ))
+    }
+
+    /// Twice the height and width, through the latent upsampler.
+    fn upscale(&self, latent: &Tensor, session: &mut Session) -> Result<Tensor> {
+        let (upsampler, statistics) = self.models.upsampler(self.dtype(), &self.settings.device)?;
+        let latent = statistics.un_normalize(&latent.to_dtype(self.dtype())?)?;
+        let upscaled = statistics.normalize(&upsampler.forward(&latent)?)?.to_dtype(DType::F32)?;
+        session.probe.keep("upscaled", &upscaled)?;
+        Ok(upscaled)
     }
 
     fn conditioning_items(&mut self, stage: &StagePlan, session: &mut Session) -> Result<Vec<ConditioningItem>> {
         let mut items = Vec::new();
-        for (number, item) in stage.video.items.iter().enumerate() {
+        for item in &stage.video.items {
             let image = session.images.get(item.image()).ok_or_else(|| {
                 PipelineError::Request(format!(
                     "image {} is missing: {} were given",
@@ -216,9 +261,9 @@ impl Engine {
                 ))
             })?;
             let pixels = conditioning_pixels(image, stage.shape.height, stage.shape.width, &self.settings.device)?;
-            session.probe.keep(&format!("image.{number}"), &pixels)?;
+            session.probe.keep("image", &pixels)?;
             let latent = self.video_encoder()?.forward(&pixels.to_dtype(self.dtype())?)?.to_dtype(DType::F32)?;
-            session.probe.keep(&format!("image_latent.{number}"), &latent)?;
+            session.probe.keep("image_latent", &latent)?;
             items.push(match *item {
                 ItemPlan::ReplaceLatent { latent_index, strength, .. } => {
                     ConditioningItem::ReplaceLatent { latent, latent_index, strength }
@@ -232,6 +277,7 @@ impl Engine {
     fn initial_states(
         &self,
         stage: &StagePlan,
+        (video_start, audio_start): &(Option<Tensor>, Option<Tensor>),
         items: &[ConditioningItem],
         session: &mut Session,
     ) -> Result<(LatentState, LatentState)> {
@@ -241,12 +287,12 @@ impl Engine {
             Precision::F32 => shape.positions(frame_rate, 0),
             Precision::Bf16 => shape.positions(frame_rate, 0).rounded_to_bf16(),
         };
-        let mut video = LatentState::empty(positions, video_channels, &self.settings.device)?;
+        let mut video = LatentState::new(positions, video_start.as_ref(), video_channels, &self.settings.device)?;
         for item in items {
             video = item.apply(video, shape, frame_rate)?;
         }
-        let audio =
-            LatentState::empty(audio_positions(stage.shape.audio_frames()), audio_channels, &self.settings.device)?;
+        let positions = audio_positions(stage.shape.audio_frames());
+        let audio = LatentState::new(positions, audio_start.as_ref(), audio_channels, &self.settings.device)?;
         let mut noised = |state, plan: &ModalityPlan| -> Result<LatentState> {
             let (state, noise) = add_noise(state, plan.noise_scale, &mut session.noise, self.dtype())?;
             session.probe.keep("noise", &noise)?;
@@ -255,7 +301,7 @@ impl Engine {
         Ok((noised(video, &stage.video)?, noised(audio, &stage.audio)?))
     }
 
-    fn decode(&mut self, plan: &Plan, video: &Tensor, audio: &Tensor, session: &mut Session) -> Result<()> {
+    fn decode(&mut self, plan: &Plan, Latents { video, audio }: &Latents, session: &mut Session) -> Result<()> {
         session.report(Phase::Decoding, 0, plan.output.num_frames)?;
         session.probe.keep("latent.video", video)?;
         session.probe.keep("latent.audio", audio)?;
@@ -296,9 +342,15 @@ impl Engine {
         self.settings.precision.dtype()
     }
 
-    fn transformer(&mut self) -> Result<Arc<Transformer>> {
-        let (dtype, device) = (self.dtype(), &self.settings.device);
-        resident(&mut self.parts.transformer, || Ok(self.models.transformer(dtype, device)?))
+    fn transformer(&mut self, loras: &[LoraPlan]) -> Result<Arc<Transformer>> {
+        if let Some((_, transformer)) = self.parts.transformer.as_ref().filter(|(fused, _)| fused == loras) {
+            return Ok(transformer.clone());
+        }
+        // The old one first: there is hardly room for two.
+        self.parts.transformer = None;
+        let transformer = Arc::new(self.models.transformer(loras, self.dtype(), &self.settings.device)?);
+        self.parts.transformer = Some((loras.to_vec(), transformer.clone()));
+        Ok(transformer)
     }
 
     fn video_encoder(&mut self) -> Result<Arc<VideoEncoder>> {

@@ -1,16 +1,17 @@
 //! The engine as the worker sees it.
 
-use ltx2_types::{Failure, Generator, Job, Output, Watch};
+use ltx2_types::{Failure, Generator, Job, Output, Report, Watch};
 
 use crate::engine::{NoProbe, Session};
 use crate::{Engine, plan};
 
 impl Generator for Engine {
-    fn generate(&mut self, job: Job<'_>, output: &mut dyn Output, watch: &dyn Watch) -> Result<(), Failure> {
+    fn generate(&mut self, job: Job<'_>, output: &mut dyn Output, watch: &dyn Watch) -> Result<Report, Failure> {
         let plan = plan::choose(job.request, &self.models().facts())?;
         let noise = self.noise(plan.seed);
         let mut session = Session { images: job.images, noise, output, watch, probe: &mut NoProbe };
-        Ok(self.run(&plan, &mut session)?)
+        self.run(&plan, &mut session)?;
+        Ok(Report { pipeline: plan.pipeline })
     }
 
     fn unload(&mut self) {

@@ -5,14 +5,18 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device};
 use ltx2_models::audio_vae::{AudioDecoder, AudioVaeConfig};
 use ltx2_models::checkpoint::{read_json, read_metadata};
+use ltx2_models::lora::{Lora, LoraStrength};
 use ltx2_models::text_encoder::{ConnectorConfig, EmbeddingsProcessor, Gemma, GemmaConfig, Tokenizer};
 use ltx2_models::transformer::{Transformer, TransformerConfig};
-use ltx2_models::video_vae::{VideoDecoder, VideoEncoder, VideoVaeConfig};
+use ltx2_models::upsampler::{LatentUpsampler, UpsamplerConfig};
+use ltx2_models::video_vae::{PerChannelStatistics, VideoDecoder, VideoEncoder, VideoVaeConfig};
 use ltx2_models::vocoder::{Vocoder, VocoderConfig};
 use ltx2_models::{Checkpoint, CheckpointError, ConfigError, Section};
 
+use serde_json::Value;
+
 use crate::PipelineError;
-use crate::plan::ModelFacts;
+use crate::plan::{LoraPlan, ModelFacts};
 
 /// The files of a model and its architecture. Opening reads headers; the parts are loaded one by one, when needed.
 #[derive(Debug)]
@@ -21,6 +25,8 @@ pub struct ModelSet {
     gemma: Checkpoint,
     tokenizer: Tokenizer,
     configs: Configs,
+    upsampler: Option<(Checkpoint, UpsamplerConfig)>,
+    distilled_lora: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -53,25 +59,51 @@ impl Configs {
 }
 
 impl ModelSet {
-    /// Finds the checkpoint (the one `*.safetensors` whose metadata describes a transformer) and the text encoder (the
-    /// one subfolder whose `config.json` says Gemma 3) in `folder`.
+    /// Finds in `folder` the checkpoint (the one `*.safetensors` whose metadata describes a transformer), the text encoder
+    /// (the one subfolder whose `config.json` says Gemma 3) and, if they are there, the spatial upscaler and the LoRA
+    /// that distils the second stage (named so, or the only one).
     pub fn open(folder: &Path) -> Result<Self, PipelineError> {
         let entries = list(folder)?;
-        let checkpoint = only(folder, "an LTX-2 checkpoint (*.safetensors)", checkpoints(&entries)?)?;
+        let files = Files::classify(&entries)?;
+        let checkpoint = only(folder, "an LTX-2 checkpoint (*.safetensors)", files.checkpoints)?;
         let gemma = only(folder, "a Gemma 3 folder (with config.json)", gemma_folders(&entries)?)?;
         let tokenizer = Tokenizer::open(&gemma)?;
-        Self::new(Checkpoint::open(&checkpoint)?, Checkpoint::open_folder(&gemma)?, tokenizer)
+        let mut models = Self::new(Checkpoint::open(&checkpoint)?, Checkpoint::open_folder(&gemma)?, tokenizer)?;
+        if !files.upscalers.is_empty() {
+            models.set_upscaler(Checkpoint::open(&only(folder, "a spatial upscaler", files.upscalers)?)?)?;
+        }
+        models.distilled_lora = distilled_lora(files.loras);
+        Ok(models)
     }
 
-    /// From its parts.
+    /// From its parts, without upscaler or LoRA.
     pub fn new(checkpoint: Checkpoint, gemma: Checkpoint, tokenizer: Tokenizer) -> Result<Self, PipelineError> {
         let configs = Configs::new(&checkpoint, &gemma)?;
-        Ok(Self { checkpoint, gemma, tokenizer, configs })
+        Ok(Self { checkpoint, gemma, tokenizer, configs, upsampler: None, distilled_lora: None })
+    }
+
+    /// Adds a spatial upscaler.
+    pub fn set_upscaler(&mut self, upscaler: Checkpoint) -> Result<(), PipelineError> {
+        let config = UpsamplerConfig::new(&Section::root(upscaler.config())).map_err(|e| upscaler.config_error(e))?;
+        self.upsampler = Some((upscaler, config));
+        Ok(())
+    }
+
+    /// Sets the LoRA that distils the second stage.
+    pub fn set_distilled_lora(&mut self, path: PathBuf) {
+        self.distilled_lora = Some(path);
     }
 
     /// What planning has to know.
     pub fn facts(&self) -> ModelFacts {
-        ModelFacts { version: self.checkpoint.version().into(), num_layers: self.configs.transformer.num_layers }
+        let name = self.checkpoint.path().file_name().map(|name| name.to_string_lossy().to_lowercase());
+        ModelFacts {
+            version: self.checkpoint.version().into(),
+            num_layers: self.configs.transformer.num_layers,
+            distilled: name.is_some_and(|name| name.contains("distilled")),
+            upscaler: self.upsampler.is_some(),
+            distilled_lora: self.distilled_lora.clone(),
+        }
     }
 
     pub(crate) fn tokenizer(&self) -> &Tokenizer {
@@ -101,8 +133,33 @@ impl ModelSet {
         self.checkpoint.load(dtype, device, |vb| EmbeddingsProcessor::new(config, gemma, vb))
     }
 
-    pub(crate) fn transformer(&self, dtype: DType, device: &Device) -> Result<Transformer, CheckpointError> {
-        self.checkpoint.load(dtype, device, |vb| Transformer::new(&self.configs.transformer, vb))
+    pub(crate) fn transformer(
+        &self,
+        loras: &[LoraPlan],
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Transformer, CheckpointError> {
+        let open = |plan: &LoraPlan| Ok(LoraStrength { lora: Lora::open(&plan.file)?, strength: plan.strength });
+        let loras = loras.iter().map(open).collect::<Result<Vec<_>, CheckpointError>>()?;
+        self.checkpoint.load_with(&loras, dtype, device, |vb| Transformer::new(&self.configs.transformer, vb))
+    }
+
+    /// The upscaler, with the statistics of the latents that it works on.
+    pub(crate) fn upsampler(
+        &self,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<(LatentUpsampler, PerChannelStatistics), PipelineError> {
+        let (file, config) = self
+            .upsampler
+            .as_ref()
+            .ok_or_else(|| PipelineError::Request("the model set has no spatial upscaler".into()))?;
+        let upsampler = file.load(dtype, device, |vb| LatentUpsampler::new(config, vb))?;
+        let channels = self.latent_channels().0;
+        let shape = [1, channels, 1, 1, 1];
+        let statistics =
+            self.checkpoint.load(dtype, device, |vb| PerChannelStatistics::new(channels, &shape, vb.pp("vae")))?;
+        Ok((upsampler, statistics))
     }
 
     pub(crate) fn video_encoder(&self, dtype: DType, device: &Device) -> Result<VideoEncoder, CheckpointError> {
@@ -130,16 +187,38 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, PipelineError> {
     Ok(entries)
 }
 
-fn checkpoints(entries: &[PathBuf]) -> Result<Vec<PathBuf>, CheckpointError> {
-    let mut found = Vec::new();
-    for path in entries.iter().filter(|path| path.extension().is_some_and(|extension| extension == "safetensors")) {
-        let metadata = read_metadata(path)?;
-        let config = metadata.get("config").and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
-        if config.is_some_and(|config| config.get("transformer").is_some()) {
-            found.push(path.clone());
+/// The `*.safetensors` of a folder by what they are.
+#[derive(Default)]
+struct Files {
+    checkpoints: Vec<PathBuf>,
+    upscalers: Vec<PathBuf>,
+    loras: Vec<PathBuf>,
+}
+
+impl Files {
+    fn classify(entries: &[PathBuf]) -> Result<Self, CheckpointError> {
+        let mut files = Self::default();
+        for path in entries.iter().filter(|path| path.extension().is_some_and(|extension| extension == "safetensors")) {
+            let metadata = read_metadata(path)?;
+            let config = metadata.get("config").and_then(|text| serde_json::from_str::<Value>(text).ok());
+            match config {
+                Some(config) if config.get("transformer").is_some() => files.checkpoints.push(path.clone()),
+                Some(config) if config.get("spatial_upsample").is_some() => files.upscalers.push(path.clone()),
+                _ if Lora::open(path).is_ok() => files.loras.push(path.clone()),
+                _ => {}
+            }
         }
+        Ok(files)
     }
-    Ok(found)
+}
+
+fn distilled_lora(mut loras: Vec<PathBuf>) -> Option<PathBuf> {
+    let is_named = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains("distilled"));
+    match loras.iter().position(is_named) {
+        Some(at) => Some(loras.remove(at)),
+        None if loras.len() == 1 => loras.pop(),
+        None => None,
+    }
 }
 
 fn gemma_folders(entries: &[PathBuf]) -> Result<Vec<PathBuf>, CheckpointError> {

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use ltx2_types::{
-    Failure, FrameRate, Guidance, ImageInput, Output, OutputFormat, Progress, RgbImage, Sound, Task, ValidRequest,
-    Watch,
+    Failure, FrameRate, Guidance, ImageInput, LoraInput, Output, OutputFormat, Pipeline, Progress, RgbImage, Sound,
+    Task, ValidRequest, Watch,
 };
 use serde::Deserialize;
 
@@ -14,6 +14,9 @@ use crate::diffusion::noiser::NoiseSource;
 use crate::engine::Session;
 use crate::plan::{self, Plan};
 use crate::{Engine, PipelineError, Probe};
+
+/// How much of its LoRA the reference adds.
+const REFERENCE_STRENGTH: f64 = 0.8;
 
 /// The settings of a reference run, as its metadata has them under `request`.
 #[derive(Debug, Clone, Deserialize)]
@@ -50,13 +53,24 @@ impl ReferenceRequest {
             metadata.get("request").ok_or_else(|| bad("no `request` in its metadata, so it is not a trace".into()))?;
         let request: Self =
             serde_json::from_str(text).map_err(|error| bad(format!("request in its metadata: {error}")))?;
-        if request.pipeline != "one-stage" {
-            return Err(bad(format!("pipeline is {}, but only one-stage is supported", request.pipeline)));
+        if request.tile_pixels.is_some() || request.tile_frames.is_some() {
+            return Err(bad("it uses tiles, which are not supported".into()));
         }
-        if request.lora || request.tile_pixels.is_some() || request.tile_frames.is_some() {
-            return Err(bad("it uses a LoRA or tiles, which are not supported".into()));
-        }
+        request.kind().map(|_| ()).map_err(bad)?;
         Ok(request)
+    }
+
+    /// The pipeline, and whether every picture is a keyframe.
+    fn kind(&self) -> Result<(Pipeline, bool), String> {
+        match self.pipeline.as_str() {
+            "one-stage" => Ok((Pipeline::OneStage, false)),
+            "two-stage" => Ok((Pipeline::TwoStage, false)),
+            "distilled" => Ok((Pipeline::Distilled, false)),
+            "keyframes" => Ok((Pipeline::TwoStage, true)),
+            other => Err(format!(
+                "pipeline is {other}, but only one-stage, two-stage, distilled and keyframes are supported"
+            )),
+        }
     }
 
     /// The files of its pictures, in order.
@@ -78,8 +92,20 @@ impl ReferenceRequest {
             PipelineError::Request(format!("frame_rate is {}, but it must be positive", self.frame_rate))
         })?;
         let images = self.images()?;
+        let (pipeline, keyframes) = self.kind().map_err(PipelineError::Request)?;
+        let facts = engine.models().facts();
+        let lora = || facts.distilled_lora.clone().map(|file| file.display().to_string());
         let request = ValidRequest {
-            task: if images.is_empty() { Task::TextToVideo } else { Task::ImageToVideo { images } },
+            task: match (images.is_empty(), keyframes) {
+                (true, _) => Task::TextToVideo,
+                (false, true) => Task::Keyframes { images },
+                (false, false) => Task::ImageToVideo { images },
+            },
+            pipeline: Some(pipeline),
+            loras: match self.lora {
+                true => lora().into_iter().map(|file| LoraInput { file, strength: REFERENCE_STRENGTH }).collect(),
+                false => Vec::new(),
+            },
             prompt: self.prompt.clone(),
             negative_prompt: self.negative_prompt.clone(),
             width: self.width,
@@ -91,12 +117,15 @@ impl ReferenceRequest {
             video_guidance: guidance(self.cfg_video),
             audio_guidance: guidance(self.cfg_audio),
         };
-        let mut plan = plan::choose(&request, &engine.models().facts())?;
-        // The reference encodes it whether guidance needs it or not.
-        plan.negative_prompt = Some(self.negative_prompt.clone());
+        let mut plan = plan::choose(&request, &facts)?;
+        // The reference encodes it whether guidance needs it or not, but for distilled models.
+        if pipeline != Pipeline::Distilled {
+            plan.negative_prompt = Some(self.negative_prompt.clone());
+        }
         for stage in &mut plan.stages {
             stage.video.guidance.stg_blocks = vec![self.stg_block];
             stage.audio.guidance.stg_blocks = vec![self.stg_block];
+            stage.loras.iter_mut().for_each(|lora| lora.strength = REFERENCE_STRENGTH);
         }
         Ok(plan)
     }
@@ -113,7 +142,7 @@ pub fn trace(
     let request = ReferenceRequest::read(reference)?;
     let plan = request.plan(engine)?;
     let kept = candle_core::safetensors::load(reference, &Device::Cpu)?;
-    let mut recorder = Recorder { tensors: BTreeMap::new(), draws: 0 };
+    let mut recorder = Recorder::default();
     let mut frames = Frames::default();
     let mut session =
         Session { images, noise: recorded_noise(&kept), output: &mut frames, watch: &Unwatched, probe: &mut recorder };
@@ -135,19 +164,20 @@ fn recorded_noise(kept: &HashMap<String, Tensor>) -> NoiseSource {
     NoiseSource::Recorded(draws)
 }
 
+#[derive(Default)]
 struct Recorder {
     tensors: BTreeMap<String, Tensor>,
-    draws: usize,
+    counts: HashMap<String, usize>,
 }
 
 impl Probe for Recorder {
     fn keep(&mut self, name: &str, tensor: &Tensor) -> candle_core::Result<()> {
-        let name = if name == "noise" {
-            self.draws += 1;
-            format!("noise.{}", self.draws - 1)
-        } else {
-            name.to_string()
-        };
+        let mut name = name.to_string();
+        if ["noise", "image", "image_latent"].contains(&name.as_str()) {
+            let count = self.counts.entry(name.clone()).or_default();
+            name = format!("{name}.{count}");
+            *count += 1;
+        }
         self.tensors.insert(name, tensor.to_device(&Device::Cpu)?.contiguous()?);
         Ok(())
     }

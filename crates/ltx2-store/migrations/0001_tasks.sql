@@ -13,6 +13,7 @@ CREATE TABLE tasks (
     error_code       TEXT,
     error_message    TEXT,
     result_file      TEXT,
+    pipeline         TEXT,                              -- which stages made the result
     created_at       INTEGER NOT NULL,                  -- all times are UTC milliseconds
     started_at       INTEGER,
     finished_at      INTEGER

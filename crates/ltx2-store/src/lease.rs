@@ -110,11 +110,15 @@ impl Store {
             files::sync_folder(&folder)
         })
         .await?;
-        let sql = "UPDATE tasks SET state = 'completed', result_file = ?, finished_at = ?,
+        let sql = "UPDATE tasks SET state = 'completed', result_file = ?, pipeline = ?, finished_at = ?,
                        lease_owner = NULL, lease_token = NULL, lease_expires_at = NULL
                    WHERE id = ? AND lease_token = ?";
-        let query =
-            sqlx::query(sql).bind(artifact.file.as_str()).bind(now()).bind(lease.task.as_str()).bind(&lease.token);
+        let query = sqlx::query(sql)
+            .bind(artifact.file.as_str())
+            .bind(to_word(artifact.pipeline)?)
+            .bind(now())
+            .bind(lease.task.as_str())
+            .bind(&lease.token);
         lease.check(&query.execute(&self.shared.pool).await?)?;
         self.forget_inputs(lease.task.as_str()).await;
         Ok(())

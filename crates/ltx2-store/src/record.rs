@@ -1,6 +1,6 @@
 //! A task as others see it, and as a row holds it.
 
-use ltx2_types::{Failure, FailureCode, Phase, Progress, ValidRequest};
+use ltx2_types::{Failure, FailureCode, Phase, Pipeline, Progress, ValidRequest};
 use serde::de::value::{Error as WordError, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,8 @@ pub enum TaskStatus {
 pub struct Artifact {
     /// The file, in the folder of outputs.
     pub file: FileName,
+    /// Which stages made it.
+    pub pipeline: Pipeline,
 }
 
 /// Bytes that a task needs, with the name under which they are stored until it ended.
@@ -86,6 +88,7 @@ pub(crate) struct TaskRow {
     error_code: Option<String>,
     error_message: Option<String>,
     result_file: Option<String>,
+    pipeline: Option<String>,
     created_at: i64,
     started_at: Option<i64>,
     finished_at: Option<i64>,
@@ -113,7 +116,10 @@ impl TaskRow {
             "completed" => {
                 let file = self.result_file.as_deref().and_then(FileName::parse);
                 let file = file.ok_or_else(|| unreadable(&self.id, "it is completed without a result file"))?;
-                TaskStatus::Completed(Artifact { file })
+                let pipeline = self.pipeline.as_deref().and_then(from_word);
+                let pipeline =
+                    pipeline.ok_or_else(|| unreadable(&self.id, "it is completed by an unknown pipeline"))?;
+                TaskStatus::Completed(Artifact { file, pipeline })
             }
             "failed" => TaskStatus::Failed(self.failure()),
             other => return Err(unreadable(&self.id, &format!("its state is {other}"))),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ltx2_store::{
     Artifact, Claim, FileName, InputFile, MAX_ATTEMPTS, Store, StoreError, TaskId, TaskRecord, TaskStatus,
 };
-use ltx2_types::{Failure, FailureCode, ImageInput, Limits, Phase, Progress, Task, ValidRequest};
+use ltx2_types::{Failure, FailureCode, ImageInput, Limits, Phase, Pipeline, Progress, Task, ValidRequest};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -37,7 +37,7 @@ fn failure(record: TaskRecord) -> Failure {
 async fn write_output(store: &Store, id: &TaskId) -> Artifact {
     let file = FileName::of_video(id);
     std::fs::write(store.output_path(&file), b"video").unwrap();
-    Artifact { file }
+    Artifact { file, pipeline: Pipeline::OneStage }
 }
 
 fn files_in(folder: &Path) -> HashSet<String> {
@@ -154,7 +154,7 @@ async fn completing_needs_the_file() {
     let store = open(data.path()).await;
     let id = store.enqueue(&text("a fox"), vec![]).await.unwrap();
     let lease = claim(&store).await.lease;
-    let artifact = Artifact { file: FileName::of_video(&id) };
+    let artifact = Artifact { file: FileName::of_video(&id), pipeline: Pipeline::OneStage };
     assert!(matches!(store.complete(&lease, &artifact).await, Err(StoreError::File { .. })));
     assert_eq!(record(&store, &id).await.status, TaskStatus::Running { progress: None });
 }

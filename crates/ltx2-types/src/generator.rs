@@ -1,18 +1,25 @@
 //! The seam between the worker, which has tasks and files, and the engine, which has tensors.
 
-use crate::{FrameRate, ValidRequest};
+use crate::{FrameRate, Pipeline, ValidRequest};
 
 /// Something that turns a request into pictures and sound. Lives on the one thread that owns the device.
 pub trait Generator {
     /// Runs `job`, loading the model if need be, and hands the result to `output` as it is produced: the format, then
     /// the sound, then the frames in order.
-    fn generate(&mut self, job: Job<'_>, output: &mut dyn Output, watch: &dyn Watch) -> Result<(), Failure>;
+    fn generate(&mut self, job: Job<'_>, output: &mut dyn Output, watch: &dyn Watch) -> Result<Report, Failure>;
     /// Gives the model's memory back.
     fn unload(&mut self);
     /// Whether a model is held in memory.
     fn is_loaded(&self) -> bool;
     /// What it computes on: `cpu` or `cuda`.
     fn device(&self) -> &'static str;
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// Which stages ran.
+    pub pipeline: Pipeline,
 }
 
 /// A request with its inputs decoded.

@@ -8,7 +8,7 @@ mod validate;
 
 pub use frame_rate::FrameRate;
 pub use generator::{
-    Failure, FailureCode, Generator, Job, Output, OutputFormat, Phase, Progress, RgbImage, Sound, Watch,
+    Failure, FailureCode, Generator, Job, Output, OutputFormat, Phase, Progress, Report, RgbImage, Sound, Watch,
 };
-pub use request::{GenerationRequest, Guidance, GuidanceRequest, ImageInput, Task, ValidRequest};
+pub use request::{GenerationRequest, Guidance, GuidanceRequest, ImageInput, LoraInput, Pipeline, Task, ValidRequest};
 pub use validate::{FieldError, Limits, Rule, validate};

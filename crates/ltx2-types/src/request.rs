@@ -14,6 +14,10 @@ pub struct GenerationRequest {
     pub prompt: String,
     /// Text to steer away from.
     pub negative_prompt: Option<String>,
+    /// Which stages; `None` takes the best that the model has.
+    pub pipeline: Option<Pipeline>,
+    /// Adapters for all stages.
+    pub loras: Vec<LoraInput>,
     /// Pixels.
     pub width: Option<i64>,
     /// Pixels.
@@ -39,6 +43,8 @@ impl GenerationRequest {
             task,
             prompt: prompt.into(),
             negative_prompt: None,
+            pipeline: None,
+            loras: Vec::new(),
             width: None,
             height: None,
             num_frames: None,
@@ -62,6 +68,11 @@ pub enum Task {
         /// The pictures.
         images: Vec<ImageInput>,
     },
+    /// Between pictures that it passes through, the first frame's included.
+    Keyframes {
+        /// The pictures.
+        images: Vec<ImageInput>,
+    },
 }
 
 impl Task {
@@ -69,9 +80,55 @@ impl Task {
     pub fn images(&self) -> &[ImageInput] {
         match self {
             Self::TextToVideo => &[],
-            Self::ImageToVideo { images } => images,
+            Self::ImageToVideo { images } | Self::Keyframes { images } => images,
         }
     }
+}
+
+/// Which stages a run has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pipeline {
+    /// Full size at once, with guidance.
+    OneStage,
+    /// Half size with guidance, then full size with the distilled LoRA.
+    TwoStage,
+    /// Half size, then full size (or full size alone, without an upscaler), with a distilled model and no guidance.
+    Distilled,
+}
+
+impl Pipeline {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::OneStage, Self::TwoStage, Self::Distilled];
+
+    /// Its name on the wire and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OneStage => "one-stage",
+            Self::TwoStage => "two-stage",
+            Self::Distilled => "distilled",
+        }
+    }
+}
+
+impl std::str::FromStr for Pipeline {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|pipeline| pipeline.name() == text);
+        known.ok_or_else(|| {
+            format!("pipeline is {text}, but it must be one of {}", Self::ALL.map(Self::name).join(", "))
+        })
+    }
+}
+
+/// An adapter to be added to the transformer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoraInput {
+    /// The file.
+    pub file: String,
+    /// 1 adds it as trained, 0 not at all.
+    pub strength: f64,
 }
 
 /// A picture that the video has to show.
@@ -130,6 +187,12 @@ pub struct ValidRequest {
     pub prompt: String,
     /// Text to steer away from.
     pub negative_prompt: String,
+    /// Which stages; `None` takes the best that the model has.
+    #[serde(default)]
+    pub pipeline: Option<Pipeline>,
+    /// Adapters for all stages.
+    #[serde(default)]
+    pub loras: Vec<LoraInput>,
     /// Pixels.
     pub width: u32,
     /// Pixels.

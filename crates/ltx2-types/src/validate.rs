@@ -21,6 +21,8 @@ pub struct Limits {
     pub frame_rate: (f64, f64),
     /// Largest guidance scale.
     pub max_scale: f64,
+    /// Largest strength of a LoRA, either way.
+    pub max_lora_strength: f64,
     /// Longest prompt, characters.
     pub max_prompt: usize,
     /// Taken where the request is silent.
@@ -38,11 +40,14 @@ impl Limits {
             max_steps: 200,
             frame_rate: (1.0, 120.0),
             max_scale: 100.0,
+            max_lora_strength: 2.0,
             max_prompt: 20_000,
             defaults: ValidRequest {
                 task: Task::TextToVideo,
                 prompt: String::new(),
                 negative_prompt: DEFAULT_NEGATIVE_PROMPT.into(),
+                pipeline: None,
+                loras: Vec::new(),
                 width: 768,
                 height: 512,
                 num_frames: 121,
@@ -152,6 +157,9 @@ pub fn validate(
             check.reject("image_crf", image.crf, Rule::Between(0.0, 51.0));
         }
     }
+    for lora in &request.loras {
+        check.number("lora_strength", lora.strength, -limits.max_lora_strength, limits.max_lora_strength);
+    }
     if !check.errors.is_empty() {
         return Err(check.errors);
     }
@@ -159,6 +167,8 @@ pub fn validate(
         task: request.task,
         prompt: request.prompt,
         negative_prompt,
+        pipeline: request.pipeline,
+        loras: request.loras,
         width,
         height,
         num_frames,

@@ -143,9 +143,9 @@ impl<G: Generator> DeviceThread<G> {
         let images = inputs::read_images(&self.store, request)?;
         let file = FileName::of_video(claim.lease.task());
         let mut writer = Mp4Writer::create(&self.store.output_path(&file))?;
-        self.generator.generate(Job { request, images: &images }, &mut writer, watch)?;
+        let report = self.generator.generate(Job { request, images: &images }, &mut writer, watch)?;
         writer.finish()?;
-        Ok(Artifact { file })
+        Ok(Artifact { file, pipeline: report.pipeline })
     }
 
     fn settle(&self, claim: &Claim, outcome: Result<Artifact, Failure>, interrupt: Option<Interrupt>, took: Duration) {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ltx2_store::{FileName, InputFile, Store, TaskId, TaskStatus};
 use ltx2_types::{
-    Failure, FailureCode, Generator, ImageInput, Job, Limits, Output, OutputFormat, Phase, Progress, Sound, Task,
-    ValidRequest, Watch,
+    Failure, FailureCode, Generator, ImageInput, Job, Limits, Output, OutputFormat, Phase, Pipeline, Progress, Report,
+    Sound, Task, ValidRequest, Watch,
 };
 use ltx2_worker::{Activity, Settings, Worker, WorkerError, WorkerHandle};
 
@@ -26,7 +26,7 @@ struct Bars {
 }
 
 impl Generator for Bars {
-    fn generate(&mut self, job: Job<'_>, output: &mut dyn Output, watch: &dyn Watch) -> Result<(), Failure> {
+    fn generate(&mut self, job: Job<'_>, output: &mut dyn Output, watch: &dyn Watch) -> Result<Report, Failure> {
         self.loaded = true;
         watch.progress(Progress { phase: Phase::Denoising, step: 1, total_steps: 8 });
         let request = job.request;
@@ -46,7 +46,7 @@ impl Generator for Bars {
         // Red, but through a video codec.
         let is_red = |pixel: &[u8]| pixel[0] > 200 && pixel[1] < 60 && pixel[2] < 60;
         assert!(job.images.iter().all(|image| image.data.chunks(3).all(is_red)));
-        Ok(())
+        Ok(Report { pipeline: Pipeline::OneStage })
     }
 
     fn unload(&mut self) {
@@ -63,7 +63,7 @@ impl Generator for Bars {
     }
 }
 
-fn wait(watch: &dyn Watch) -> Result<(), Failure> {
+fn wait(watch: &dyn Watch) -> Result<Report, Failure> {
     while !watch.is_cancelled() {
         std::thread::sleep(Duration::from_millis(5));
     }

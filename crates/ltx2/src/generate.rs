@@ -1,14 +1,15 @@
 //! `ltx2 generate`.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Mutex;
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use ltx2_media::Mp4Writer;
 use ltx2_types::{
-    FailureCode, GenerationRequest, Generator, GuidanceRequest, ImageInput, Job, Limits, Phase, Progress, Task, Watch,
-    validate,
+    FailureCode, GenerationRequest, Generator, GuidanceRequest, ImageInput, Job, Limits, LoraInput, Phase, Pipeline,
+    Progress, RgbImage, Task, Watch, validate,
 };
 
 use crate::models::ModelArguments;
@@ -24,14 +25,24 @@ pub struct Arguments {
     #[arg(long)]
     negative_prompt: Option<String>,
     /// Picture to start from (PNG, JPEG or WebP).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "keyframe")]
     image: Option<PathBuf>,
     /// How firmly the picture is held, 0 to 1.
-    #[arg(long, default_value_t = 1.0, requires = "image")]
+    #[arg(long, default_value_t = 1.0)]
     image_strength: f64,
-    /// Quality of the H.264 pass that makes the picture look like a video frame; 0 skips it.
-    #[arg(long, default_value_t = 33, requires = "image")]
+    /// Quality of the H.264 pass that makes pictures look like video frames; 0 skips it.
+    #[arg(long, default_value_t = 33)]
     image_crf: u32,
+    /// Picture that the video passes through at a time in seconds (or at a frame, as 16f), held by STRENGTH (1); can be
+    /// given several times.
+    #[arg(long, value_name = "FILE@TIME[:STRENGTH]")]
+    keyframe: Vec<Keyframe>,
+    /// Stages: one-stage, two-stage or distilled [default: two-stage if the model set has all it needs].
+    #[arg(long)]
+    pipeline: Option<Pipeline>,
+    /// Adapter to add, by STRENGTH (1); can be given several times.
+    #[arg(long, value_name = "FILE[:STRENGTH]")]
+    lora: Vec<Lora>,
     /// Pixels, a multiple of 32 [default: 768].
     #[arg(long, allow_negative_numbers = true)]
     width: Option<i64>,
@@ -87,18 +98,27 @@ struct Scales {
 
 impl Arguments {
     fn request(&self) -> GenerationRequest {
+        let picture = |file: &Path, frame, strength| ImageInput {
+            file: file.display().to_string(),
+            frame,
+            strength,
+            crf: self.image_crf,
+        };
+        let rate = self.rate.unwrap_or_else(|| Limits::command_line().defaults.frame_rate.as_f64());
         let task = match &self.image {
-            None => Task::TextToVideo,
-            Some(file) => {
-                let file = file.display().to_string();
-                let image = ImageInput { file, frame: 0, strength: self.image_strength, crf: self.image_crf };
-                Task::ImageToVideo { images: vec![image] }
+            Some(file) => Task::ImageToVideo { images: vec![picture(file, 0, self.image_strength)] },
+            None if self.keyframe.is_empty() => Task::TextToVideo,
+            None => {
+                let images = self.keyframe.iter().map(|key| picture(&key.file, key.at.frame(rate), key.strength));
+                Task::Keyframes { images: images.collect() }
             }
         };
         let s = &self.scales;
         let guidance = |cfg, stg, modality, rescale| GuidanceRequest { cfg, stg, modality, rescale };
         GenerationRequest {
             negative_prompt: self.negative_prompt.clone(),
+            pipeline: self.pipeline,
+            loras: self.lora.iter().map(|lora| lora.0.clone()).collect(),
             width: self.width,
             height: self.height,
             num_frames: self.frames,
@@ -117,10 +137,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Ok(request) => request,
         Err(errors) => bail!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
     };
-    let images = match (&arguments.image, request.task.images()) {
-        (Some(path), [image]) => vec![read_image(path, image)?],
-        _ => Vec::new(),
-    };
+    let images = request.task.images().iter().map(read_image).collect::<anyhow::Result<Vec<_>>>()?;
     let mut engine = arguments.models.engine()?;
     let mut output = Mp4Writer::create(&arguments.out)?;
     let bar = Bar::new();
@@ -135,9 +152,65 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read_image(path: &Path, image: &ImageInput) -> anyhow::Result<ltx2_types::RgbImage> {
-    let bytes = std::fs::read(path).with_context(|| format!("image: cannot read {}", path.display()))?;
-    ltx2_media::conditioning_image(&bytes, image.crf).with_context(|| format!("image {}", path.display()))
+fn read_image(image: &ImageInput) -> anyhow::Result<RgbImage> {
+    let bytes = std::fs::read(&image.file).with_context(|| format!("image: cannot read {}", image.file))?;
+    ltx2_media::conditioning_image(&bytes, image.crf).with_context(|| format!("image {}", image.file))
+}
+
+/// `FILE@TIME[:STRENGTH]`.
+#[derive(Debug, Clone)]
+struct Keyframe {
+    file: PathBuf,
+    at: Place,
+    strength: f64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Seconds(f64),
+    Frame(u32),
+}
+
+impl Place {
+    fn frame(self, rate: f64) -> u32 {
+        match self {
+            Self::Seconds(seconds) => (seconds * rate).round() as u32,
+            Self::Frame(frame) => frame,
+        }
+    }
+}
+
+impl FromStr for Keyframe {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("keyframe is {text}, but it must be FILE@TIME or FILE@TIME:STRENGTH, such as end.png@2.5:0.8");
+        let (file, place) = text.rsplit_once('@').ok_or_else(wrong)?;
+        let (place, strength) = place.split_once(':').unwrap_or((place, "1"));
+        let at = match place.strip_suffix('f') {
+            Some(frame) => Place::Frame(frame.parse().map_err(|_| wrong())?),
+            None => Place::Seconds(
+                place.parse().ok().filter(|time: &f64| time.is_finite() && *time >= 0.0).ok_or_else(wrong)?,
+            ),
+        };
+        Ok(Self { file: file.into(), at, strength: strength.parse().map_err(|_| wrong())? })
+    }
+}
+
+/// `FILE[:STRENGTH]`.
+#[derive(Debug, Clone)]
+struct Lora(LoraInput);
+
+impl FromStr for Lora {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // A colon may belong to the path: what is behind it counts only if it is a number.
+        let parsed = text.rsplit_once(':').and_then(|(file, strength)| Some((file, strength.parse().ok()?)));
+        let (file, strength) = parsed.unwrap_or((text, 1.0));
+        Ok(Self(LoraInput { file: file.into(), strength }))
+    }
 }
 
 /// Not secret, only different each time; below 2^53 so that every JSON reader keeps it.

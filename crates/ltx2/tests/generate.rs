@@ -25,7 +25,10 @@ fn leftovers(folder: &Path) -> Vec<String> {
 fn a_video_of_exactly_what_was_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("fox.mp4");
-    let output = generate(&out, &["--width", "96", "--height", "64", "--frames", "12", "--rate", "23.976"]);
+    let output = generate(
+        &out,
+        &["--width", "96", "--height", "64", "--frames", "12", "--rate", "23.976", "--pipeline", "one-stage"],
+    );
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), out.to_str().unwrap());
     let video = ffprobe(&out, "v", "codec_name,width,height,pix_fmt,r_frame_rate,nb_read_frames");
@@ -59,6 +62,48 @@ fn a_picture_to_start_from() {
 }
 
 #[test]
+fn every_pipeline_makes_a_video_and_keyframes_are_passed() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/../ltx2-pipeline/tests/fixtures/image.png");
+    let lora = format!("{}:0.5", demo_model().join("lora.safetensors").display());
+    let keys = [format!("{picture}@0"), format!("{picture}@8f:0.8")];
+    for pipeline in ["one-stage", "two-stage", "distilled"] {
+        let out = folder.path().join(format!("{pipeline}.mp4"));
+        let size = ["--width", "64", "--height", "64", "--frames", "9", "--pipeline", pipeline];
+        let more = ["--lora", &lora, "--keyframe", &keys[0], "--keyframe", &keys[1]];
+        let output = generate(&out, &[&size[..], &more[..]].concat());
+        assert!(output.status.success(), "{pipeline}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(ffprobe(&out, "v", "nb_read_frames"), "9");
+    }
+}
+
+#[test]
+fn a_lora_for_another_model_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let say = |file: &std::path::Path| {
+        let output = generate(&folder.path().join("x.mp4"), &["--lora", file.to_str().unwrap(), "--frames", "1"]);
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let whole = std::fs::read(demo_model().join("lora.safetensors")).unwrap();
+    let renamed = |from: &[u8], to: &[u8]| {
+        let mut bytes = whole.clone();
+        for at in 0..bytes.len() - from.len() {
+            if &bytes[at..at + from.len()] == from {
+                bytes[at..at + from.len()].copy_from_slice(to);
+            }
+        }
+        let file = folder.path().join("other.safetensors");
+        std::fs::write(&file, bytes).unwrap();
+        file
+    };
+    let text = say(&renamed(b"transformer_blocks", b"transformer_stacks"));
+    assert!(text.contains("other.safetensors does not fit: none of its 28 layers is in the checkpoint"), "{text}");
+    let text = say(&demo_model().join("spatial_upscaler.safetensors"));
+    assert!(text.contains("spatial_upscaler.safetensors does not fit: it has no pair of matrices"), "{text}");
+}
+
+#[test]
 fn every_wrong_option_is_named_with_value_and_rule() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("fox.mp4");
@@ -75,6 +120,12 @@ fn every_wrong_option_is_named_with_value_and_rule() {
         ("--rescale-audio", "2", "rescale_audio is 2, but it must be between 0 and 1"),
         ("--image", "nowhere.png", "cannot read nowhere.png"),
         ("--image", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), "Cargo.toml"),
+        ("--pipeline", "three-stage", "pipeline is three-stage, but it must be one of one-stage, two-stage, distilled"),
+        ("--width", "96", "width is 96, but it must be a multiple of 64 for two stages"),
+        ("--keyframe", "end.png", "keyframe is end.png, but it must be FILE@TIME"),
+        ("--keyframe", "end.png@99", "image_frame is 2475, but it must be below the number of frames, 121"),
+        ("--lora", "nowhere.safetensors:0.5", "cannot read nowhere.safetensors"),
+        ("--lora", "x.safetensors:9", "lora_strength is 9, but it must be between -2 and 2"),
         ("--device", "tpu", "device is tpu, but it must be auto, cpu or cuda"),
     ] {
         let output = generate(&out, &[option, value]);

@@ -107,7 +107,7 @@ fn text_and_picture_become_videos_and_mistakes_become_answers() {
         json!({"status": "running", "device": "cpu", "vram_loaded": false})
     );
 
-    let request = json!({"prompt": "A fox", "width": 128, "height": 64, "num_frames": 9, "num_inference_steps": 2});
+    let request = json!({"prompt": "A fox", "width": 128, "height": 64, "num_frames": 9, "num_inference_steps": 2, "pipeline": "one-stage"});
     let (status, text) = server.post("/v1/video/async_t2v", "application/json", request.to_string().as_bytes());
     assert_eq!((status, &text["status"]), (200, &json!("processing")));
 
@@ -125,6 +125,10 @@ fn text_and_picture_become_videos_and_mistakes_become_answers() {
         ["width is 100, but it must be a multiple of 64", "num_frames is 0, but it must be between 1 and 1441"]
     );
 
+    let wrong = json!({"prompt": "A fox", "pipeline": "three-stage"});
+    let (status, answer) = server.post("/v1/video/async_t2v", "application/json", wrong.to_string().as_bytes());
+    assert_eq!((status, &answer["detail"][0]["loc"]), (422, &json!(["body", "pipeline"])), "{answer}");
+
     let torn = form(&SMALL, &picture[..200]);
     let (status, answer) = server.post("/v1/video/async_i2v", "multipart/form-data; boundary=X", &torn);
     assert_eq!((status, &answer["detail"][0]["loc"]), (422, &json!(["body", "image"])), "{answer}");
@@ -132,6 +136,8 @@ fn text_and_picture_become_videos_and_mistakes_become_answers() {
     let file = server.download(text["task_id"].as_str().unwrap());
     let entries = "codec_name,width,height,pix_fmt,r_frame_rate,nb_read_frames";
     assert_eq!(ffprobe(&file, "v", entries), "h264,128,64,yuv420p,25/1,9");
+    let task = |answer: &Value| server.wait(answer["task_id"].as_str().unwrap());
+    assert_eq!((&task(&text)["pipeline"], &task(&image)["pipeline"]), (&json!("one-stage"), &json!("two-stage")));
     let file = server.download(image["task_id"].as_str().unwrap());
     assert_eq!(ffprobe(&file, "v", entries), "h264,64,128,yuv420p,25/1,10");
     assert_eq!(ffprobe(&file, "a", "codec_name,channels"), "aac,2");

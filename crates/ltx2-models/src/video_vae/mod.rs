@@ -24,11 +24,11 @@ pub const TIME_SCALE: usize = 8;
 pub const SPACE_SCALE: usize = 32;
 
 /// `(1, c, t, h, w)` to `(t, c, h, w)`.
-fn frames_first(x: &Tensor) -> Result<Tensor> {
+pub(crate) fn frames_first(x: &Tensor) -> Result<Tensor> {
     x.squeeze(0)?.transpose(0, 1)?.contiguous()
 }
 
 /// `(t, c, h, w)` to `(1, c, t, h, w)`.
-fn channels_first(x: &Tensor) -> Result<Tensor> {
+pub(crate) fn channels_first(x: &Tensor) -> Result<Tensor> {
     x.transpose(0, 1)?.unsqueeze(0)?.contiguous()
 }

@@ -74,7 +74,7 @@ mod tests {
     const SHAPE: VideoLatentShape = VideoLatentShape { frames: 2, height: 2, width: 3 };
 
     fn state() -> LatentState {
-        LatentState::empty(SHAPE.positions(24.0, 0), 4, &Device::Cpu).unwrap()
+        LatentState::new(SHAPE.positions(24.0, 0), None, 4, &Device::Cpu).unwrap()
     }
 
     #[test]

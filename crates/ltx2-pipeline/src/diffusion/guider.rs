@@ -19,6 +19,11 @@ pub struct GuiderParams {
 }
 
 impl GuiderParams {
+    /// No guidance.
+    pub fn off() -> Self {
+        Self { cfg_scale: 1.0, stg_scale: 0.0, stg_blocks: Vec::new(), modality_scale: 1.0, rescale_scale: 0.0 }
+    }
+
     /// Whether the negative prompt's pass is needed.
     pub fn needs_negative(&self) -> bool {
         !is_close(self.cfg_scale, 1.0)

@@ -1,6 +1,6 @@
 //! The latents of one modality while they are denoised (`LatentState`).
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use ltx2_models::rope::Positions;
 
 /// Tokens with what is known about each. Immutable: conditioning and steps make new ones.
@@ -17,10 +17,13 @@ pub struct LatentState {
 }
 
 impl LatentState {
-    /// Nothing yet, everything to be made.
-    pub fn empty(positions: Positions, channels: usize, device: &Device) -> Result<Self> {
+    /// Everything to be made, from `start` `(1, n, channels)` or from nothing.
+    pub fn new(positions: Positions, start: Option<&Tensor>, channels: usize, device: &Device) -> Result<Self> {
         let n = positions.tokens();
-        let latent = Tensor::zeros((1, n, channels), candle_core::DType::F32, device)?;
+        let latent = match start {
+            Some(start) => start.reshape((1, n, channels))?,
+            None => Tensor::zeros((1, n, channels), DType::F32, device)?,
+        };
         Ok(Self { clean_latent: latent.clone(), latent, denoise_mask: vec![1.0; n], positions })
     }
 

@@ -101,6 +101,12 @@ pub fn audio_positions(frames: usize) -> Positions {
     Positions::new(vec![(0..frames).map(|i| (seconds(i), seconds(i + 1))).collect()])
 }
 
+/// `(1, c, t, f)` to `(1, t, c f)`.
+pub fn audio_patchify(latent: &Tensor) -> Result<Tensor> {
+    let (b, c, t, f) = latent.dims4()?;
+    latent.transpose(1, 2)?.contiguous()?.reshape((b, t, c * f))
+}
+
 /// `(1, t, c f)` to `(1, c, t, f)`.
 pub fn audio_unpatchify(tokens: &Tensor) -> Result<Tensor> {
     let (b, t, width) = tokens.dims3()?;

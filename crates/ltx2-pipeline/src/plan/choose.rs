@@ -1,13 +1,14 @@
 //! From a valid request to a plan. The only place that asks which kind of task it is.
 
-use ltx2_types::{Guidance, ImageInput, Task, ValidRequest};
+use std::path::PathBuf;
+
+use ltx2_types::{ImageInput, Pipeline, Task, ValidRequest};
 
 use super::defaults::Generation;
-use super::{ItemPlan, ModalityPlan, OutputPlan, Plan, StagePlan};
+use super::stages::Stages;
+use super::{ItemPlan, OutputPlan, Plan};
 use crate::PipelineError;
-use crate::diffusion::guider::GuiderParams;
 use crate::diffusion::patchifier::PixelShape;
-use crate::diffusion::schedule::ltx2_sigmas;
 
 /// What planning has to know of the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,23 @@ pub struct ModelFacts {
     pub version: String,
     /// Blocks of the transformer.
     pub num_layers: usize,
+    /// Whether the checkpoint is a distilled one.
+    pub distilled: bool,
+    /// Whether there is a spatial upscaler.
+    pub upscaler: bool,
+    /// The LoRA that distils the second stage.
+    pub distilled_lora: Option<PathBuf>,
+}
+
+impl ModelFacts {
+    /// The best pipeline that the files allow.
+    fn default_pipeline(&self) -> Pipeline {
+        match (self.distilled, self.upscaler, &self.distilled_lora) {
+            (true, _, _) => Pipeline::Distilled,
+            (false, true, Some(_)) => Pipeline::TwoStage,
+            _ => Pipeline::OneStage,
+        }
+    }
 }
 
 /// The plan for `request`.
@@ -29,45 +47,36 @@ pub fn choose(request: &ValidRequest, model: &ModelFacts) -> Result<Plan, Pipeli
         width: request.width as usize,
         frame_rate: request.frame_rate.as_f64(),
     };
-    let stg_block = generation.stg_block(model.num_layers);
     let items = match &request.task {
         Task::TextToVideo => Vec::new(),
         Task::ImageToVideo { images } => images.iter().enumerate().map(|(i, image)| image_item(i, image)).collect(),
+        Task::Keyframes { images } => images.iter().enumerate().map(|(i, image)| keyframe_item(i, image)).collect(),
     };
-    let modality = |guidance: &Guidance, items| ModalityPlan {
-        guidance: GuiderParams {
-            cfg_scale: guidance.cfg,
-            stg_scale: guidance.stg,
-            stg_blocks: vec![stg_block],
-            modality_scale: guidance.modality,
-            rescale_scale: guidance.rescale,
-        },
-        noise_scale: 1.0,
-        items,
-    };
-    let stage = StagePlan {
-        shape,
-        sigmas: ltx2_sigmas(request.num_inference_steps as usize),
-        video: modality(&request.video_guidance, items),
-        audio: modality(&request.audio_guidance, Vec::new()),
-    };
-    let needs_negative = stage.video.guidance.needs_negative() || stage.audio.guidance.needs_negative();
+    let pipeline = request.pipeline.unwrap_or_else(|| model.default_pipeline());
+    let stages = Stages { request, model, generation, shape, items }.of(pipeline)?;
+    let needs_negative =
+        stages.iter().any(|stage| stage.video.guidance.needs_negative() || stage.audio.guidance.needs_negative());
     Ok(Plan {
         model: model.version.clone(),
+        pipeline,
         prompt: request.prompt.clone(),
         negative_prompt: needs_negative.then(|| request.negative_prompt.clone()),
         seed: request.seed,
-        stages: vec![stage],
+        stages,
         output: OutputPlan { num_frames: request.num_frames as usize, frame_rate: request.frame_rate },
     })
 }
 
 /// A picture at the first frame takes its latent's place; elsewhere it is a keyframe.
 fn image_item(image: usize, input: &ImageInput) -> ItemPlan {
-    match input.frame as usize {
+    match input.frame {
         0 => ItemPlan::ReplaceLatent { image, latent_index: 0, strength: input.strength },
-        frame => ItemPlan::Keyframe { image, frame, strength: input.strength },
+        _ => keyframe_item(image, input),
     }
+}
+
+fn keyframe_item(image: usize, input: &ImageInput) -> ItemPlan {
+    ItemPlan::Keyframe { image, frame: input.frame as usize, strength: input.strength }
 }
 
 /// The next count of frames that the autoencoder can make: 8k + 1.
@@ -82,7 +91,13 @@ mod tests {
     use super::*;
 
     fn model() -> ModelFacts {
-        ModelFacts { version: "2.0".into(), num_layers: 48 }
+        ModelFacts {
+            version: "2.0".into(),
+            num_layers: 48,
+            distilled: false,
+            upscaler: true,
+            distilled_lora: Some("distilled.safetensors".into()),
+        }
     }
 
     #[test]
@@ -92,25 +107,59 @@ mod tests {
         }
     }
 
-    #[test]
-    fn one_stage() {
-        let request = ValidRequest {
-            task: Task::ImageToVideo {
-                images: vec![
-                    ImageInput::first_frame("a"),
-                    ImageInput { frame: 16, strength: 0.5, ..ImageInput::first_frame("b") },
-                ],
-            },
+    fn request(task: Task) -> ValidRequest {
+        ValidRequest {
+            task,
             prompt: "a fox".into(),
             negative_prompt: "blur".into(),
             num_frames: 20,
             num_inference_steps: 2,
             frame_rate: FrameRate::new(24.0).unwrap(),
             ..Limits::server().defaults
+        }
+    }
+
+    fn pictures() -> Vec<ImageInput> {
+        vec![ImageInput::first_frame("a"), ImageInput { frame: 16, strength: 0.5, ..ImageInput::first_frame("b") }]
+    }
+
+    /// Every task in every pipeline, against the stored plans.
+    #[test]
+    fn plans_are_as_stored() {
+        let tasks = [
+            ("text", Task::TextToVideo),
+            ("image", Task::ImageToVideo { images: pictures() }),
+            ("keyframes", Task::Keyframes { images: pictures() }),
+        ];
+        for (name, task) in tasks {
+            for pipeline in Pipeline::ALL {
+                let request = ValidRequest { pipeline: Some(pipeline), ..request(task.clone()) };
+                let plan = choose(&request, &model()).unwrap();
+                insta::assert_json_snapshot!(format!("{name}_{}", pipeline.name()), plan);
+            }
+        }
+    }
+
+    #[test]
+    fn the_files_decide_where_the_request_does_not() {
+        let pipeline = |facts: ModelFacts| choose(&request(Task::TextToVideo), &facts).unwrap().pipeline;
+        assert_eq!(pipeline(model()), Pipeline::TwoStage);
+        assert_eq!(pipeline(ModelFacts { distilled_lora: None, ..model() }), Pipeline::OneStage);
+        assert_eq!(pipeline(ModelFacts { upscaler: false, ..model() }), Pipeline::OneStage);
+        assert_eq!(pipeline(ModelFacts { distilled: true, ..model() }), Pipeline::Distilled);
+    }
+
+    #[test]
+    fn what_the_files_lack_is_named() {
+        let error = |pipeline, facts: ModelFacts, width| {
+            let request = ValidRequest { pipeline: Some(pipeline), width, ..request(Task::TextToVideo) };
+            choose(&request, &facts).unwrap_err().to_string()
         };
-        let plan = choose(&request, &model()).unwrap();
-        let text = serde_json::to_string_pretty(&plan).unwrap();
-        assert_eq!(text, include_str!("snapshots/one_stage.json").trim_end());
+        let without_lora = ModelFacts { distilled_lora: None, ..model() };
+        let without_upscaler = ModelFacts { upscaler: false, ..model() };
+        assert!(error(Pipeline::TwoStage, without_lora, 768).contains("no distilled LoRA"));
+        assert!(error(Pipeline::TwoStage, without_upscaler, 768).contains("no spatial upscaler"));
+        assert!(error(Pipeline::TwoStage, model(), 96).contains("width is 96, but it must be a multiple of 64"));
     }
 
     #[test]

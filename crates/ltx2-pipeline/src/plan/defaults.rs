@@ -1,4 +1,4 @@
-//! Numbers that belong to a model generation, a row each.
+//! Numbers that belong to a model generation, a row each, and those of distilled models.
 
 /// What a generation of models takes where the request has no say.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,6 +12,11 @@ pub(super) struct Generation {
 }
 
 const GENERATIONS: [Generation; 1] = [Generation { version: "2.0", stg_block: 29, num_layers: 48 }];
+
+/// Noise levels that distilled models were trained for.
+pub(super) const DISTILLED_SIGMAS: [f32; 9] = [1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0];
+/// Those of the second stage, from an upscaled first one.
+pub(super) const STAGE_2_SIGMAS: [f32; 4] = [0.909375, 0.725, 0.421875, 0.0];
 
 impl Generation {
     /// The row of a checkpoint's `model_version`; one without a version is taken for the first generation's, as the

@@ -2,8 +2,11 @@
 
 mod choose;
 mod defaults;
+mod stages;
 
-use ltx2_types::FrameRate;
+use std::path::PathBuf;
+
+use ltx2_types::{FrameRate, Pipeline};
 use serde::Serialize;
 
 pub use choose::{ModelFacts, choose};
@@ -16,6 +19,8 @@ use crate::diffusion::patchifier::PixelShape;
 pub struct Plan {
     /// `model_version` of the checkpoint.
     pub model: String,
+    /// Which stages.
+    pub pipeline: Pipeline,
     /// Text to be turned into picture and sound.
     pub prompt: String,
     /// Text to steer away from; absent where no guidance does.
@@ -35,6 +40,8 @@ pub struct StagePlan {
     pub shape: PixelShape,
     /// Noise levels, from the first to 0.
     pub sigmas: Vec<f32>,
+    /// Adapters on the transformer.
+    pub loras: Vec<LoraPlan>,
     /// The picture.
     pub video: ModalityPlan,
     /// The sound.
@@ -44,12 +51,34 @@ pub struct StagePlan {
 /// One modality of a stage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModalityPlan {
+    /// What noise is added to.
+    pub start: Start,
     /// Guidance.
     pub guidance: GuiderParams,
     /// Share of noise at the start.
     pub noise_scale: f64,
     /// What the result has to agree with.
     pub items: Vec<ItemPlan>,
+}
+
+/// What a modality of a stage starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Start {
+    /// Nothing.
+    Empty,
+    /// The previous stage's latents.
+    Previous,
+    /// The previous stage's latents at twice the height and width.
+    Upscaled,
+}
+
+/// An adapter on the transformer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LoraPlan {
+    /// The file.
+    pub file: PathBuf,
+    /// 1 adds it as trained.
+    pub strength: f64,
 }
 
 /// A conditioning item before its input is encoded.

@@ -48,7 +48,10 @@ async fn a_completed_task_names_its_file_by_the_client_s_host() {
     let bench = bench().await;
     let id = bench.completed(b"video").await;
     let url = format!("http://lan:8004/outputs/ltx2_{id}.mp4");
-    assert_eq!(poll(&bench, &id).await, json!({"status": "completed", "url": url, "seed": 42}));
+    assert_eq!(
+        poll(&bench, &id).await,
+        json!({"status": "completed", "url": url, "pipeline": "two-stage", "seed": 42})
+    );
 }
 
 #[tokio::test]

@@ -124,7 +124,7 @@ impl Bench {
         let id = claim.lease.task().clone();
         let file = FileName::of_video(&id);
         std::fs::write(self.store.output_path(&file), content).unwrap();
-        self.store.complete(&claim.lease, &Artifact { file }).await.unwrap();
+        self.store.complete(&claim.lease, &Artifact { file, pipeline: ltx2_types::Pipeline::TwoStage }).await.unwrap();
         id
     }
 }

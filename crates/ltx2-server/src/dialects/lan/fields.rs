@@ -93,6 +93,18 @@ impl Fields {
         None
     }
 
+    /// A text that stands for something; what it must be is said by the parser's error.
+    pub(super) fn parsed<T: std::str::FromStr<Err = String>>(&mut self, name: &str) -> Option<T> {
+        match self.text(name)?.parse() {
+            Ok(value) => Some(value),
+            Err(message) => {
+                let sent = self.sent(name);
+                self.faults.push(Fault::new("enum", Some(name), message, sent));
+                None
+            }
+        }
+    }
+
     /// A whole number, also as text and as 25.0.
     pub(super) fn integer(&mut self, name: &str) -> Option<i64> {
         let (integer, number) = match self.values.get(name)? {

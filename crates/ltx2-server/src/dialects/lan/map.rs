@@ -29,6 +29,7 @@ fn generation_request(settings: Settings, task: Task) -> GenerationRequest {
         |cfg| GuidanceRequest { cfg, stg: settings.stg_scale_video, modality: settings.modality_scale, rescale: None };
     GenerationRequest {
         negative_prompt: settings.negative_prompt,
+        pipeline: settings.pipeline,
         width: settings.width,
         height: settings.height,
         num_frames: settings.num_frames,
@@ -73,9 +74,11 @@ pub(super) fn task_body(record: TaskRecord, base: &str) -> TaskBody {
             queue_position: None,
             common,
         },
-        TaskStatus::Completed(artifact) => {
-            TaskBody::Completed { url: format!("{base}/outputs/{}", artifact.file), common }
-        }
+        TaskStatus::Completed(artifact) => TaskBody::Completed {
+            url: format!("{base}/outputs/{}", artifact.file),
+            pipeline: artifact.pipeline,
+            common,
+        },
         TaskStatus::Failed(failure) => TaskBody::Failed { error: failure.message, common: Some(common) },
     }
 }

@@ -1,6 +1,7 @@
 //! The words of this API: what is sent, and what is answered.
 
 use ltx2_store::TaskId;
+use ltx2_types::Pipeline;
 use serde::Serialize;
 
 use super::fields::Fields;
@@ -19,6 +20,7 @@ pub(super) struct Settings {
     pub(super) stg_scale_video: Option<f64>,
     pub(super) cfg_scale_audio: Option<f64>,
     pub(super) modality_scale: Option<f64>,
+    pub(super) pipeline: Option<Pipeline>,
 }
 
 impl Settings {
@@ -40,6 +42,7 @@ impl Settings {
             stg_scale_video: fields.number("stg_scale_video"),
             cfg_scale_audio: fields.number("cfg_scale_audio"),
             modality_scale: fields.number("modality_scale"),
+            pipeline: fields.parsed("pipeline"),
         }
     }
 }
@@ -79,6 +82,8 @@ pub(super) enum TaskBody {
     },
     Completed {
         url: String,
+        /// Which stages made it.
+        pipeline: Pipeline,
         #[serde(flatten)]
         common: Common,
     },

@@ -1,0 +1,113 @@
+//! The stages of each pipeline.
+
+use ltx2_types::{Guidance, Pipeline, ValidRequest};
+
+use super::choose::ModelFacts;
+use super::defaults::{DISTILLED_SIGMAS, Generation, STAGE_2_SIGMAS};
+use super::{ItemPlan, LoraPlan, ModalityPlan, StagePlan, Start};
+use crate::PipelineError;
+use crate::diffusion::guider::GuiderParams;
+use crate::diffusion::patchifier::PixelShape;
+use crate::diffusion::schedule::ltx2_sigmas;
+
+/// What the stages of a run have in common.
+pub(super) struct Stages<'a> {
+    pub request: &'a ValidRequest,
+    pub model: &'a ModelFacts,
+    pub generation: Generation,
+    /// At full size.
+    pub shape: PixelShape,
+    pub items: Vec<ItemPlan>,
+}
+
+impl Stages<'_> {
+    pub(super) fn of(&self, pipeline: Pipeline) -> Result<Vec<StagePlan>, PipelineError> {
+        match pipeline {
+            Pipeline::OneStage => Ok(vec![self.guided(self.shape)]),
+            Pipeline::TwoStage => {
+                self.needs_upscaler(pipeline)?;
+                let distilled = self.model.distilled_lora.clone().ok_or_else(|| {
+                    PipelineError::Request("pipeline is two-stage, but the model set has no distilled LoRA".into())
+                })?;
+                let mut loras = self.loras();
+                loras.push(LoraPlan { file: distilled, strength: 1.0 });
+                Ok(vec![self.guided(self.half()?), StagePlan { loras, ..self.refining() }])
+            }
+            Pipeline::Distilled if self.model.upscaler => Ok(vec![self.distilled(self.half()?), self.refining()]),
+            Pipeline::Distilled => Ok(vec![self.distilled(self.shape)]),
+        }
+    }
+
+    /// From noise, with the request's steps and guidance.
+    fn guided(&self, shape: PixelShape) -> StagePlan {
+        let stg_blocks = vec![self.generation.stg_block(self.model.num_layers)];
+        let guider = |guidance: &Guidance| GuiderParams {
+            cfg_scale: guidance.cfg,
+            stg_scale: guidance.stg,
+            stg_blocks: stg_blocks.clone(),
+            modality_scale: guidance.modality,
+            rescale_scale: guidance.rescale,
+        };
+        let sigmas = ltx2_sigmas(self.request.num_inference_steps as usize);
+        let (video, audio) = (guider(&self.request.video_guidance), guider(&self.request.audio_guidance));
+        self.stage(shape, sigmas, (video, audio), (Start::Empty, Start::Empty))
+    }
+
+    /// From noise, with a distilled model.
+    fn distilled(&self, shape: PixelShape) -> StagePlan {
+        let off = (GuiderParams::off(), GuiderParams::off());
+        self.stage(shape, DISTILLED_SIGMAS.to_vec(), off, (Start::Empty, Start::Empty))
+    }
+
+    /// From the first stage's latents, the picture's upscaled.
+    fn refining(&self) -> StagePlan {
+        let off = (GuiderParams::off(), GuiderParams::off());
+        self.stage(self.shape, STAGE_2_SIGMAS.to_vec(), off, (Start::Upscaled, Start::Previous))
+    }
+
+    fn stage(
+        &self,
+        shape: PixelShape,
+        sigmas: Vec<f32>,
+        (video, audio): (GuiderParams, GuiderParams),
+        (video_start, audio_start): (Start, Start),
+    ) -> StagePlan {
+        let noise_scale = match video_start {
+            Start::Empty => 1.0,
+            Start::Previous | Start::Upscaled => f64::from(sigmas[0]),
+        };
+        StagePlan {
+            shape,
+            sigmas,
+            loras: self.loras(),
+            video: ModalityPlan { start: video_start, guidance: video, noise_scale, items: self.items.clone() },
+            audio: ModalityPlan { start: audio_start, guidance: audio, noise_scale, items: Vec::new() },
+        }
+    }
+
+    fn loras(&self) -> Vec<LoraPlan> {
+        let of = |lora: &ltx2_types::LoraInput| LoraPlan { file: lora.file.clone().into(), strength: lora.strength };
+        self.request.loras.iter().map(of).collect()
+    }
+
+    fn needs_upscaler(&self, pipeline: Pipeline) -> Result<(), PipelineError> {
+        if self.model.upscaler {
+            return Ok(());
+        }
+        Err(PipelineError::Request(format!(
+            "pipeline is {}, but the model set has no spatial upscaler",
+            pipeline.name()
+        )))
+    }
+
+    fn half(&self) -> Result<PixelShape, PipelineError> {
+        let PixelShape { width, height, .. } = self.shape;
+        for (field, side) in [("width", width), ("height", height)] {
+            if !side.is_multiple_of(64) {
+                let rule = "it must be a multiple of 64 for two stages (pipeline one-stage takes multiples of 32)";
+                return Err(PipelineError::Request(format!("{field} is {side}, but {rule}")));
+            }
+        }
+        Ok(PixelShape { width: width / 2, height: height / 2, ..self.shape })
+    }
+}
