@@ -2,6 +2,8 @@
 
 use candle_core::{Result, Tensor};
 
+use crate::conv::conv2d;
+
 /// A 3-D convolution with stride 1 over frames-first video.
 ///
 /// Held as one 2-D kernel per tap in time: frame `i` of the result is the sum over taps `k` of the 2-D convolution of
@@ -31,7 +33,7 @@ impl Conv3d {
         let frames = x.dim(0)? + 1 - self.taps.len();
         let mut sum: Option<Tensor> = None;
         for (k, tap) in self.taps.iter().enumerate() {
-            let part = x.narrow(0, k, frames)?.conv2d(tap, padding, 1, 1, 1)?;
+            let part = conv2d(&x.narrow(0, k, frames)?, tap, padding)?;
             sum = Some(match sum {
                 Some(sum) => (sum + part)?,
                 None => part,

@@ -2,12 +2,14 @@
 //! form stands beside it and one test holds both together.
 
 pub mod attention;
+pub mod conv;
 pub mod conv3d;
 pub mod norm;
 pub mod pad;
 pub mod rope;
 
 pub use attention::attention;
+pub use conv::{conv_transpose1d, conv1d, conv2d};
 pub use conv3d::Conv3d;
 pub use norm::{layer_norm, pixel_norm, rms_norm};
 pub use pad::reflect_pad_hw;

@@ -58,13 +58,21 @@ pub enum CheckpointError {
         reason: String,
     },
     /// A tensor is missing or has another shape.
-    #[error("{path}: {source}")]
+    #[error("{path}: {}", message(source))]
     Tensor {
         /// The file.
         path: PathBuf,
         /// Which tensor.
         source: candle_core::Error,
     },
+}
+
+/// What a tensor error says, without the backtrace that candle may add to it.
+pub fn message(error: &candle_core::Error) -> String {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => message(inner),
+        other => other.to_string(),
+    }
 }
 
 /// Where weights come from. Opening reads the header alone; tensors are read when a network asks for them.

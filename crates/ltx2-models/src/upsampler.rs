@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
-use ltx2_kernels::Conv3d;
+use ltx2_kernels::{Conv3d, conv2d};
 
 use crate::config::{ConfigError, Section};
 use crate::video_vae::{channels_first, frames_first};
@@ -75,7 +75,7 @@ impl LatentUpsampler {
         for block in &self.res_blocks {
             x = block.forward(&x)?;
         }
-        x = pixel_shuffle(&x.conv2d(&self.upsampler.0, 1, 1, 1, 1)?.broadcast_add(&self.upsampler.1)?)?;
+        x = pixel_shuffle(&conv2d(&x, &self.upsampler.0, 1)?.broadcast_add(&self.upsampler.1)?)?;
         for block in &self.post_upsample_res_blocks {
             x = block.forward(&x)?;
         }

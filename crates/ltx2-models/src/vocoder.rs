@@ -2,6 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
+use ltx2_kernels::{conv_transpose1d, conv1d};
 
 use crate::config::{ConfigError, Section};
 
@@ -166,7 +167,7 @@ impl Conv1d {
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let padding = self.dilation * (self.weight.dim(2)? - 1) / 2;
-        x.conv1d(&self.weight, padding, 1, self.dilation, 1)?.broadcast_add(&self.bias)
+        conv1d(x, &self.weight, padding, self.dilation)?.broadcast_add(&self.bias)
     }
 }
 
@@ -186,7 +187,7 @@ impl ConvTranspose1d {
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         // candle's fast form has no padding: cutting the ends off afterwards is the same.
-        let whole = x.contiguous()?.conv_transpose1d(&self.weight, 0, 0, self.stride, 1, 1)?;
+        let whole = conv_transpose1d(x, &self.weight, self.stride)?;
         let cut = (self.weight.dim(2)? - self.stride) / 2;
         whole.narrow(2, cut, whole.dim(2)? - 2 * cut)?.broadcast_add(&self.bias)
     }

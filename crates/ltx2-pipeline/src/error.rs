@@ -24,7 +24,7 @@ pub enum PipelineError {
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
     /// A computation failed.
-    #[error("computation failed: {0}")]
+    #[error("computation failed: {}", ltx2_models::checkpoint::message(.0))]
     Tensor(#[from] candle_core::Error),
     /// The request does not fit the model.
     #[error("{0}")]

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use ltx2_kernels::pixel_norm;
+use ltx2_kernels::{conv2d, pixel_norm};
 
 use super::config::AudioVaeConfig;
 use super::{LATENT_MEL_BINS, TIME_SCALE};
@@ -105,7 +105,7 @@ impl CausalConv2d {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let pad = self.kernel - 1;
         let x = x.pad_with_zeros(2, pad, 0)?.pad_with_zeros(3, pad / 2, pad - pad / 2)?;
-        x.contiguous()?.conv2d(&self.weight, 0, 1, 1, 1)?.broadcast_add(&self.bias)
+        conv2d(&x, &self.weight, 0)?.broadcast_add(&self.bias)
     }
 }
 

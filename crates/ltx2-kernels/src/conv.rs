@@ -1,0 +1,49 @@
+//! candle's convolutions, also for bfloat16 on a CPU, where candle has none: computed in float32, rounded once.
+
+use candle_core::{DType, Result, Tensor};
+
+/// `x (n, c_in, h, w)` with `weight (c_out, c_in, kh, kw)`, stride 1, `padding` zeros on all sides.
+pub fn conv2d(x: &Tensor, weight: &Tensor, padding: usize) -> Result<Tensor> {
+    supported(x, weight, |x, weight| x.conv2d(weight, padding, 1, 1, 1))
+}
+
+/// `x (n, c_in, l)` with `weight (c_out, c_in, k)`, stride 1, `padding` zeros on both sides.
+pub fn conv1d(x: &Tensor, weight: &Tensor, padding: usize, dilation: usize) -> Result<Tensor> {
+    supported(x, weight, |x, weight| x.conv1d(weight, padding, 1, dilation, 1))
+}
+
+/// `x (n, c_in, l)` with `weight (c_in, c_out, k)`, to `(n, c_out, (l - 1) stride + k)`.
+pub fn conv_transpose1d(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor> {
+    supported(x, weight, |x, weight| x.conv_transpose1d(weight, 0, 0, stride, 1, 1))
+}
+
+fn supported(x: &Tensor, weight: &Tensor, conv: impl Fn(&Tensor, &Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let x = x.contiguous()?;
+    if x.device().is_cpu() && x.dtype() == DType::BF16 {
+        return conv(&x.to_dtype(DType::F32)?, &weight.to_dtype(DType::F32)?)?.to_dtype(DType::BF16);
+    }
+    conv(&x, weight)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn bfloat16_is_float32_rounded_once() -> Result<()> {
+        let make = |shape: &[usize]| Tensor::randn(0f32, 1., shape, &Device::Cpu)?.to_dtype(DType::BF16);
+        let same = |bf16: Tensor, f32: Tensor| -> Result<()> {
+            assert_eq!(bf16.dtype(), DType::BF16);
+            let apart = (bf16.to_dtype(DType::F32)? - f32.to_dtype(DType::BF16)?.to_dtype(DType::F32)?)?;
+            assert_eq!(apart.abs()?.max_all()?.to_scalar::<f32>()?, 0.);
+            Ok(())
+        };
+        let wide = |x: &Tensor| x.to_dtype(DType::F32);
+        let (x, w) = (make(&[2, 3, 8, 8])?, make(&[4, 3, 3, 3])?);
+        same(conv2d(&x, &w, 1)?, conv2d(&wide(&x)?, &wide(&w)?, 1)?)?;
+        let (x, w) = (make(&[1, 3, 16])?, make(&[3, 3, 5])?);
+        same(conv1d(&x, &w, 4, 2)?, conv1d(&wide(&x)?, &wide(&w)?, 4, 2)?)?;
+        same(conv_transpose1d(&x, &w, 2)?, conv_transpose1d(&wide(&x)?, &wide(&w)?, 2)?)
+    }
+}
