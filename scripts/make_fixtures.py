@@ -50,6 +50,11 @@ CASES = {
                 "--image", "image.png:0:1.0", "--image", "image.png:8:0.5"],
         "drop": ["context.", "pixels", "tokens."],
     },
+    "bf16": {
+        "model": ["--seed", "10"],
+        "run": ["--dtype", "bf16", "--height", "64", "--width", "128", "--num-frames", "9", "--steps", "3"],
+        "drop": SMALL,
+    },
     "lora": {
         "model": ["--seed", "11"],
         "run": ["--lora", "--height", "64", "--width", "64", "--num-frames", "9", "--steps", "2"],

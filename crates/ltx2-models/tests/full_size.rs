@@ -1,0 +1,100 @@
+//! The published LTX-2 19B at full size: what our networks ask of the files is what the official modules declare (see
+//! `scripts/list_tensors.py`), so the real files will load. No weights are needed, and none are allocated but for the
+//! autoencoder's, a byte each.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use candle_core::{DType, Device, Result, Shape, Tensor};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
+use ltx2_models::Section;
+use ltx2_models::audio_vae::{AudioDecoder, AudioVaeConfig};
+use ltx2_models::text_encoder::{EmbeddingsProcessor, Gemma, GemmaConfig};
+use ltx2_models::transformer::{Transformer, TransformerConfig};
+use ltx2_models::video_vae::{VideoDecoder, VideoEncoder, VideoVaeConfig};
+use ltx2_models::vocoder::{Vocoder, VocoderConfig};
+use serde_json::{Value, json};
+
+type Shapes = BTreeMap<String, Vec<usize>>;
+
+/// Notes what is asked for and hands out one zero, seen as the whole shape.
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<Shapes>>);
+
+impl SimpleBackend for Recorder {
+    fn get(&self, shape: Shape, name: &str, _: Init, dtype: DType, device: &Device) -> Result<Tensor> {
+        self.0.lock().unwrap().insert(name.into(), shape.dims().to_vec());
+        Tensor::zeros(1, dtype, device)?.broadcast_as(shape)
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> Result<Tensor> {
+        candle_core::bail!("{name} is asked for without a shape")
+    }
+
+    fn contains_tensor(&self, _: &str) -> bool {
+        true
+    }
+}
+
+/// What the networks of `config` ask for.
+fn asked(config: &Value) -> Shapes {
+    let recorder = Recorder::default();
+    let vb = || VarBuilder::from_backend(Box::new(recorder.clone()), DType::U8, Device::Cpu);
+    let root = Section::root(config);
+    let transformer = root.section("transformer");
+    // Only the kind of model is said: everything else is Gemma 3 12B's.
+    let gemma = GemmaConfig::new(
+        &json!({"model_type": "gemma3", "text_config": {"rope_scaling": {"factor": 8.0, "rope_type": "linear"}}}),
+    )
+    .unwrap();
+    let video_vae = VideoVaeConfig::new(&root.section("vae")).unwrap();
+    let audio_vae = AudioVaeConfig::new(&root.section("audio_vae")).unwrap();
+    let vocoder = VocoderConfig::new(&root.section("vocoder")).unwrap();
+    Transformer::new(&TransformerConfig::new(&transformer).unwrap(), vb()).unwrap();
+    EmbeddingsProcessor::new(&EmbeddingsProcessor::config(&transformer).unwrap(), &gemma, vb()).unwrap();
+    VideoEncoder::new(&video_vae, vb()).unwrap();
+    VideoDecoder::new(&video_vae, vb()).unwrap();
+    AudioDecoder::new(&audio_vae, vb()).unwrap();
+    Vocoder::new(&vocoder, vb()).unwrap();
+    Gemma::new(&gemma, vb()).unwrap();
+    recorder.0.lock().unwrap().clone()
+}
+
+/// The committed list, repeated blocks written out.
+fn declared() -> Shapes {
+    let mut shapes = Shapes::new();
+    for line in include_str!("fixtures/ltx-2-19b.tensors").lines() {
+        let (name, shape) = line.split_once(' ').unwrap();
+        let shape: Vec<usize> = shape.split('x').map(|side| side.parse().unwrap()).collect();
+        match name.split_once(".*") {
+            None => drop(shapes.insert(name.into(), shape)),
+            Some((before, after)) => {
+                let (count, after) = after.split_once('.').unwrap();
+                for i in 0..count.parse().unwrap() {
+                    shapes.insert(format!("{before}.{i}.{after}"), shape.clone());
+                }
+            }
+        }
+    }
+    shapes
+}
+
+#[test]
+fn the_19b_asks_for_what_the_official_modules_declare() {
+    let spec: Value = serde_json::from_str(include_str!("../../../scripts/reference/configs/ltx-2-19b.json")).unwrap();
+    let (ours, official) = (asked(&spec["config"]), declared());
+    assert!(official.len() > 4000, "{} tensors only", official.len());
+    let parameters: usize = official
+        .iter()
+        .filter(|(name, _)| name.contains("transformer_blocks."))
+        .map(|(_, shape)| shape.iter().product::<usize>())
+        .sum();
+    assert_eq!(parameters, 18_531_581_952);
+    for (name, shape) in &official {
+        assert_eq!(ours.get(name), Some(shape), "{name}");
+    }
+    for name in ours.keys() {
+        assert!(official.contains_key(name), "{name} is not declared");
+    }
+}

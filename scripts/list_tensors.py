@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""List the names and shapes of a published model's tensors, as the official modules declare them.
+
+    ~/.ref/bin/python scripts/list_tensors.py ltx-2-19b > crates/ltx2-models/tests/fixtures/ltx-2-19b.tensors
+
+Modules are built on the meta device, so that no weights are needed. Repeated blocks are written once, with `*COUNT` in
+place of their number. Only what ltx2 loads is listed: of Gemma the text model, of the audio VAE the decoder.
+"""
+import json
+import re
+import sys
+from pathlib import Path
+
+import torch
+
+REPEATED = re.compile(r"(transformer_blocks|language_model\.model\.layers)\.(\d+)\.")
+
+
+def declared(config: dict) -> dict:
+    from ltx_core.model.audio_vae import AudioDecoderConfigurator, VocoderConfigurator
+    from ltx_core.model.transformer import LTXModelConfigurator
+    from ltx_core.model.video_vae import VideoDecoderConfigurator, VideoEncoderConfigurator
+    from ltx_core.text_encoders.gemma import EmbeddingsProcessorConfigurator
+    from ltx_core.text_encoders.gemma.config import GEMMA3_CONFIG_FOR_LTX
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    names = {}
+    with torch.device("meta"):
+        for key, value in LTXModelConfigurator.from_config(config).state_dict().items():
+            names[f"model.diffusion_model.{key}"] = value.shape
+        for configurator, vae, part in ((VideoEncoderConfigurator, "vae", "encoder"), (VideoDecoderConfigurator, "vae", "decoder"),
+                                        (AudioDecoderConfigurator, "audio_vae", "decoder")):
+            for key, value in configurator.from_config(config).state_dict().items():
+                names[f"{vae}.{key}" if key.startswith("per_channel_statistics.") else f"{vae}.{part}.{key}"] = value.shape
+        for key, value in VocoderConfigurator.from_config(config).state_dict().items():
+            names[f"vocoder.{key}"] = value.shape
+        for key, value in EmbeddingsProcessorConfigurator.from_config(config).state_dict().items():
+            modality, _, rest = key.partition("_connector.")
+            if key.startswith("feature_extractor."):
+                names["text_embedding_projection." + key.removeprefix("feature_extractor.")] = value.shape
+            else:
+                names[f"model.diffusion_model.{modality}_embeddings_connector.{rest}"] = value.shape
+        gemma = Gemma3ForConditionalGeneration(Gemma3Config.from_dict(GEMMA3_CONFIG_FOR_LTX.to_dict()))
+        for key, value in gemma.state_dict().items():
+            if key.startswith("model.language_model."):
+                names[key.replace("model.language_model.", "language_model.model.", 1)] = value.shape
+    return names
+
+
+def main() -> None:
+    path = Path(__file__).resolve().parent / "reference" / "configs" / f"{sys.argv[1]}.json"
+    names = declared(json.loads(path.read_text())["config"])
+    counts, shapes = {}, {}
+    for name, shape in names.items():
+        short = REPEATED.sub(r"\1.*.", name)
+        assert shapes.setdefault(short, shape) == shape, f"{name} differs from its neighbours"
+        counts[short] = counts.get(short, 0) + 1
+    for short in sorted(shapes):
+        print(short.replace(".*.", f".*{counts[short]}."), "x".join(map(str, shapes[short])))
+
+
+if __name__ == "__main__":
+    main()
