@@ -147,6 +147,19 @@ impl Checkpoint {
         &self.version
     }
 
+    /// Names and shapes of all tensors; none for synthetic weights, which have whatever is asked for.
+    pub fn shapes(&self) -> Result<TensorShapes, CheckpointError> {
+        let files = match &self.source {
+            Source::Files(files) => files.as_slice(),
+            Source::Synthetic { .. } => &[],
+        };
+        let mut shapes = TensorShapes::new();
+        for file in files {
+            shapes.extend(tensor_shapes(file)?);
+        }
+        Ok(shapes)
+    }
+
     /// Builds a network: `build` gets the weights as `dtype` on `device`.
     pub fn load<T>(
         &self,
@@ -165,11 +178,8 @@ impl Checkpoint {
         device: &Device,
         build: impl FnOnce(VarBuilder<'static>) -> candle_core::Result<T>,
     ) -> Result<T, CheckpointError> {
-        if let Source::Files(files) = &self.source {
-            let mut shapes = TensorShapes::new();
-            for file in files.iter().filter(|_| !loras.is_empty()) {
-                shapes.extend(tensor_shapes(file)?);
-            }
+        if matches!(self.source, Source::Files(_)) && !loras.is_empty() {
+            let shapes = self.shapes()?;
             loras.iter().try_for_each(|LoraStrength { lora, .. }| lora.check(&shapes))?;
         }
         let tensor = |source| CheckpointError::Tensor { path: self.path.clone(), source };

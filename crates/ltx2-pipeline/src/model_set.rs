@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
 use ltx2_models::audio_vae::{AudioDecoder, AudioVaeConfig};
-use ltx2_models::checkpoint::{read_json, read_metadata};
+use ltx2_models::checkpoint::{TensorShapes, read_json, read_metadata};
 use ltx2_models::lora::{Lora, LoraStrength};
 use ltx2_models::text_encoder::{ConnectorConfig, EmbeddingsProcessor, Gemma, GemmaConfig, Tokenizer};
 use ltx2_models::transformer::{Transformer, TransformerConfig};
@@ -16,7 +16,7 @@ use ltx2_models::{Checkpoint, CheckpointError, ConfigError, Section};
 use serde_json::Value;
 
 use crate::PipelineError;
-use crate::plan::{LoraPlan, ModelFacts};
+use crate::plan::{LoraPlan, ModelFacts, Parameters};
 
 /// The files of a model and its architecture. Opening reads headers; the parts are loaded one by one, when needed.
 #[derive(Debug)]
@@ -104,6 +104,25 @@ impl ModelSet {
             upscaler: self.upsampler.is_some(),
             distilled_lora: self.distilled_lora.clone(),
         }
+    }
+
+    /// Sizes of the parts, from the files' headers.
+    pub(crate) fn parameters(&self) -> Result<Parameters, CheckpointError> {
+        let count = |shapes: &TensorShapes, prefixes: &[&str]| -> usize {
+            let wanted = shapes.iter().filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)));
+            wanted.map(|(_, shape)| shape.iter().product::<usize>()).sum()
+        };
+        let checkpoint = self.checkpoint.shapes()?;
+        let upsampler = self.upsampler.as_ref().map(|(file, _)| file.shapes()).transpose()?.unwrap_or_default();
+        Ok(Parameters {
+            text_encoder: count(&self.gemma.shapes()?, &["language_model."]),
+            transformer: count(&checkpoint, &["model.diffusion_model."]),
+            autoencoders: count(&checkpoint, &["vae.", "audio_vae.", "vocoder."]),
+            upsampler: count(&upsampler, &[""]),
+            video_width: self.configs.transformer.video.dim(),
+            audio_width: self.configs.transformer.audio.dim(),
+            decoder_channels: self.configs.video_vae.decoder_channels(),
+        })
     }
 
     pub(crate) fn tokenizer(&self) -> &Tokenizer {

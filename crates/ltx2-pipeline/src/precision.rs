@@ -16,6 +16,11 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// bfloat16 on a GPU, float32 on a CPU.
+    pub fn default_on(device: &Device) -> Self {
+        if device.is_cuda() { Self::Bf16 } else { Self::F32 }
+    }
+
     /// candle's name for it.
     pub fn dtype(self) -> DType {
         match self {
@@ -56,11 +61,6 @@ impl DeviceChoice {
             Self::Cuda => Ok(Device::new_cuda(0)?),
             Self::Auto => Ok(Device::cuda_if_available(0)?),
         }
-    }
-
-    /// bfloat16 on a GPU, float32 on a CPU.
-    pub fn default_precision(device: &Device) -> Precision {
-        if device.is_cuda() { Precision::Bf16 } else { Precision::F32 }
     }
 }
 

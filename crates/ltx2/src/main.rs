@@ -3,6 +3,8 @@
 mod demo_model;
 mod generate;
 mod models;
+mod plan;
+mod request;
 mod serve;
 mod trace;
 
@@ -24,6 +26,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Make one video.
     Generate(Box<generate::Arguments>),
+    /// Print what a request would do, without loading weights.
+    Plan(Box<plan::Arguments>),
     /// Run a reference trace's request and write every tensor under the reference's names.
     Trace(trace::Arguments),
     /// Write a small model with synthetic weights, to try everything out without the real one.
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
         Command::Trace(arguments) => trace::run(arguments),
         Command::DemoModel(arguments) => demo_model::run(arguments),
     };

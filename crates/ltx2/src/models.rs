@@ -22,11 +22,16 @@ pub struct ModelArguments {
 }
 
 impl ModelArguments {
+    /// Reads the model's headers.
+    pub fn open(&self) -> Result<ModelSet, PipelineError> {
+        ModelSet::open(&self.models)
+    }
+
     /// Reads the model's headers and opens the device; weights are loaded when they are needed.
     pub fn engine(&self) -> Result<Engine, PipelineError> {
-        let models = ModelSet::open(&self.models)?;
+        let models = self.open()?;
         let device = self.device.open()?;
-        let precision = self.dtype.unwrap_or_else(|| DeviceChoice::default_precision(&device));
+        let precision = self.dtype.unwrap_or_else(|| Precision::default_on(&device));
         let settings = EngineSettings {
             noise_multiprocessors: self.noise_multiprocessors as usize,
             ..EngineSettings::new(device, precision)

@@ -174,3 +174,18 @@ fn a_bad_model_set_is_named() {
     assert!(say().contains(unsupported), "{}", say());
     assert!(!path("x.mp4").exists());
 }
+
+#[test]
+fn a_plan_is_printed_without_touching_the_weights() {
+    let models = demo_model().to_str().unwrap();
+    let output =
+        run(&["plan", "--models", models, "--prompt", "A fox", "--width", "768", "--height", "512", "--frames", "120"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let stages = printed["plan"]["stages"].as_array().unwrap();
+    assert_eq!(printed["plan"]["pipeline"], "two-stage");
+    assert_eq!((&stages[0]["shape"]["width"], &stages[1]["shape"]["width"]), (&384.into(), &768.into()));
+    assert_eq!(stages[1]["tokens"], serde_json::json!([6144, 121]));
+    assert_eq!(stages[1]["loras"].as_array().unwrap().len(), 1);
+    assert!(printed["memory"]["peak"].as_u64().unwrap() > 0);
+}

@@ -71,6 +71,17 @@ impl VideoVaeConfig {
     }
 }
 
+impl VideoVaeConfig {
+    /// Channels of the decoder's last level, which is the largest in memory.
+    pub fn decoder_channels(&self) -> usize {
+        let narrowed = |channels, block: &DecoderBlock| match block {
+            DecoderBlock::Res { .. } => channels,
+            DecoderBlock::Expand { multiplier, .. } => channels / multiplier,
+        };
+        self.decoder_blocks.iter().fold(self.decoder_base_channels * 8, narrowed)
+    }
+}
+
 fn padding(vae: &Section, default: &str) -> Result<SpatialPadding, ConfigError> {
     match vae.get("spatial_padding_mode", default.to_string())?.as_str() {
         "zeros" => Ok(SpatialPadding::Zeros),

@@ -2,6 +2,7 @@
 
 mod choose;
 mod defaults;
+mod memory;
 mod stages;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use ltx2_types::{FrameRate, Pipeline};
 use serde::Serialize;
 
 pub use choose::{ModelFacts, choose};
+pub use memory::{MemoryEstimate, Parameters, estimate};
 
 use crate::diffusion::guider::GuiderParams;
 use crate::diffusion::patchifier::PixelShape;
@@ -38,6 +40,8 @@ pub struct Plan {
 pub struct StagePlan {
     /// Size in pixels.
     pub shape: PixelShape,
+    /// Tokens of picture (without keyframes) and sound.
+    pub tokens: (usize, usize),
     /// Noise levels, from the first to 0.
     pub sigmas: Vec<f32>,
     /// Adapters on the transformer.

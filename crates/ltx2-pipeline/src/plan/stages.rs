@@ -78,6 +78,7 @@ impl Stages<'_> {
         };
         StagePlan {
             shape,
+            tokens: (shape.latent().tokens(), shape.audio_frames()),
             sigmas,
             loras: self.loras(),
             video: ModalityPlan { start: video_start, guidance: video, noise_scale, items: self.items.clone() },

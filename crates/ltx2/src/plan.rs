@@ -1,0 +1,36 @@
+//! `ltx2 plan`.
+
+use ltx2_pipeline::Precision;
+use ltx2_pipeline::plan::{choose, estimate};
+use serde::Serialize;
+
+use crate::models::ModelArguments;
+use crate::request::RequestArguments;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    models: ModelArguments,
+    #[command(flatten)]
+    request: RequestArguments,
+}
+
+/// What is printed: the plan, and what follows from it.
+#[derive(Serialize)]
+struct Printed {
+    plan: ltx2_pipeline::plan::Plan,
+    memory: ltx2_pipeline::plan::MemoryEstimate,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let request = arguments.request.valid()?;
+    let models = arguments.models.open()?;
+    let plan = choose(&request, &models.facts())?;
+    let precision = match arguments.models.dtype {
+        Some(precision) => precision,
+        None => Precision::default_on(&arguments.models.device.open()?),
+    };
+    let memory = estimate(&plan, &models, precision)?;
+    println!("{}", serde_json::to_string_pretty(&Printed { plan, memory })?);
+    Ok(())
+}
