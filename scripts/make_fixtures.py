@@ -71,6 +71,12 @@ CASES = {
         "run": ["--pipeline", "distilled", "--lora", "--height", "128", "--width", "64", "--num-frames", "9"],
         "drop": SMALL,
     },
+    "tiled": {
+        "model": ["--seed", "15"],
+        "run": ["--pipeline", "distilled", "--height", "64", "--width", "128", "--num-frames", "25", "--tile-pixels", "64:32",
+                "--tile-frames", "16:8"],
+        "drop": SMALL,
+    },
     "keyframes": {
         "model": ["--seed", "14"],
         "run": ["--pipeline", "keyframes", "--height", "64", "--width", "64", "--num-frames", "17", "--steps", "2",

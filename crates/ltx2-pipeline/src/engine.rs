@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use ltx2_models::audio_vae::AudioDecoder;
 use ltx2_models::text_encoder::Contexts;
 use ltx2_models::transformer::{Context, Transformer};
-use ltx2_models::video_vae::{VideoDecoder, VideoEncoder};
+use ltx2_models::video_vae::{Tiling, VideoDecoder, VideoEncoder};
 use ltx2_models::vocoder::Vocoder;
 use ltx2_types::{Output, OutputFormat, Phase, Progress, RgbImage, Sound, Watch};
 
@@ -18,7 +18,7 @@ use crate::diffusion::patchifier::{VideoLatentShape, audio_patchify, audio_posit
 use crate::diffusion::philox::{DEFAULT_MULTIPROCESSORS, Philox};
 use crate::diffusion::stepper::euler_step;
 use crate::image_conditioning::conditioning_pixels;
-use crate::plan::{ItemPlan, LoraPlan, ModalityPlan, Plan, StagePlan, Start};
+use crate::plan::{ItemPlan, LoraPlan, ModalityPlan, Plan, StagePlan, Start, TilingPlan};
 use crate::{ModelSet, PipelineError, Precision};
 
 type Result<T> = std::result::Result<T, PipelineError>;
@@ -306,22 +306,43 @@ impl Engine {
         session.probe.keep("latent.video", video)?;
         session.probe.keep("latent.audio", audio)?;
         let sound = self.decode_audio(plan, audio, session)?;
-        let pixels = self.video_decoder()?.forward(&video.to_dtype(self.dtype())?)?;
-        session.probe.keep("pixels", &pixels.to_dtype(DType::F32)?)?;
-        let (_, _, _, height, width) = pixels.dims5().map_err(PipelineError::from)?;
+        let shape = plan.stages.last().map(|stage| stage.shape).expect("a plan that ran has a stage");
         let format = OutputFormat {
-            width: width as u32,
-            height: height as u32,
+            width: shape.width as u32,
+            height: shape.height as u32,
             num_frames: plan.output.num_frames as u32,
             frame_rate: plan.output.frame_rate,
         };
         session.output.start(format).map_err(PipelineError::Output)?;
         session.output.sound(sound).map_err(PipelineError::Output)?;
-        for frame in 0..plan.output.num_frames {
-            session.report(Phase::Decoding, frame, plan.output.num_frames)?;
-            session.output.frame(&rgb(&pixels, frame)?).map_err(PipelineError::Output)?;
+        self.decode_video(plan, video, session)
+    }
+
+    /// The picture, handed over frame by frame while further tiles are still to be decoded.
+    fn decode_video(&mut self, plan: &Plan, latent: &Tensor, session: &mut Session) -> Result<()> {
+        let decoder = self.video_decoder()?;
+        let latent = latent.to_dtype(self.dtype())?;
+        let total = plan.output.num_frames;
+        let mut done = 0;
+        let mut hand_over = |frames: &Tensor, session: &mut Session| -> Result<()> {
+            for frame in 0..frames.dim(0)?.min(total - done) {
+                session.report(Phase::Decoding, done, total)?;
+                session.output.frame(&rgb(&frames.get(frame)?)?).map_err(PipelineError::Output)?;
+                done += 1;
+            }
+            Ok(())
+        };
+        match plan.output.tiling {
+            Some(TilingPlan { frames, pixels }) => {
+                Tiling { frames, pixels }.decode(&decoder, &latent, |frames| hand_over(frames, session))?;
+            }
+            None => {
+                let pixels = decoder.forward(&latent)?;
+                session.probe.keep("pixels", &pixels.to_dtype(DType::F32)?)?;
+                hand_over(&pixels.squeeze(0)?.transpose(0, 1)?, session)?;
+            }
         }
-        session.report(Phase::Decoding, plan.output.num_frames, plan.output.num_frames)
+        session.report(Phase::Decoding, total, total)
     }
 
     /// The sound, cut to the length of the picture.
@@ -379,9 +400,9 @@ fn resident<T>(slot: &mut Option<Arc<T>>, load: impl FnOnce() -> Result<T>) -> R
     Ok(slot.clone().expect("just loaded"))
 }
 
-/// Frame `index` of `pixels (1, 3, f, h, w)` as 8-bit RGB, row by row; halves are cut off, as torch does.
-fn rgb(pixels: &Tensor, index: usize) -> candle_core::Result<Vec<u8>> {
-    let frame = pixels.narrow(2, index, 1)?.squeeze(2)?.squeeze(0)?.permute((1, 2, 0))?.to_dtype(DType::F32)?;
+/// A frame `(3, h, w)` as 8-bit RGB, row by row; halves are cut off, as torch does.
+fn rgb(frame: &Tensor) -> candle_core::Result<Vec<u8>> {
+    let frame = frame.permute((1, 2, 0))?.to_dtype(DType::F32)?;
     let scaled = (((frame + 1.0)? / 2.0)?.clamp(0f32, 1f32)? * 255.0)?;
     Ok(scaled.flatten_all()?.to_vec1::<f32>()?.into_iter().map(|value| value as u8).collect())
 }

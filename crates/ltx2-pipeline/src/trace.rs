@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::diffusion::noiser::NoiseSource;
 use crate::engine::Session;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, TilingPlan};
 use crate::{Engine, PipelineError, Probe};
 
 /// How much of its LoRA the reference adds.
@@ -53,9 +53,6 @@ impl ReferenceRequest {
             metadata.get("request").ok_or_else(|| bad("no `request` in its metadata, so it is not a trace".into()))?;
         let request: Self =
             serde_json::from_str(text).map_err(|error| bad(format!("request in its metadata: {error}")))?;
-        if request.tile_pixels.is_some() || request.tile_frames.is_some() {
-            return Err(bad("it uses tiles, which are not supported".into()));
-        }
         request.kind().map(|_| ()).map_err(bad)?;
         Ok(request)
     }
@@ -71,6 +68,18 @@ impl ReferenceRequest {
                 "pipeline is {other}, but only one-stage, two-stage, distilled and keyframes are supported"
             )),
         }
+    }
+
+    /// Its decoder's tiles, SIZE:OVERLAP each.
+    fn tiling(&self) -> Result<Option<TilingPlan>, PipelineError> {
+        let pair = |text: &String| {
+            let parsed =
+                text.split_once(':').and_then(|(size, overlap)| Some((size.parse().ok()?, overlap.parse().ok()?)));
+            parsed.ok_or_else(|| PipelineError::Request(format!("tiles are {text}, but they must be SIZE:OVERLAP")))
+        };
+        let frames = self.tile_frames.as_ref().map(pair).transpose()?;
+        let pixels = self.tile_pixels.as_ref().map(pair).transpose()?;
+        Ok((frames.is_some() || pixels.is_some()).then_some(TilingPlan { frames, pixels }))
     }
 
     /// The files of its pictures, in order.
@@ -118,6 +127,7 @@ impl ReferenceRequest {
             audio_guidance: guidance(self.cfg_audio),
         };
         let mut plan = plan::choose(&request, &facts)?;
+        plan.output.tiling = self.tiling()?;
         // The reference encodes it whether guidance needs it or not, but for distilled models.
         if pipeline != Pipeline::Distilled {
             plan.negative_prompt = Some(self.negative_prompt.clone());

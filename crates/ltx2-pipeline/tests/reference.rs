@@ -128,6 +128,12 @@ fn distilled() {
     compare("distilled", Device::Cpu);
 }
 
+/// Decoded in tiles of space and time.
+#[test]
+fn tiled_decode() {
+    compare("tiled", Device::Cpu);
+}
+
 /// Pictures as further tokens in both stages.
 #[test]
 fn keyframes() {

@@ -223,7 +223,15 @@ async fn a_task_that_another_worker_took_is_let_go() {
     let mut status = worker.watch_status();
     status.wait_for(|status| status.activity == Activity::Busy).await.unwrap();
 
-    let stolen = store.claim("thief", Duration::from_secs(3600)).await.unwrap().unwrap();
+    // Taking a lapsed lease back and claiming are two statements: the worker may be quicker in between.
+    let steal = async {
+        loop {
+            if let Some(claim) = store.claim("thief", Duration::from_secs(3600)).await.unwrap() {
+                return claim;
+            }
+        }
+    };
+    let stolen = tokio::time::timeout(Duration::from_secs(20), steal).await.expect("in time");
     assert_eq!(stolen.lease.task(), &id);
     status.wait_for(|status| status.activity == Activity::Idle).await.unwrap();
     store.heartbeat(&stolen.lease).await.unwrap();

@@ -10,11 +10,13 @@ mod encoder;
 mod resample;
 mod resnet;
 mod statistics;
+mod tiling;
 
 pub use config::VideoVaeConfig;
 pub use decoder::VideoDecoder;
 pub use encoder::VideoEncoder;
 pub use statistics::PerChannelStatistics;
+pub use tiling::Tiling;
 
 use candle_core::{Result, Tensor};
 

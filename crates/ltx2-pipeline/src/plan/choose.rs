@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use ltx2_types::{ImageInput, Pipeline, Task, ValidRequest};
 
-use super::defaults::Generation;
+use super::defaults::{Generation, TILING};
 use super::stages::Stages;
 use super::{ItemPlan, OutputPlan, Plan};
 use crate::PipelineError;
@@ -63,7 +63,12 @@ pub fn choose(request: &ValidRequest, model: &ModelFacts) -> Result<Plan, Pipeli
         negative_prompt: needs_negative.then(|| request.negative_prompt.clone()),
         seed: request.seed,
         stages,
-        output: OutputPlan { num_frames: request.num_frames as usize, frame_rate: request.frame_rate },
+        output: OutputPlan {
+            num_frames: request.num_frames as usize,
+            frame_rate: request.frame_rate,
+            // The official one-stage pipeline decodes at once.
+            tiling: (pipeline != Pipeline::OneStage).then_some(TILING),
+        },
     })
 }
 

@@ -1,5 +1,7 @@
 //! Numbers that belong to a model generation, a row each, and those of distilled models.
 
+use super::TilingPlan;
+
 /// What a generation of models takes where the request has no say.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Generation {
@@ -17,6 +19,9 @@ const GENERATIONS: [Generation; 1] = [Generation { version: "2.0", stg_block: 29
 pub(super) const DISTILLED_SIGMAS: [f32; 9] = [1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0];
 /// Those of the second stage, from an upscaled first one.
 pub(super) const STAGE_2_SIGMAS: [f32; 4] = [0.909375, 0.725, 0.421875, 0.0];
+
+/// Tiles of the decoder after two stages, as the official pipelines have them.
+pub(super) const TILING: TilingPlan = TilingPlan { frames: Some((64, 24)), pixels: Some((512, 64)) };
 
 impl Generation {
     /// The row of a checkpoint's `model_version`; one without a version is taken for the first generation's, as the

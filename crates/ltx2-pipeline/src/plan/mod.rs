@@ -124,4 +124,15 @@ pub struct OutputPlan {
     pub num_frames: usize,
     /// Frames per second.
     pub frame_rate: FrameRate,
+    /// How the picture is decoded; absent, at once.
+    pub tiling: Option<TilingPlan>,
+}
+
+/// Tiles of the decoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct TilingPlan {
+    /// Size and overlap in frames; absent, all frames at once.
+    pub frames: Option<(usize, usize)>,
+    /// Size and overlap in pixels; absent, whole frames.
+    pub pixels: Option<(usize, usize)>,
 }

@@ -1,0 +1,232 @@
+//! Decoding in overlapping tiles, blended by trapezoids (`tiling.py`, `VideoDecoder.tiled_decode`), so that memory grows
+//! neither with the length nor with the size of a video.
+
+use std::ops::Range;
+
+use candle_core::{DType, Result, Tensor};
+use rayon::prelude::*;
+
+use super::{SPACE_SCALE, TIME_SCALE, VideoDecoder};
+
+/// Sizes and overlaps of tiles, in frames and pixels; a missing one leaves its axes whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tiling {
+    /// Size and overlap in frames, multiples of 8.
+    pub frames: Option<(usize, usize)>,
+    /// Size and overlap in pixels along the longer side, multiples of 32.
+    pub pixels: Option<(usize, usize)>,
+}
+
+/// A part of an axis: where it is cut from the latents, where it goes, and how much each place of it counts.
+#[derive(Debug, Clone, PartialEq)]
+struct Part {
+    latents: Range<usize>,
+    outputs: Range<usize>,
+    weights: Vec<f32>,
+}
+
+/// A cut of an axis with the overlap on each side.
+struct Interval {
+    range: Range<usize>,
+    left: usize,
+    right: usize,
+}
+
+impl Tiling {
+    /// Decodes `latent (1, 128, f, h, w)` and hands `frames (t, 3, H, W)`, on the CPU in float32, to `sink` in order.
+    pub fn decode<E: From<candle_core::Error>>(
+        &self,
+        decoder: &VideoDecoder,
+        latent: &Tensor,
+        mut sink: impl FnMut(&Tensor) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let (_, _, frames, height, width) = latent.dims5()?;
+        let longest = height.max(width);
+        let rows = self.spatial(height, longest);
+        let columns = self.spatial(width, longest);
+        let mut carried: Option<(Range<usize>, Canvas)> = None;
+        for time in self.temporal(frames) {
+            let mut canvas = Canvas::new(time.outputs.len(), height * SPACE_SCALE, width * SPACE_SCALE);
+            for row in &rows {
+                for column in &columns {
+                    let tile = cut(latent, [&time, row, column])?;
+                    canvas.add(&decoder.forward(&tile)?, [&time, row, column])?;
+                }
+            }
+            if let Some((range, before)) = carried.take() {
+                let finished = time.outputs.start - range.start;
+                canvas.add_tail(&before, finished);
+                sink(&before.frames(finished)?)?;
+            }
+            carried = Some((time.outputs.clone(), canvas));
+        }
+        match carried {
+            Some((range, canvas)) => sink(&canvas.frames(range.len())?),
+            None => Ok(()),
+        }
+    }
+
+    fn temporal(&self, latents: usize) -> Vec<Part> {
+        let size = self.frames.map(|(size, overlap)| (size / TIME_SCALE, overlap / TIME_SCALE));
+        let mut intervals = split(latents, size);
+        // The first latent frame of a tile stands for one frame only: later tiles start one earlier and blend it away.
+        for interval in intervals.iter_mut().skip(1) {
+            interval.range.start -= 1;
+            interval.left += 1;
+        }
+        let part = |interval: Interval| {
+            let outputs = interval.range.start * TIME_SCALE..1 + (interval.range.end - 1) * TIME_SCALE;
+            let left = if interval.left == 0 { 0 } else { 1 + (interval.left - 1) * TIME_SCALE };
+            let weights = trapezoid(outputs.len(), left, interval.right * TIME_SCALE, true);
+            Part { latents: interval.range, outputs, weights }
+        };
+        intervals.into_iter().map(part).collect()
+    }
+
+    fn spatial(&self, latents: usize, longest: usize) -> Vec<Part> {
+        let size = self.pixels.map(|(size, overlap)| {
+            let (size, overlap) = (size / SPACE_SCALE, overlap / SPACE_SCALE);
+            let share = (size * latents) as f64 / longest as f64;
+            ((share.round_ties_even() as usize).max(overlap + 1).max(2), overlap)
+        });
+        let part = |interval: Interval| {
+            let outputs = interval.range.start * SPACE_SCALE..interval.range.end * SPACE_SCALE;
+            let (left, right) = (interval.left * SPACE_SCALE, interval.right * SPACE_SCALE);
+            let weights = trapezoid(outputs.len(), left, right, false);
+            Part { latents: interval.range, outputs, weights }
+        };
+        split(latents, size).into_iter().map(part).collect()
+    }
+}
+
+/// Cuts `length` into pieces of `size` that share `overlap` with their neighbours; the last one takes what is left.
+fn split(length: usize, size: Option<(usize, usize)>) -> Vec<Interval> {
+    let Some((size, overlap)) = size.filter(|(size, _)| length > *size) else {
+        return vec![Interval { range: 0..length, left: 0, right: 0 }];
+    };
+    let step = size - overlap;
+    let count = (length + size - 2 * overlap - 1) / step;
+    (0..count)
+        .map(|i| {
+            let last = i + 1 == count;
+            let end = if last { length } else { i * step + size };
+            Interval {
+                range: i * step..end,
+                left: if i == 0 { 0 } else { overlap },
+                right: if last { 0 } else { overlap },
+            }
+        })
+        .collect()
+}
+
+/// Ones, rising over the first `left` places (from 0 itself or from the first value above it) and falling to the last
+/// value above 0 over the last `right`.
+fn trapezoid(length: usize, left: usize, right: usize, from_zero: bool) -> Vec<f32> {
+    let mut weights = vec![1f32; length];
+    let (left, right) = (left.min(length), right.min(length));
+    let rise = |i: usize| match from_zero {
+        true => i as f32 / left as f32,
+        false => (i + 1) as f32 / (left + 1) as f32,
+    };
+    weights[..left].iter_mut().enumerate().for_each(|(i, weight)| *weight *= rise(i));
+    let fall = |i: usize| (right - i) as f32 / (right + 1) as f32;
+    weights[length - right..].iter_mut().enumerate().for_each(|(i, weight)| *weight *= fall(i));
+    weights
+}
+
+fn cut(latent: &Tensor, parts: [&Part; 3]) -> Result<Tensor> {
+    let mut tile = latent.clone();
+    for (axis, part) in parts.into_iter().enumerate() {
+        tile = tile.narrow(axis + 2, part.latents.start, part.latents.len())?;
+    }
+    tile.contiguous()
+}
+
+/// Frames as weighted sums, with the weights' sums. `(t, 3, h, w)` and `(t, h, w)`.
+struct Canvas {
+    size: [usize; 3],
+    sums: Vec<f32>,
+    weights: Vec<f32>,
+}
+
+impl Canvas {
+    fn new(t: usize, h: usize, w: usize) -> Self {
+        Self { size: [t, h, w], sums: vec![0.0; t * 3 * h * w], weights: vec![0.0; t * h * w] }
+    }
+
+    /// Adds a decoded tile `(1, 3, t, h, w)`.
+    fn add(&mut self, tile: &Tensor, [time, row, column]: [&Part; 3]) -> Result<()> {
+        let [_, h, w] = self.size;
+        let tile = tile.squeeze(0)?.transpose(0, 1)?.to_dtype(DType::F32)?.contiguous()?;
+        let (_, _, tile_h, tile_w) = tile.dims4()?;
+        let values = tile.flatten_all()?.to_vec1::<f32>()?;
+        let (sums, weights) = (self.sums.par_chunks_mut(3 * h * w), self.weights.par_chunks_mut(h * w));
+        let frames = sums.zip(weights).zip(values.par_chunks(3 * tile_h * tile_w)).zip(&time.weights);
+        frames.for_each(|(((sums, weights), tile), time_weight)| {
+            for (y, row_weight) in row.weights.iter().enumerate() {
+                let share = time_weight * row_weight;
+                for (x, column_weight) in column.weights.iter().enumerate() {
+                    let (weight, at) = (share * column_weight, (row.outputs.start + y) * w + column.outputs.start + x);
+                    weights[at] += weight;
+                    for channel in 0..3 {
+                        sums[channel * h * w + at] += weight * tile[(channel * tile_h + y) * tile_w + x];
+                    }
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Adds the frames of `before` from `first` on to the first frames of this one.
+    fn add_tail(&mut self, before: &Self, first: usize) {
+        let [_, h, w] = self.size;
+        let add = |to: &mut [f32], from: &[f32]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        add(&mut self.sums, &before.sums[first * 3 * h * w..]);
+        add(&mut self.weights, &before.weights[first * h * w..]);
+    }
+
+    /// The first `count` frames, `(count, 3, h, w)`.
+    fn frames(&self, count: usize) -> Result<Tensor> {
+        let [_, h, w] = self.size;
+        let mut values = self.sums[..count * 3 * h * w].to_vec();
+        values.par_chunks_mut(3 * h * w).zip(self.weights.par_chunks(h * w)).for_each(|(values, weights)| {
+            for channel in values.chunks_mut(h * w) {
+                channel.iter_mut().zip(weights).for_each(|(value, weight)| *value /= weight.max(1e-8));
+            }
+        });
+        Tensor::from_vec(values, (count, 3, h, w), &candle_core::Device::Cpu)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_tiles_in_time_start_one_latent_earlier() {
+        let tiling = Tiling { frames: Some((24 * 8, 8 * 8)), pixels: None };
+        let parts = tiling.temporal(56);
+        let ranges: Vec<_> = parts.iter().map(|part| part.latents.clone()).collect();
+        assert_eq!(ranges, [0..24, 15..40, 31..56]);
+        assert_eq!(parts[1].outputs, 120..313);
+        assert_eq!((parts[1].weights[0], parts[1].weights[65]), (0.0, 1.0));
+    }
+
+    #[test]
+    fn weights_cover_every_place() {
+        for (frames, pixels) in [((16, 8), (64, 32)), ((32, 8), (96, 32)), ((64, 24), (512, 64))] {
+            let tiling = Tiling { frames: Some(frames), pixels: Some(pixels) };
+            for length in 1..40 {
+                for parts in [tiling.temporal(length), tiling.spatial(length, 40)] {
+                    let end = parts.last().unwrap().outputs.end;
+                    let mut sums = vec![0f32; end];
+                    for part in &parts {
+                        assert_eq!(part.outputs.len(), part.weights.len());
+                        part.outputs.clone().zip(&part.weights).for_each(|(at, weight)| sums[at] += weight);
+                    }
+                    assert!(sums.iter().all(|sum| *sum > 0.0), "{length}: {sums:?}");
+                }
+            }
+        }
+    }
+}
