@@ -13,6 +13,7 @@ use ltx2_models::video_vae::{PerChannelStatistics, VideoDecoder, VideoEncoder, V
 use ltx2_models::vocoder::{Vocoder, VocoderConfig};
 use ltx2_models::{Checkpoint, CheckpointError, ConfigError, Section};
 
+use ltx2_types::CameraMotion;
 use serde_json::Value;
 
 use crate::PipelineError;
@@ -27,6 +28,7 @@ pub struct ModelSet {
     configs: Configs,
     upsampler: Option<(Checkpoint, UpsamplerConfig)>,
     distilled_lora: Option<PathBuf>,
+    camera_loras: Vec<(CameraMotion, PathBuf)>,
 }
 
 #[derive(Debug)]
@@ -72,14 +74,24 @@ impl ModelSet {
         if !files.upscalers.is_empty() {
             models.set_upscaler(Checkpoint::open(&only(folder, "a spatial upscaler", files.upscalers)?)?)?;
         }
-        models.distilled_lora = distilled_lora(files.loras);
+        let (camera, others) = camera_loras(files.loras);
+        models.camera_loras = camera;
+        models.distilled_lora = distilled_lora(others);
         Ok(models)
     }
 
     /// From its parts, without upscaler or LoRA.
     pub fn new(checkpoint: Checkpoint, gemma: Checkpoint, tokenizer: Tokenizer) -> Result<Self, PipelineError> {
         let configs = Configs::new(&checkpoint, &gemma)?;
-        Ok(Self { checkpoint, gemma, tokenizer, configs, upsampler: None, distilled_lora: None })
+        Ok(Self {
+            checkpoint,
+            gemma,
+            tokenizer,
+            configs,
+            upsampler: None,
+            distilled_lora: None,
+            camera_loras: Vec::new(),
+        })
     }
 
     /// Adds a spatial upscaler.
@@ -103,6 +115,7 @@ impl ModelSet {
             distilled: name.is_some_and(|name| name.contains("distilled")),
             upscaler: self.upsampler.is_some(),
             distilled_lora: self.distilled_lora.clone(),
+            camera_loras: self.camera_loras.clone(),
         }
     }
 
@@ -229,6 +242,24 @@ impl Files {
         }
         Ok(files)
     }
+}
+
+/// The LoRAs that are named after a camera motion, as published, and the others.
+fn camera_loras(loras: Vec<PathBuf>) -> (Vec<(CameraMotion, PathBuf)>, Vec<PathBuf>) {
+    let motion_of = |path: &Path| {
+        let name = path.file_stem()?.to_string_lossy().to_lowercase();
+        CameraMotion::ALL
+            .into_iter()
+            .find(|motion| name.ends_with(&format!("camera-control-{}", motion.name().replace('_', "-"))))
+    };
+    let (mut camera, mut others) = (Vec::new(), Vec::new());
+    for path in loras {
+        match motion_of(&path) {
+            Some(motion) => camera.push((motion, path)),
+            None => others.push(path),
+        }
+    }
+    (camera, others)
 }
 
 fn distilled_lora(mut loras: Vec<PathBuf>) -> Option<PathBuf> {

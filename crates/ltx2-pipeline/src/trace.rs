@@ -111,6 +111,7 @@ impl ReferenceRequest {
                 (false, false) => Task::ImageToVideo { images },
             },
             pipeline: Some(pipeline),
+            camera: None,
             loras: match self.lora {
                 true => lora().into_iter().map(|file| LoraInput { file, strength: REFERENCE_STRENGTH }).collect(),
                 false => Vec::new(),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::FrameRate;
+use crate::{Camera, FrameRate};
 
 /// The canonical ask, as a dialect or the command line understood it. What the caller left out is `None`; numbers are
 /// wide enough to hold nonsense, so that validation can name it.
@@ -18,6 +18,8 @@ pub struct GenerationRequest {
     pub pipeline: Option<Pipeline>,
     /// Adapters for all stages.
     pub loras: Vec<LoraInput>,
+    /// A camera motion, by the adapter that the model set has for it.
+    pub camera: Option<Camera>,
     /// Pixels.
     pub width: Option<i64>,
     /// Pixels.
@@ -45,6 +47,7 @@ impl GenerationRequest {
             negative_prompt: None,
             pipeline: None,
             loras: Vec::new(),
+            camera: None,
             width: None,
             height: None,
             num_frames: None,
@@ -193,6 +196,9 @@ pub struct ValidRequest {
     /// Adapters for all stages.
     #[serde(default)]
     pub loras: Vec<LoraInput>,
+    /// A camera motion, by the adapter that the model set has for it.
+    #[serde(default)]
+    pub camera: Option<Camera>,
     /// Pixels.
     pub width: u32,
     /// Pixels.

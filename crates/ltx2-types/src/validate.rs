@@ -48,6 +48,7 @@ impl Limits {
                 negative_prompt: DEFAULT_NEGATIVE_PROMPT.into(),
                 pipeline: None,
                 loras: Vec::new(),
+                camera: None,
                 width: 768,
                 height: 512,
                 num_frames: 121,
@@ -157,6 +158,9 @@ pub fn validate(
             check.reject("image_crf", image.crf, Rule::Between(0.0, 51.0));
         }
     }
+    if let Some(camera) = request.camera {
+        check.number("camera_strength", camera.strength, 0.0, limits.max_lora_strength);
+    }
     for lora in &request.loras {
         check.number("lora_strength", lora.strength, -limits.max_lora_strength, limits.max_lora_strength);
     }
@@ -169,6 +173,7 @@ pub fn validate(
         negative_prompt,
         pipeline: request.pipeline,
         loras: request.loras,
+        camera: request.camera,
         width,
         height,
         num_frames,

@@ -8,7 +8,7 @@ use ltx2_pipeline::{DeviceChoice, Engine, EngineSettings, ModelSet, PipelineErro
 #[derive(Debug, Clone, clap::Args)]
 pub struct ModelArguments {
     /// Folder with the checkpoint (*.safetensors) and the Gemma 3 folder.
-    #[arg(long, value_name = "DIR", default_value = "models")]
+    #[arg(long, value_name = "DIR", default_value = "weights")]
     pub models: PathBuf,
     /// auto takes the GPU when there is one: auto, cpu or cuda.
     #[arg(long, default_value = "auto")]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ltx2_types::{
-    GenerationRequest, GuidanceRequest, ImageInput, Limits, LoraInput, Pipeline, Task, ValidRequest, validate,
+    Camera, GenerationRequest, GuidanceRequest, ImageInput, Limits, LoraInput, Pipeline, Task, ValidRequest, validate,
 };
 
 #[derive(Debug, clap::Args)]
@@ -31,6 +31,9 @@ pub struct RequestArguments {
     /// Stages: one-stage, two-stage or distilled [default: two-stage if the model set has all it needs].
     #[arg(long)]
     pipeline: Option<Pipeline>,
+    /// Camera motion by its adapter: static, dolly_in, dolly_out, dolly_left, dolly_right, jib_up or jib_down.
+    #[arg(long, value_name = "MOTION[:STRENGTH]")]
+    camera: Option<Camera>,
     /// Adapter to add, by STRENGTH (1); can be given several times.
     #[arg(long, value_name = "FILE[:STRENGTH]")]
     lora: Vec<Lora>,
@@ -106,6 +109,7 @@ impl RequestArguments {
         GenerationRequest {
             negative_prompt: self.negative_prompt.clone(),
             pipeline: self.pipeline,
+            camera: self.camera,
             loras: self.lora.iter().map(|lora| lora.0.clone()).collect(),
             width: self.width,
             height: self.height,

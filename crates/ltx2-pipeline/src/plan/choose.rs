@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ltx2_types::{ImageInput, Pipeline, Task, ValidRequest};
+use ltx2_types::{CameraMotion, ImageInput, Pipeline, Task, ValidRequest};
 
 use super::defaults::{Generation, TILING};
 use super::stages::Stages;
@@ -23,6 +23,8 @@ pub struct ModelFacts {
     pub upscaler: bool,
     /// The LoRA that distils the second stage.
     pub distilled_lora: Option<PathBuf>,
+    /// LoRAs for camera motions.
+    pub camera_loras: Vec<(CameraMotion, PathBuf)>,
 }
 
 impl ModelFacts {
@@ -91,7 +93,7 @@ fn generated_frames(num_frames: u32) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use ltx2_types::{FrameRate, Limits};
+    use ltx2_types::{Camera, FrameRate, Limits};
 
     use super::*;
 
@@ -102,6 +104,7 @@ mod tests {
             distilled: false,
             upscaler: true,
             distilled_lora: Some("distilled.safetensors".into()),
+            camera_loras: vec![(CameraMotion::DollyIn, "camera-control-dolly-in.safetensors".into())],
         }
     }
 
@@ -152,6 +155,23 @@ mod tests {
         assert_eq!(pipeline(ModelFacts { distilled_lora: None, ..model() }), Pipeline::OneStage);
         assert_eq!(pipeline(ModelFacts { upscaler: false, ..model() }), Pipeline::OneStage);
         assert_eq!(pipeline(ModelFacts { distilled: true, ..model() }), Pipeline::Distilled);
+    }
+
+    #[test]
+    fn a_camera_motion_is_an_adapter_in_every_stage() {
+        let plan = |motion| {
+            let camera = Some(Camera { motion, strength: 1.2 });
+            choose(&ValidRequest { camera, ..request(Task::TextToVideo) }, &model())
+        };
+        let stages = plan(CameraMotion::DollyIn).unwrap().stages;
+        let strengths: Vec<Vec<f64>> =
+            stages.iter().map(|stage| stage.loras.iter().map(|lora| lora.strength).collect()).collect();
+        assert_eq!(strengths, [vec![1.2], vec![1.2, 1.0]]);
+        let error = plan(CameraMotion::JibUp).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "camera is jib_up, but the model set has no LoRA named like camera-control-jib-up.safetensors"
+        );
     }
 
     #[test]

@@ -23,23 +23,23 @@ pub(super) struct Stages<'a> {
 impl Stages<'_> {
     pub(super) fn of(&self, pipeline: Pipeline) -> Result<Vec<StagePlan>, PipelineError> {
         match pipeline {
-            Pipeline::OneStage => Ok(vec![self.guided(self.shape)]),
+            Pipeline::OneStage => Ok(vec![self.guided(self.shape)?]),
             Pipeline::TwoStage => {
                 self.needs_upscaler(pipeline)?;
                 let distilled = self.model.distilled_lora.clone().ok_or_else(|| {
                     PipelineError::Request("pipeline is two-stage, but the model set has no distilled LoRA".into())
                 })?;
-                let mut loras = self.loras();
+                let mut loras = self.loras()?;
                 loras.push(LoraPlan { file: distilled, strength: 1.0 });
-                Ok(vec![self.guided(self.half()?), StagePlan { loras, ..self.refining() }])
+                Ok(vec![self.guided(self.half()?)?, StagePlan { loras, ..self.refining()? }])
             }
-            Pipeline::Distilled if self.model.upscaler => Ok(vec![self.distilled(self.half()?), self.refining()]),
-            Pipeline::Distilled => Ok(vec![self.distilled(self.shape)]),
+            Pipeline::Distilled if self.model.upscaler => Ok(vec![self.distilled(self.half()?)?, self.refining()?]),
+            Pipeline::Distilled => Ok(vec![self.distilled(self.shape)?]),
         }
     }
 
     /// From noise, with the request's steps and guidance.
-    fn guided(&self, shape: PixelShape) -> StagePlan {
+    fn guided(&self, shape: PixelShape) -> Result<StagePlan, PipelineError> {
         let stg_blocks = vec![self.generation.stg_block(self.model.num_layers)];
         let guider = |guidance: &Guidance| GuiderParams {
             cfg_scale: guidance.cfg,
@@ -54,13 +54,13 @@ impl Stages<'_> {
     }
 
     /// From noise, with a distilled model.
-    fn distilled(&self, shape: PixelShape) -> StagePlan {
+    fn distilled(&self, shape: PixelShape) -> Result<StagePlan, PipelineError> {
         let off = (GuiderParams::off(), GuiderParams::off());
         self.stage(shape, DISTILLED_SIGMAS.to_vec(), off, (Start::Empty, Start::Empty))
     }
 
     /// From the first stage's latents, the picture's upscaled.
-    fn refining(&self) -> StagePlan {
+    fn refining(&self) -> Result<StagePlan, PipelineError> {
         let off = (GuiderParams::off(), GuiderParams::off());
         self.stage(self.shape, STAGE_2_SIGMAS.to_vec(), off, (Start::Upscaled, Start::Previous))
     }
@@ -71,24 +71,36 @@ impl Stages<'_> {
         sigmas: Vec<f32>,
         (video, audio): (GuiderParams, GuiderParams),
         (video_start, audio_start): (Start, Start),
-    ) -> StagePlan {
+    ) -> Result<StagePlan, PipelineError> {
         let noise_scale = match video_start {
             Start::Empty => 1.0,
             Start::Previous | Start::Upscaled => f64::from(sigmas[0]),
         };
-        StagePlan {
+        Ok(StagePlan {
             shape,
             tokens: (shape.latent().tokens(), shape.audio_frames()),
             sigmas,
-            loras: self.loras(),
+            loras: self.loras()?,
             video: ModalityPlan { start: video_start, guidance: video, noise_scale, items: self.items.clone() },
             audio: ModalityPlan { start: audio_start, guidance: audio, noise_scale, items: Vec::new() },
-        }
+        })
     }
 
-    fn loras(&self) -> Vec<LoraPlan> {
+    fn loras(&self) -> Result<Vec<LoraPlan>, PipelineError> {
         let of = |lora: &ltx2_types::LoraInput| LoraPlan { file: lora.file.clone().into(), strength: lora.strength };
-        self.request.loras.iter().map(of).collect()
+        let mut loras: Vec<LoraPlan> = self.request.loras.iter().map(of).collect();
+        if let Some(camera) = self.request.camera {
+            let known = self.model.camera_loras.iter().find(|(motion, _)| *motion == camera.motion);
+            let (_, file) = known.ok_or_else(|| {
+                let name = camera.motion.name();
+                let file = name.replace('_', "-");
+                PipelineError::Request(format!(
+                    "camera is {name}, but the model set has no LoRA named like camera-control-{file}.safetensors"
+                ))
+            })?;
+            loras.push(LoraPlan { file: file.clone(), strength: camera.strength });
+        }
+        Ok(loras)
     }
 
     fn needs_upscaler(&self, pipeline: Pipeline) -> Result<(), PipelineError> {

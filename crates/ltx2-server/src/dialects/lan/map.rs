@@ -30,6 +30,7 @@ fn generation_request(settings: Settings, task: Task) -> GenerationRequest {
     GenerationRequest {
         negative_prompt: settings.negative_prompt,
         pipeline: settings.pipeline,
+        camera: settings.camera,
         width: settings.width,
         height: settings.height,
         num_frames: settings.num_frames,

@@ -1,7 +1,7 @@
 //! The words of this API: what is sent, and what is answered.
 
 use ltx2_store::TaskId;
-use ltx2_types::Pipeline;
+use ltx2_types::{Camera, Pipeline};
 use serde::Serialize;
 
 use super::fields::Fields;
@@ -21,6 +21,7 @@ pub(super) struct Settings {
     pub(super) cfg_scale_audio: Option<f64>,
     pub(super) modality_scale: Option<f64>,
     pub(super) pipeline: Option<Pipeline>,
+    pub(super) camera: Option<Camera>,
 }
 
 impl Settings {
@@ -43,6 +44,7 @@ impl Settings {
             cfg_scale_audio: fields.number("cfg_scale_audio"),
             modality_scale: fields.number("modality_scale"),
             pipeline: fields.parsed("pipeline"),
+            camera: fields.parsed("camera"),
         }
     }
 }
@@ -123,6 +125,7 @@ pub(super) fn name_of(field: &'static str) -> &'static str {
     match field {
         "modality_scale_video" | "modality_scale_audio" => "modality_scale",
         "stg_scale_audio" => "stg_scale_video",
+        "camera_strength" => "camera",
         same => same,
     }
 }
