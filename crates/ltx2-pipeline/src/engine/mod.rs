@@ -1,0 +1,130 @@
+//! Runs a plan. Knows stages, conditioning items and guidance; not which kind of task they came from.
+
+mod decode;
+mod parts;
+mod session;
+mod stage;
+
+use candle_core::{DType, Device, Tensor};
+use ltx2_models::text_encoder::Contexts;
+use ltx2_types::Phase;
+
+pub use session::Probe;
+pub(crate) use session::{NoProbe, Session};
+
+use crate::diffusion::noiser::NoiseSource;
+use crate::diffusion::philox::{DEFAULT_MULTIPROCESSORS, Philox};
+use crate::plan::Plan;
+use crate::{ModelSet, PipelineError, Precision};
+use parts::Parts;
+
+type Result<T> = std::result::Result<T, PipelineError>;
+
+/// How an engine computes, for all its runs.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// What it computes on.
+    pub device: Device,
+    /// dtype of weights and activations.
+    pub precision: Precision,
+    /// The card whose noise a seed means, by its multiprocessors.
+    pub noise_multiprocessors: usize,
+}
+
+impl EngineSettings {
+    /// The noise of an H100 or H200.
+    pub fn new(device: Device, precision: Precision) -> Self {
+        Self { device, precision, noise_multiprocessors: DEFAULT_MULTIPROCESSORS }
+    }
+}
+
+/// What a stage hands on.
+struct Latents {
+    /// `(1, c, f, h, w)`.
+    video: Tensor,
+    /// `(1, c, t, bins)`.
+    audio: Tensor,
+}
+
+/// A model set with the parts of it that are in memory.
+#[derive(Debug)]
+pub struct Engine {
+    models: ModelSet,
+    settings: EngineSettings,
+    parts: Parts,
+}
+
+impl Engine {
+    /// Nothing is loaded yet.
+    pub fn new(models: ModelSet, settings: EngineSettings) -> Self {
+        Self { models, settings, parts: Parts::default() }
+    }
+
+    /// The model.
+    pub fn models(&self) -> &ModelSet {
+        &self.models
+    }
+
+    /// What it computes on.
+    pub fn settings(&self) -> &EngineSettings {
+        &self.settings
+    }
+
+    /// Whether weights are in memory.
+    pub fn is_loaded(&self) -> bool {
+        self.parts.is_loaded()
+    }
+
+    /// Drops all weights.
+    pub fn unload(&mut self) {
+        self.parts = Parts::default();
+    }
+
+    /// The seed's noise.
+    pub(crate) fn noise(&self, seed: u64) -> NoiseSource {
+        NoiseSource::Generator(Philox::new(seed, self.settings.noise_multiprocessors))
+    }
+
+    /// Runs `plan` to its end.
+    pub(crate) fn run(&mut self, plan: &Plan, session: &mut Session) -> Result<()> {
+        let contexts = self.encode_prompts(plan, session)?;
+        let mut latents = None;
+        for (index, stage) in plan.stages.iter().enumerate() {
+            latents = Some(self.run_stage((index, stage), latents, &contexts, session)?);
+        }
+        let latents = latents.ok_or_else(|| PipelineError::Request("the plan has no stage".into()))?;
+        self.decode(plan, &latents, session)
+    }
+
+    /// Contexts of the prompt and, if the plan has one, of the negative prompt. The text encoder is gone afterwards.
+    fn encode_prompts(&self, plan: &Plan, session: &mut Session) -> Result<(Contexts, Option<Contexts>)> {
+        let (dtype, device) = (self.dtype(), &self.settings.device);
+        session.report(Phase::EncodingPrompt, 0, 1)?;
+        let mut prompts = vec![("positive", &plan.prompt)];
+        prompts.extend(plan.negative_prompt.as_ref().map(|prompt| ("negative", prompt)));
+        let gemma = self.models.gemma(dtype, device)?;
+        let mut states = Vec::new();
+        for (label, prompt) in &prompts {
+            let tokens = self.models.tokenizer().encode(prompt)?;
+            let ids: Vec<i64> = tokens.padded().into_iter().map(i64::from).collect();
+            session.probe.keep(&format!("tokens.{label}"), &Tensor::new(ids, &Device::Cpu)?)?;
+            states.push(gemma.hidden_states(tokens.ids())?);
+        }
+        drop(gemma);
+        let processor = self.models.embeddings_processor(dtype, device)?;
+        let mut contexts = Vec::new();
+        for ((label, _), states) in prompts.iter().zip(states) {
+            let context = processor.forward(&states)?;
+            session.probe.keep(&format!("context.video.{label}"), &context.video)?;
+            session.probe.keep(&format!("context.audio.{label}"), &context.audio)?;
+            contexts.push(context);
+        }
+        let mut contexts = contexts.into_iter();
+        let positive = contexts.next().expect("the prompt itself");
+        Ok((positive, contexts.next()))
+    }
+
+    fn dtype(&self) -> DType {
+        self.settings.precision.dtype()
+    }
+}

@@ -1,0 +1,145 @@
+//! One stage of a plan: from noise, or from the previous stage's latents, to denoised ones.
+
+use candle_core::{DType, Device, Tensor};
+use ltx2_models::text_encoder::Contexts;
+use ltx2_models::transformer::Context;
+use ltx2_types::Phase;
+
+use super::{Engine, Latents, Result, Session};
+use crate::diffusion::conditioning::ConditioningItem;
+use crate::diffusion::denoiser::Denoiser;
+use crate::diffusion::latent_state::LatentState;
+use crate::diffusion::noiser::add_noise;
+use crate::diffusion::patchifier::{VideoLatentShape, audio_patchify, audio_positions, audio_unpatchify};
+use crate::diffusion::stepper::euler_step;
+use crate::image_conditioning::conditioning_pixels;
+use crate::plan::{ItemPlan, ModalityPlan, StagePlan, Start};
+use crate::{PipelineError, Precision};
+
+impl Engine {
+    /// Denoises, starting from what the stage's plan says.
+    pub(super) fn run_stage(
+        &mut self,
+        (index, stage): (usize, &StagePlan),
+        previous: Option<Latents>,
+        contexts: &(Contexts, Option<Contexts>),
+        session: &mut Session,
+    ) -> Result<Latents> {
+        let shape = stage.shape.latent();
+        let start = self.start(stage, previous, session)?;
+        let items = self.conditioning_items(stage, session)?;
+        let (mut video, mut audio) = self.initial_states(stage, &start, &items, session)?;
+        session.report(Phase::Loading, 0, 1)?;
+        let transformer = self.transformer(&stage.loras)?;
+        let project = |contexts: &Contexts| -> candle_core::Result<Context> { transformer.project(contexts) };
+        let (positive, negative) = (project(&contexts.0)?, contexts.1.as_ref().map(project).transpose()?);
+        let denoiser = Denoiser::new(
+            &transformer,
+            (&positive, negative.as_ref()),
+            (&video, &audio),
+            (&stage.video.guidance, &stage.audio.guidance),
+            self.dtype(),
+        )?;
+        session.probe.keep(&format!("sigmas.{index}"), &Tensor::new(stage.sigmas.as_slice(), &Device::Cpu)?)?;
+        let steps = stage.sigmas.len() - 1;
+        for (step, sigmas) in stage.sigmas.windows(2).enumerate() {
+            session.report(Phase::Denoising, step, steps)?;
+            let (denoised_video, denoised_audio) = denoiser.denoise(&video, &audio, sigmas[0])?;
+            for (name, state, denoised) in
+                [("video", &mut video, denoised_video), ("audio", &mut audio, denoised_audio)]
+            {
+                let denoised = state.blend(denoised)?;
+                state.latent = euler_step(&state.latent, &denoised, sigmas[0], sigmas[1])?;
+                session.probe.keep(&format!("step.{index}.{step}.{name}"), &state.latent)?;
+            }
+        }
+        session.report(Phase::Denoising, steps, steps)?;
+        Ok(Latents {
+            video: shape.unpatchify(&video.first_tokens(shape.tokens())?)?,
+            audio: audio_unpatchify(&audio.latent)?,
+        })
+    }
+
+    /// The tokens that noise is added to, where the stage does not start from nothing.
+    fn start(
+        &mut self,
+        stage: &StagePlan,
+        previous: Option<Latents>,
+        session: &mut Session,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let missing = || PipelineError::Request("the first stage has no previous one to start from".into());
+        let previous = |start: Start| match start {
+            Start::Empty => Ok(None),
+            Start::Previous | Start::Upscaled => previous.as_ref().map(Some).ok_or_else(missing),
+        };
+        let video = match (stage.video.start, previous(stage.video.start)?) {
+            (Start::Upscaled, Some(latents)) => Some(self.upscale(&latents.video, session)?),
+            (_, latents) => latents.map(|latents| latents.video.clone()),
+        };
+        let audio = previous(stage.audio.start)?.map(|latents| latents.audio.clone());
+        Ok((
+            video.as_ref().map(VideoLatentShape::patchify).transpose()?,
+            audio.as_ref().map(audio_patchify).transpose()?,
+        ))
+    }
+
+    /// Twice the height and width, through the latent upsampler.
+    fn upscale(&self, latent: &Tensor, session: &mut Session) -> Result<Tensor> {
+        let (upsampler, statistics) = self.models.upsampler(self.dtype(), &self.settings.device)?;
+        let latent = statistics.un_normalize(&latent.to_dtype(self.dtype())?)?;
+        let upscaled = statistics.normalize(&upsampler.forward(&latent)?)?.to_dtype(DType::F32)?;
+        session.probe.keep("upscaled", &upscaled)?;
+        Ok(upscaled)
+    }
+
+    fn conditioning_items(&mut self, stage: &StagePlan, session: &mut Session) -> Result<Vec<ConditioningItem>> {
+        let mut items = Vec::new();
+        for item in &stage.video.items {
+            let image = session.images.get(item.image()).ok_or_else(|| {
+                PipelineError::Request(format!(
+                    "image {} is missing: {} were given",
+                    item.image(),
+                    session.images.len()
+                ))
+            })?;
+            let pixels = conditioning_pixels(image, stage.shape.height, stage.shape.width, &self.settings.device)?;
+            session.probe.keep("image", &pixels)?;
+            let latent = self.video_encoder()?.forward(&pixels.to_dtype(self.dtype())?)?.to_dtype(DType::F32)?;
+            session.probe.keep("image_latent", &latent)?;
+            items.push(match *item {
+                ItemPlan::ReplaceLatent { latent_index, strength, .. } => {
+                    ConditioningItem::ReplaceLatent { latent, latent_index, strength }
+                }
+                ItemPlan::Keyframe { frame, strength, .. } => ConditioningItem::Keyframe { latent, frame, strength },
+            });
+        }
+        Ok(items)
+    }
+
+    fn initial_states(
+        &self,
+        stage: &StagePlan,
+        (video_start, audio_start): &(Option<Tensor>, Option<Tensor>),
+        items: &[ConditioningItem],
+        session: &mut Session,
+    ) -> Result<(LatentState, LatentState)> {
+        let (shape, frame_rate) = (stage.shape.latent(), stage.shape.frame_rate);
+        let (video_channels, audio_channels) = self.models.latent_channels();
+        let positions = match self.settings.precision {
+            Precision::F32 => shape.positions(frame_rate, 0),
+            Precision::Bf16 => shape.positions(frame_rate, 0).rounded_to_bf16(),
+        };
+        let mut video = LatentState::new(positions, video_start.as_ref(), video_channels, &self.settings.device)?;
+        for item in items {
+            video = item.apply(video, shape, frame_rate)?;
+        }
+        let positions = audio_positions(stage.shape.audio_frames());
+        let audio = LatentState::new(positions, audio_start.as_ref(), audio_channels, &self.settings.device)?;
+        let mut noised = |state, plan: &ModalityPlan| -> Result<LatentState> {
+            let (state, noise) = add_noise(state, plan.noise_scale, &mut session.noise, self.dtype())?;
+            session.probe.keep("noise", &noise)?;
+            Ok(state)
+        };
+        Ok((noised(video, &stage.video)?, noised(audio, &stage.audio)?))
+    }
+}
