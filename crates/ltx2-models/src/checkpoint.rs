@@ -185,7 +185,7 @@ impl Checkpoint {
         let tensor = |source| CheckpointError::Tensor { path: self.path.clone(), source };
         let base: Box<dyn SimpleBackend> = match &self.source {
             // SAFETY: the files are model weights; they are not written to while the server runs.
-            Source::Files(files) => Box::new(unsafe { MmapedSafetensors::multi(files) }.map_err(tensor)?),
+            Source::Files(files) => Box::new(Scaled(unsafe { MmapedSafetensors::multi(files) }.map_err(tensor)?)),
             Source::Synthetic { seed } => Box::new(SynthBackend::new(*seed)),
         };
         let backend: Box<dyn SimpleBackend> = match loras {
@@ -198,6 +198,47 @@ impl Checkpoint {
     /// Turns an error about the architecture into one that names the file.
     pub fn config_error(&self, source: crate::ConfigError) -> CheckpointError {
         CheckpointError::Config { path: self.path.clone(), source }
+    }
+}
+
+/// Weights of files, those in float8 multiplied by their scale where the file has one.
+struct Scaled(MmapedSafetensors);
+
+impl Scaled {
+    /// The `weight_scale` beside a layer's `weight`.
+    fn scale(&self, name: &str) -> candle_core::Result<Option<Tensor>> {
+        let scale = name.strip_suffix(".weight").map(|layer| format!("{layer}.weight_scale"));
+        match scale.filter(|scale| self.0.contains_tensor(scale)) {
+            Some(scale) => Ok(Some(self.0.load(&scale, &Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?)),
+            None => Ok(None),
+        }
+    }
+}
+
+impl SimpleBackend for Scaled {
+    fn get(&self, shape: Shape, name: &str, hint: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+        match self.scale(name)? {
+            // In float32, rounded once.
+            Some(scale) => {
+                let weight = SimpleBackend::get(&self.0, shape, name, hint, DType::F32, &Device::Cpu)?;
+                weight.broadcast_mul(&scale)?.to_dtype(dtype)?.to_device(device)
+            }
+            None => SimpleBackend::get(&self.0, shape, name, hint, dtype, device),
+        }
+    }
+
+    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+        match self.scale(name)? {
+            Some(scale) => {
+                let weight = self.0.get_unchecked(name, DType::F32, &Device::Cpu)?;
+                weight.broadcast_mul(&scale)?.to_dtype(dtype)?.to_device(device)
+            }
+            None => self.0.get_unchecked(name, dtype, device),
+        }
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.0.contains_tensor(name)
     }
 }
 
@@ -302,5 +343,42 @@ mod tests {
         };
         assert!(get(2, "absent").contains("absent"));
         assert!(get(3, "x").contains('x'));
+    }
+
+    /// What the 256 codes of float8 e4m3 stand for: no infinities, and not-a-number at all ones.
+    fn e4m3(code: u8) -> f32 {
+        let (sign, exponent, mantissa) = (code >> 7, (code >> 3) & 15, f32::from(code & 7));
+        let size = match (exponent, code & 7) {
+            (15, 7) => f32::NAN,
+            (0, _) => mantissa / 8.0 * 2f32.powi(-6),
+            _ => (1.0 + mantissa / 8.0) * 2f32.powi(i32::from(exponent) - 7),
+        };
+        if sign == 1 { -size } else { size }
+    }
+
+    #[test]
+    fn float8_weights_are_read_exactly_with_and_without_a_scale() {
+        let codes: Vec<u8> = (0..=255).collect();
+        let scale = 0.37f32;
+        let (scale_bytes, bias) = (scale.to_le_bytes(), [0u8; 4]);
+        let view =
+            |dtype, shape: &[usize], bytes| safetensors::tensor::TensorView::new(dtype, shape.to_vec(), bytes).unwrap();
+        let tensors = [
+            ("cast.weight", view(safetensors::Dtype::F8_E4M3, &[16, 16], &codes)),
+            ("scaled.weight", view(safetensors::Dtype::F8_E4M3, &[16, 16], &codes)),
+            ("scaled.weight_scale", view(safetensors::Dtype::F32, &[], &scale_bytes)),
+            ("scaled.input_scale", view(safetensors::Dtype::F32, &[], &bias)),
+        ];
+        let metadata = HashMap::from([("config".to_string(), "{}".to_string())]);
+        let (_folder, path) = write("fp8.safetensors", &safetensors::serialize(tensors, Some(metadata)).unwrap());
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        let read = |name: &'static str| {
+            let weight = checkpoint.load(DType::F32, &Device::Cpu, |vb| vb.get((16, 16), name)).unwrap();
+            weight.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        let bits = |values: Vec<f32>| values.into_iter().filter(|v| !v.is_nan()).map(f32::to_bits).collect::<Vec<_>>();
+        let expected: Vec<f32> = codes.iter().map(|code| e4m3(*code)).collect();
+        assert_eq!(bits(read("cast.weight")), bits(expected.clone()));
+        assert_eq!(bits(read("scaled.weight")), bits(expected.iter().map(|value| value * scale).collect()));
     }
 }
