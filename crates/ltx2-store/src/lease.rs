@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use ltx2_types::{Failure, FailureCode, Progress, ValidRequest};
-use sqlx::sqlite::SqliteQueryResult;
+use sqlx::Sqlite;
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteQueryResult};
 use uuid::Uuid;
 
 use crate::record::to_word;
@@ -113,15 +115,7 @@ impl Store {
         let sql = "UPDATE tasks SET state = 'completed', result_file = ?, pipeline = ?, finished_at = ?,
                        lease_owner = NULL, lease_token = NULL, lease_expires_at = NULL
                    WHERE id = ? AND lease_token = ?";
-        let query = sqlx::query(sql)
-            .bind(artifact.file.as_str())
-            .bind(to_word(artifact.pipeline)?)
-            .bind(now())
-            .bind(lease.task.as_str())
-            .bind(&lease.token);
-        lease.check(&query.execute(&self.shared.pool).await?)?;
-        self.forget_inputs(lease.task.as_str()).await;
-        Ok(())
+        self.end(lease, sqlx::query(sql).bind(artifact.file.as_str()).bind(to_word(artifact.pipeline)?)).await
     }
 
     /// Ends the task without a result.
@@ -129,13 +123,13 @@ impl Store {
         let sql = "UPDATE tasks SET state = 'failed', error_code = ?, error_message = ?, finished_at = ?,
                        lease_owner = NULL, lease_token = NULL, lease_expires_at = NULL
                    WHERE id = ? AND lease_token = ?";
-        let query = sqlx::query(sql)
-            .bind(to_word(failure.code)?)
-            .bind(&failure.message)
-            .bind(now())
-            .bind(lease.task.as_str())
-            .bind(&lease.token);
-        lease.check(&query.execute(&self.shared.pool).await?)?;
+        self.end(lease, sqlx::query(sql).bind(to_word(failure.code)?).bind(&failure.message)).await
+    }
+
+    /// Runs an update whose last parameters are the time, the task and the token; the inputs are not needed any more.
+    async fn end(&self, lease: &Lease, update: Query<'_, Sqlite, SqliteArguments>) -> Result<(), StoreError> {
+        let update = update.bind(now()).bind(lease.task.as_str()).bind(&lease.token);
+        lease.check(&update.execute(&self.shared.pool).await?)?;
         self.forget_inputs(lease.task.as_str()).await;
         Ok(())
     }
