@@ -205,36 +205,29 @@ impl Checkpoint {
 struct Scaled(MmapedSafetensors);
 
 impl Scaled {
-    /// The `weight_scale` beside a layer's `weight`.
-    fn scale(&self, name: &str) -> candle_core::Result<Option<Tensor>> {
+    /// What `read` gives for `name`: as it is, or, with a `weight_scale` beside it, scaled in float32 and rounded once.
+    fn read(
+        &self,
+        name: &str,
+        (dtype, device): (DType, &Device),
+        read: impl Fn(DType, &Device) -> candle_core::Result<Tensor>,
+    ) -> candle_core::Result<Tensor> {
         let scale = name.strip_suffix(".weight").map(|layer| format!("{layer}.weight_scale"));
-        match scale.filter(|scale| self.0.contains_tensor(scale)) {
-            Some(scale) => Ok(Some(self.0.load(&scale, &Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?)),
-            None => Ok(None),
-        }
+        let Some(scale) = scale.filter(|scale| self.0.contains_tensor(scale)) else { return read(dtype, device) };
+        let scale = self.0.load(&scale, &Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?;
+        read(DType::F32, &Device::Cpu)?.broadcast_mul(&scale)?.to_dtype(dtype)?.to_device(device)
     }
 }
 
 impl SimpleBackend for Scaled {
     fn get(&self, shape: Shape, name: &str, hint: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        match self.scale(name)? {
-            // In float32, rounded once.
-            Some(scale) => {
-                let weight = SimpleBackend::get(&self.0, shape, name, hint, DType::F32, &Device::Cpu)?;
-                weight.broadcast_mul(&scale)?.to_dtype(dtype)?.to_device(device)
-            }
-            None => SimpleBackend::get(&self.0, shape, name, hint, dtype, device),
-        }
+        self.read(name, (dtype, device), |dtype, device| {
+            SimpleBackend::get(&self.0, shape.clone(), name, hint, dtype, device)
+        })
     }
 
     fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        match self.scale(name)? {
-            Some(scale) => {
-                let weight = self.0.get_unchecked(name, DType::F32, &Device::Cpu)?;
-                weight.broadcast_mul(&scale)?.to_dtype(dtype)?.to_device(device)
-            }
-            None => self.0.get_unchecked(name, dtype, device),
-        }
+        self.read(name, (dtype, device), |dtype, device| self.0.get_unchecked(name, dtype, device))
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
