@@ -2,14 +2,15 @@
 
 use ltx2_types::{Failure, Generator, Job, Output, Report, Watch};
 
-use crate::engine::{NoProbe, Session};
+use crate::engine::{NoProbe, Session, Steps};
 use crate::{Engine, plan};
 
 impl Generator for Engine {
     fn generate(&mut self, job: Job<'_>, output: &mut dyn Output, watch: &dyn Watch) -> Result<Report, Failure> {
         let plan = plan::choose(job.request, &self.models().facts())?;
         let noise = self.noise(plan.seed);
-        let mut session = Session { images: job.images, noise, output, watch, probe: &mut NoProbe };
+        let mut session =
+            Session { images: job.images, noise, output, watch, probe: &mut NoProbe, steps: Steps::default() };
         self.run(&plan, &mut session)?;
         Ok(Report { pipeline: plan.pipeline })
     }

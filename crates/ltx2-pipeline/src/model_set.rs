@@ -12,7 +12,6 @@ use ltx2_models::upsampler::{LatentUpsampler, UpsamplerConfig};
 use ltx2_models::video_vae::{PerChannelStatistics, VideoDecoder, VideoEncoder, VideoVaeConfig};
 use ltx2_models::vocoder::{Vocoder, VocoderConfig};
 use ltx2_models::{Checkpoint, CheckpointError, ConfigError, Section};
-
 use ltx2_types::CameraMotion;
 use serde_json::Value;
 

@@ -11,7 +11,7 @@ use ltx2_types::{
 use serde::Deserialize;
 
 use crate::diffusion::noiser::NoiseSource;
-use crate::engine::Session;
+use crate::engine::{Session, Steps};
 use crate::plan::{self, Plan, TilingPlan};
 use crate::{Engine, PipelineError, Probe};
 
@@ -94,6 +94,17 @@ impl ReferenceRequest {
         self.image.iter().map(|text| parse(text).ok_or_else(|| bad(text))).collect()
     }
 
+    /// The adapters of all stages: the model set's only one, or none.
+    fn loras(&self, file: Option<&Path>) -> Result<Vec<LoraInput>, PipelineError> {
+        match (self.lora, file) {
+            (false, _) => Ok(Vec::new()),
+            (true, Some(file)) => {
+                Ok(vec![LoraInput { file: file.display().to_string(), strength: REFERENCE_STRENGTH }])
+            }
+            (true, None) => Err(PipelineError::Request("the trace uses a LoRA, but the model set has none".into())),
+        }
+    }
+
     /// What our engine is asked for.
     fn plan(&self, engine: &Engine) -> Result<Plan, PipelineError> {
         let guidance = |cfg| Guidance { cfg, stg: self.stg, modality: self.modality, rescale: self.rescale };
@@ -103,7 +114,6 @@ impl ReferenceRequest {
         let images = self.images()?;
         let (pipeline, keyframes) = self.kind().map_err(PipelineError::Request)?;
         let facts = engine.models().facts();
-        let lora = || facts.distilled_lora.clone().map(|file| file.display().to_string());
         let request = ValidRequest {
             task: match (images.is_empty(), keyframes) {
                 (true, _) => Task::TextToVideo,
@@ -112,10 +122,7 @@ impl ReferenceRequest {
             },
             pipeline: Some(pipeline),
             camera: None,
-            loras: match self.lora {
-                true => lora().into_iter().map(|file| LoraInput { file, strength: REFERENCE_STRENGTH }).collect(),
-                false => Vec::new(),
-            },
+            loras: self.loras(facts.distilled_lora.as_deref())?,
             prompt: self.prompt.clone(),
             negative_prompt: self.negative_prompt.clone(),
             width: self.width,
@@ -155,8 +162,14 @@ pub fn trace(
     let kept = candle_core::safetensors::load(reference, &Device::Cpu)?;
     let mut recorder = Recorder::default();
     let mut frames = Frames::default();
-    let mut session =
-        Session { images, noise: recorded_noise(&kept), output: &mut frames, watch: &Unwatched, probe: &mut recorder };
+    let mut session = Session {
+        images,
+        noise: recorded_noise(&kept),
+        output: &mut frames,
+        watch: &Unwatched,
+        probe: &mut recorder,
+        steps: Steps::default(),
+    };
     engine.run(&plan, &mut session)?;
     let mut tensors = recorder.tensors;
     tensors.insert("frames".into(), frames.tensor()?);

@@ -10,7 +10,7 @@ use ltx2_models::text_encoder::Contexts;
 use ltx2_types::Phase;
 
 pub use session::Probe;
-pub(crate) use session::{NoProbe, Session};
+pub(crate) use session::{NoProbe, Session, Steps};
 
 use crate::diffusion::noiser::NoiseSource;
 use crate::diffusion::philox::{DEFAULT_MULTIPROCESSORS, Philox};
@@ -87,6 +87,7 @@ impl Engine {
 
     /// Runs `plan` to its end.
     pub(crate) fn run(&mut self, plan: &Plan, session: &mut Session) -> Result<()> {
+        session.steps = Steps { done: 0, total: plan.stages.iter().map(|stage| stage.sigmas.len() - 1).sum() };
         let contexts = self.encode_prompts(plan, session)?;
         let mut latents = None;
         for (index, stage) in plan.stages.iter().enumerate() {

@@ -22,6 +22,13 @@ impl Probe for NoProbe {
     }
 }
 
+/// Denoising steps of all stages together, so that progress never goes back.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Steps {
+    pub done: usize,
+    pub total: usize,
+}
+
 /// What a run is given beside its plan, and where its results go.
 pub(crate) struct Session<'a> {
     pub images: &'a [RgbImage],
@@ -29,9 +36,20 @@ pub(crate) struct Session<'a> {
     pub output: &'a mut dyn Output,
     pub watch: &'a dyn Watch,
     pub probe: &'a mut dyn Probe,
+    pub steps: Steps,
 }
 
 impl Session<'_> {
+    /// Tells that a stage's transformer is about to be read; later stages' is part of denoising.
+    pub(super) fn report_loading(&self) -> Result<()> {
+        if self.steps.done == 0 { self.report(Phase::Loading, 0, 1) } else { self.report_steps() }
+    }
+
+    /// Tells how many denoising steps are done.
+    pub(super) fn report_steps(&self) -> Result<()> {
+        self.report(Phase::Denoising, self.steps.done, self.steps.total)
+    }
+
     /// Tells how far the run is; fails if it is to stop.
     pub(super) fn report(&self, phase: Phase, step: usize, total: usize) -> Result<()> {
         if self.watch.is_cancelled() {

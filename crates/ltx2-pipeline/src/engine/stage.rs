@@ -3,7 +3,6 @@
 use candle_core::{DType, Device, Tensor};
 use ltx2_models::text_encoder::Contexts;
 use ltx2_models::transformer::Context;
-use ltx2_types::Phase;
 
 use super::{Engine, Latents, Result, Session};
 use crate::diffusion::conditioning::ConditioningItem;
@@ -29,7 +28,7 @@ impl Engine {
         let start = self.start(stage, previous, session)?;
         let items = self.conditioning_items(stage, session)?;
         let (mut video, mut audio) = self.initial_states(stage, &start, &items, session)?;
-        session.report(Phase::Loading, 0, 1)?;
+        session.report_loading()?;
         let transformer = self.transformer(&stage.loras)?;
         let project = |contexts: &Contexts| -> candle_core::Result<Context> { transformer.project(contexts) };
         let (positive, negative) = (project(&contexts.0)?, contexts.1.as_ref().map(project).transpose()?);
@@ -41,9 +40,8 @@ impl Engine {
             self.dtype(),
         )?;
         session.probe.keep(&format!("sigmas.{index}"), &Tensor::new(stage.sigmas.as_slice(), &Device::Cpu)?)?;
-        let steps = stage.sigmas.len() - 1;
         for (step, sigmas) in stage.sigmas.windows(2).enumerate() {
-            session.report(Phase::Denoising, step, steps)?;
+            session.report_steps()?;
             let (denoised_video, denoised_audio) = denoiser.denoise(&video, &audio, sigmas[0])?;
             for (name, state, denoised) in
                 [("video", &mut video, denoised_video), ("audio", &mut audio, denoised_audio)]
@@ -52,8 +50,9 @@ impl Engine {
                 state.latent = euler_step(&state.latent, &denoised, sigmas[0], sigmas[1])?;
                 session.probe.keep(&format!("step.{index}.{step}.{name}"), &state.latent)?;
             }
+            session.steps.done += 1;
         }
-        session.report(Phase::Denoising, steps, steps)?;
+        session.report_steps()?;
         Ok(Latents {
             video: shape.unpatchify(&video.first_tokens(shape.tokens())?)?,
             audio: audio_unpatchify(&audio.latent)?,

@@ -1,0 +1,65 @@
+//! What a run tells while it runs.
+
+use std::cell::RefCell;
+
+use candle_core::Device;
+use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision, demo_model};
+use ltx2_types::{
+    Failure, Generator, Job, Limits, Output, OutputFormat, Phase, Pipeline, Progress, Sound, ValidRequest, Watch,
+};
+
+struct Nowhere;
+
+impl Output for Nowhere {
+    fn start(&mut self, _: OutputFormat) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn sound(&mut self, _: Sound) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn frame(&mut self, _: &[u8]) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Seen(RefCell<Vec<Progress>>);
+
+impl Watch for Seen {
+    fn progress(&self, progress: Progress) {
+        self.0.borrow_mut().push(progress);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn progress_never_goes_back_over_two_stages() {
+    let folder = tempfile::tempdir().unwrap();
+    demo_model::write(folder.path(), 0).unwrap();
+    let models = ModelSet::open(folder.path()).unwrap();
+    let mut engine = Engine::new(models, EngineSettings::new(Device::Cpu, Precision::F32));
+    let request = ValidRequest {
+        pipeline: Some(Pipeline::TwoStage),
+        width: 64,
+        height: 64,
+        num_frames: 1,
+        num_inference_steps: 2,
+        ..Limits::server().defaults
+    };
+    let seen = Seen::default();
+    engine.generate(Job { request: &request, images: &[] }, &mut Nowhere, &seen).unwrap();
+    let order = [Phase::EncodingPrompt, Phase::Loading, Phase::Denoising, Phase::Decoding];
+    let place = |progress: &Progress| {
+        let phase = order.iter().position(|phase| *phase == progress.phase).unwrap();
+        (phase, progress.step)
+    };
+    let seen = seen.0.into_inner();
+    assert!(seen.is_sorted_by_key(place), "{seen:?}");
+    let steps: Vec<u32> = seen.iter().filter(|p| p.phase == Phase::Denoising).map(|p| p.total_steps).collect();
+    assert!(!steps.is_empty() && steps.iter().all(|total| *total == 2 + 3), "{steps:?}");
+}
