@@ -4,7 +4,8 @@
     ~/.ref/bin/python scripts/list_tensors.py ltx-2-19b > crates/ltx2-models/tests/fixtures/ltx-2-19b.tensors
 
 Modules are built on the meta device, so that no weights are needed. Repeated blocks are written once, with `*COUNT` in
-place of their number. Only what ltx2 loads is listed: of Gemma the text model, of the audio VAE the decoder.
+place of their number. Only what ltx2 loads is listed: of Gemma the text model, of the audio VAE the decoder, of the vocoder
+all but the basis that its spectrogram does not use.
 """
 import json
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-REPEATED = re.compile(r"(transformer_blocks|language_model\.model\.layers)\.(\d+)\.")
+REPEATED = re.compile(r"(transformer_blocks|transformer_1d_blocks|language_model\.model\.layers|resblocks\.\d+\.(?:acts|convs)[12])\.(\d+)\.")
 
 
 def declared(config: dict) -> dict:
@@ -33,7 +34,8 @@ def declared(config: dict) -> dict:
             for key, value in configurator.from_config(config).state_dict().items():
                 names[f"{vae}.{key}" if key.startswith("per_channel_statistics.") else f"{vae}.{part}.{key}"] = value.shape
         for key, value in VocoderConfigurator.from_config(config).state_dict().items():
-            names[f"vocoder.{key}"] = value.shape
+            if not key.endswith("inverse_basis"):
+                names[f"vocoder.{key}"] = value.shape
         for key, value in EmbeddingsProcessorConfigurator.from_config(config).state_dict().items():
             modality, _, rest = key.partition("_connector.")
             if key.startswith("feature_extractor."):

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Write models/demo/NAME from a small model set: the names and shapes of its tensors, its metadata and its text files.
+"""Write models/demo/NAME from a small model set: the names and shapes of its tensors, and its metadata. Its text encoder,
+with the text files, goes to models/demo/gemma: it is the same for all.
 
     python scripts/make_demo_manifest.py MODEL_SET models/demo/NAME
 
@@ -14,7 +15,8 @@ from safetensors import safe_open
 
 source, target = Path(sys.argv[1]), Path(sys.argv[2])
 for path in sorted(source.rglob("*")):
-    out = target / path.relative_to(source)
+    inside = path.relative_to(source)
+    out = (target.parent if inside.parts[0] == "gemma" else target) / inside
     out.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".safetensors":
         with safe_open(path, "pt") as file:

@@ -4,7 +4,7 @@
     python3 -m venv ~/.ref && ~/.ref/bin/pip install -r scripts/reference/requirements.txt
     ~/.ref/bin/python scripts/make_fixtures.py [--keep DIR] [CASE ...]
 
-Each case makes a small checkpoint with synthetic weights, runs the official one-stage pipeline on it in float32 and
+Each case makes a small checkpoint with synthetic weights, runs an official pipeline on it in float32 and
 keeps its tensors, with the checkpoint's seed and configuration in the metadata: the weights themselves can be made
 again from those. --keep leaves model sets and whole traces in DIR, for `ltx2 trace` and scripts/reference/compare.py.
 """
@@ -19,10 +19,12 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 FIXTURES = HERE.parent / "crates" / "ltx2-pipeline" / "tests" / "fixtures"
 
-# model: options of make_checkpoint.py (those without any but --seed are the demo model's, with its LoRA and upscaler);
+# model: options of make_checkpoint.py (those without any but --seed and --base are the demo model's, with its LoRA and
+# upscaler); script: what runs it, if not run_reference.py;
 # transformer: changes to that section; run: options of run_reference.py; drop: beginnings of tensor names that the fixture
 # leaves out to stay small.
-SMALL = ["context.", "tokens.", "pixels", "step."]
+SMALL = ["context.", "tokens.", "pixels", "step.", "res2s."]
+V23 = ["--base", "ltx-2.3-22b"]
 CASES = {
     "text": {
         "model": [],
@@ -77,6 +79,58 @@ CASES = {
                 "--tile-frames", "16:8"],
         "drop": SMALL,
     },
+    "gradient_estimation": {
+        "model": ["--seed", "16"],
+        "script": "run_gradient_estimation.py",
+        "run": ["--height", "64", "--width", "64", "--num-frames", "9", "--steps", "5"],
+        "drop": SMALL,
+    },
+    "hq": {
+        "model": ["--seed", "17"],
+        "run": ["--pipeline", "hq", "--height", "64", "--width", "64", "--num-frames", "9", "--steps", "6", "--stg", "0",
+                "--rescale", "0.45", "--image", "image.png:0:0.9"],
+        "drop": SMALL,
+    },
+    "v23_text": {
+        "model": ["--seed", "20", *V23],
+        "run": ["--height", "64", "--width", "96", "--num-frames", "17", "--steps", "3", "--frame-rate", "29.97"],
+        "drop": ["context.video.negative", "context.audio.negative", "pixels"],
+    },
+    "v23_heads": {
+        "model": ["--seed", "21", *V23, "--heads", "4", "--head-dim", "16", "--layers", "2"],
+        "run": ["--height", "96", "--width", "64", "--num-frames", "9", "--steps", "2", "--image", "image.png:0:0.8",
+                "--prompt", "", "--negative-prompt", "no noise, " * 400],
+        "drop": SMALL,
+    },
+    "v23_lora": {
+        "model": ["--seed", "22", *V23],
+        "run": ["--lora", "--height", "64", "--width", "64", "--num-frames", "9", "--steps", "2"],
+        "drop": SMALL,
+    },
+    "v23_two_stage": {
+        "model": ["--seed", "23", *V23],
+        "run": ["--pipeline", "two-stage", "--height", "64", "--width", "128", "--num-frames", "9", "--steps", "2",
+                "--image", "image.png:0:0.9"],
+        "drop": SMALL,
+    },
+    "v23_tiled": {
+        "model": ["--seed", "24", *V23],
+        "run": ["--pipeline", "distilled", "--lora", "--height", "64", "--width", "128", "--num-frames", "25",
+                "--tile-pixels", "64:32", "--tile-frames", "16:8"],
+        "drop": SMALL,
+    },
+    "v23_keyframes": {
+        "model": ["--seed", "25", *V23],
+        "run": ["--pipeline", "keyframes", "--height", "64", "--width", "64", "--num-frames", "9", "--steps", "2",
+                "--image", "image.png:0:1.0", "--image", "image.png:8:0.8"],
+        "drop": SMALL,
+    },
+    "v23_hq": {
+        "model": ["--seed", "26", *V23],
+        "run": ["--pipeline", "hq", "--height", "64", "--width", "64", "--num-frames", "9", "--steps", "6", "--stg", "0",
+                "--rescale", "0.45"],
+        "drop": SMALL,
+    },
     "keyframes": {
         "model": ["--seed", "14"],
         "run": ["--pipeline", "keyframes", "--height", "64", "--width", "64", "--num-frames", "17", "--steps", "2",
@@ -114,15 +168,17 @@ def slim(trace: Path, out: Path, case: dict, model: dict) -> None:
     with safe_open(trace, "pt") as file:
         kept = {name: file.get_tensor(name) for name in file.keys() if not name.startswith(tuple(case["drop"]))}
         metadata = file.metadata()
-    seed = case["model"][case["model"].index("--seed") + 1] if "--seed" in case["model"] else "0"
-    kind = "demo" if len(case["model"]) == 2 else "synthetic"
-    save_file(kept, out, metadata={**metadata, **model, "weights": kind, "weights_seed": seed})
+    options = dict(zip(case["model"][::2], case["model"][1::2]))
+    kind = "demo" if options.keys() <= {"--seed", "--base"} else "synthetic"
+    weights = {"weights": kind, "weights_seed": options.get("--seed", "0"), "weights_base": options.get("--base", "ltx-2-19b")}
+    save_file(kept, out, metadata={**metadata, **model, **weights})
 
 
 def run_case(name: str, keep: Path) -> None:
     model, trace = keep / name, keep / f"{name}.safetensors"
     metadata = make_model(CASES[name], model)
-    command = [sys.executable, str(HERE / "reference" / "run_reference.py"), str(model), str(trace), *CASES[name]["run"]]
+    script = HERE / "reference" / CASES[name].get("script", "run_reference.py")
+    command = [sys.executable, str(script), str(model), str(trace), *CASES[name]["run"]]
     subprocess.run(command, cwd=FIXTURES, check=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
     slim(trace, FIXTURES / f"{name}.safetensors", CASES[name], metadata)
 

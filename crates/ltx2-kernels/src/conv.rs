@@ -2,6 +2,8 @@
 
 use candle_core::{DType, Result, Tensor};
 
+use crate::conv1d::conv1d_blocked;
+
 /// `x (n, c_in, h, w)` with `weight (c_out, c_in, kh, kw)`, stride 1, `padding` zeros on all sides.
 pub fn conv2d(x: &Tensor, weight: &Tensor, padding: usize) -> Result<Tensor> {
     supported(x, weight, |x, weight| x.conv2d(weight, padding, 1, 1, 1))
@@ -9,7 +11,15 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, padding: usize) -> Result<Tensor> {
 
 /// `x (n, c_in, l)` with `weight (c_out, c_in, k)`, stride 1, `padding` zeros on both sides.
 pub fn conv1d(x: &Tensor, weight: &Tensor, padding: usize, dilation: usize) -> Result<Tensor> {
-    supported(x, weight, |x, weight| x.conv1d(weight, padding, 1, dilation, 1))
+    supported(x, weight, |x, weight| match (x.device().is_cpu(), x.dtype()) {
+        (true, DType::F32) => conv1d_blocked(x, weight, padding, dilation),
+        _ => x.conv1d(weight, padding, 1, dilation, 1),
+    })
+}
+
+/// `x (n, c_in, l)` with `weight (c_out, c_in, k)`, without padding, to `(n, c_out, (l - k) / stride + 1)`.
+pub fn conv1d_strided(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor> {
+    supported(x, weight, |x, weight| x.conv1d(weight, 0, stride, 1, 1))
 }
 
 /// `x (n, c_in, l)` with `weight (c_in, c_out, k)`, to `(n, c_out, (l - 1) stride + k)`.
@@ -17,7 +27,12 @@ pub fn conv_transpose1d(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Te
     supported(x, weight, |x, weight| x.conv_transpose1d(weight, 0, 0, stride, 1, 1))
 }
 
-fn supported(x: &Tensor, weight: &Tensor, conv: impl Fn(&Tensor, &Tensor) -> Result<Tensor>) -> Result<Tensor> {
+/// Runs `conv`, in float32 where candle has it in nothing smaller.
+pub(crate) fn supported(
+    x: &Tensor,
+    weight: &Tensor,
+    conv: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
     let x = x.contiguous()?;
     if x.device().is_cpu() && x.dtype() == DType::BF16 {
         return conv(&x.to_dtype(DType::F32)?, &weight.to_dtype(DType::F32)?)?.to_dtype(DType::BF16);

@@ -3,14 +3,20 @@
 
 pub mod attention;
 pub mod conv;
+mod conv1d;
 pub mod conv3d;
+pub mod depthwise;
 pub mod norm;
 pub mod pad;
 pub mod rope;
+mod sine;
+pub mod snake;
 
 pub use attention::attention;
-pub use conv::{conv_transpose1d, conv1d, conv2d};
+pub use conv::{conv_transpose1d, conv1d, conv1d_strided, conv2d};
 pub use conv3d::Conv3d;
+pub use depthwise::{depthwise_conv_transpose1d, depthwise_conv1d, depthwise_conv2d};
 pub use norm::{layer_norm, pixel_norm, rms_norm};
 pub use pad::reflect_pad_hw;
 pub use rope::{Rope, RopeTable};
+pub use snake::AntiAliasedSnake;

@@ -1,6 +1,6 @@
 //! Attention as the transformer and the connectors use it (`Attention`): q and k are RMS-normed over the full width.
 
-use candle_core::{Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
 use candle_nn::VarBuilder;
 use ltx2_kernels::{Rope, RopeTable, attention, rms_norm};
 
@@ -21,6 +21,8 @@ pub struct AttentionConfig {
     pub norm_eps: f64,
     /// How channels pair up for the rotary embedding.
     pub rope: Rope,
+    /// Whether each head is scaled by a gate that the queries' input sets (LTX-2.3).
+    pub gated: bool,
 }
 
 /// Multi-head attention.
@@ -33,10 +35,11 @@ pub struct Attention {
     to_k: Linear,
     to_v: Linear,
     to_out: Linear,
+    to_gate_logits: Option<Linear>,
 }
 
 impl Attention {
-    /// Reads `to_q`, `to_k`, `to_v`, `to_out.0`, `q_norm`, `k_norm`.
+    /// Reads `to_q`, `to_k`, `to_v`, `to_out.0`, `q_norm`, `k_norm` and, if gated, `to_gate_logits`.
     pub fn new(config: AttentionConfig, vb: VarBuilder) -> Result<Self> {
         let inner = config.heads * config.dim_head;
         Ok(Self {
@@ -47,6 +50,10 @@ impl Attention {
             to_k: Linear::new(config.context_dim, inner, vb.pp("to_k"))?,
             to_v: Linear::new(config.context_dim, inner, vb.pp("to_v"))?,
             to_out: Linear::new(inner, config.query_dim, vb.pp("to_out.0"))?,
+            to_gate_logits: match config.gated {
+                true => Some(Linear::new(config.query_dim, config.heads, vb.pp("to_gate_logits"))?),
+                false => None,
+            },
         })
     }
 
@@ -64,12 +71,23 @@ impl Attention {
         let v = self.heads(&self.to_v.forward(context)?, None)?;
         let out = attention(&q, &k, &v, 1.0 / (self.config.dim_head as f64).sqrt(), None)?;
         let (b, _, t, _) = out.dims4()?;
-        self.to_out.forward(&out.transpose(1, 2)?.reshape((b, t, self.config.heads * self.config.dim_head))?)
+        let out = out.transpose(1, 2)?.reshape((b, t, self.config.heads * self.config.dim_head))?;
+        self.to_out.forward(&self.gate(x, out)?)
     }
 
     /// What a perturbed pass puts in place of self-attention: the values alone.
     pub fn values_only(&self, x: &Tensor) -> Result<Tensor> {
-        self.to_out.forward(&self.to_v.forward(x)?)
+        self.to_out.forward(&self.gate(x, self.to_v.forward(x)?)?)
+    }
+
+    /// `out (b, t, heads * d)`, each head times a gate in (0, 2) from `x (b, t, query_dim)`; as it is without gates.
+    fn gate(&self, x: &Tensor, out: Tensor) -> Result<Tensor> {
+        let Some(to_gate_logits) = &self.to_gate_logits else { return Ok(out) };
+        let logits = to_gate_logits.forward(x)?;
+        let gates = ((logits.to_dtype(DType::F32)?.neg()?.exp()? + 1.0)?.recip()? * 2.0)?.to_dtype(out.dtype())?;
+        let (b, t, width) = out.dims3()?;
+        let heads = out.reshape((b, t, self.config.heads, self.config.dim_head))?;
+        heads.broadcast_mul(&gates.unsqueeze(D::Minus1)?)?.reshape((b, t, width))
     }
 
     /// `(b, t, heads * d)` to `(b, heads, t, d)`, turned by `rope`.

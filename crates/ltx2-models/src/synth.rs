@@ -3,7 +3,7 @@
 //!
 //! For a tensor `name`: `h = fnv1a64(name) ^ seed * GOLDEN`, `z(i) = splitmix64(h + i * GOLDEN)`, and the value is
 //! `center + amplitude * s(i)` with `s(i)` the top 24 bits of `z(i)` mapped to [-1, 1), in float32, then rounded to
-//! bfloat16 as the published checkpoints are.
+//! bfloat16 as the published checkpoints are. The anti-aliasing filters of LTX-2.3's vocoder are what they always are.
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::Init;
@@ -11,10 +11,15 @@ use candle_nn::var_builder::SimpleBackend;
 use half::bf16;
 use rayon::prelude::*;
 
+use crate::vocoder::anti_aliasing_filter;
+
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// The values of tensor `name`, row by row.
 pub fn synth(name: &str, shape: &[usize], seed: u64) -> Vec<bf16> {
+    if name.ends_with(".filter") {
+        return anti_aliasing_filter().map(bf16::from_f32).to_vec();
+    }
     let (center, amplitude) = scale_rule(name, shape);
     let h = fnv1a64(name) ^ seed.wrapping_mul(GOLDEN);
     let count: usize = shape.iter().product();

@@ -17,6 +17,65 @@ pub struct DemoModelError {
     reason: String,
 }
 
+macro_rules! file {
+    ($folder:literal, $name:literal, $out:literal) => {
+        Weights {
+            name: $out,
+            tensors: include_str!(concat!("../../../models/demo/", $folder, "/", $name, ".tensors")),
+            metadata: include_str!(concat!("../../../models/demo/", $folder, "/", $name, ".metadata.json")),
+        }
+    };
+}
+
+macro_rules! weights {
+    ($folder:literal) => {
+        [
+            file!($folder, "ltx", "ltx.safetensors"),
+            file!($folder, "spatial_upscaler", "spatial_upscaler.safetensors"),
+            file!($folder, "lora", "lora.safetensors"),
+        ]
+    };
+}
+
+/// Which published model the demo is a small version of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Base {
+    /// LTX-2 19B.
+    #[default]
+    Ltx2_19b,
+    /// LTX-2.3 22B.
+    Ltx23_22b,
+}
+
+impl Base {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Ltx2_19b, Self::Ltx23_22b];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ltx2_19b => "ltx-2-19b",
+            Self::Ltx23_22b => "ltx-2.3-22b",
+        }
+    }
+
+    fn weights(self) -> [Weights; 3] {
+        match self {
+            Self::Ltx2_19b => weights!("ltx-2-19b"),
+            Self::Ltx23_22b => weights!("ltx-2.3-22b"),
+        }
+    }
+}
+
+impl std::str::FromStr for Base {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|base| base.name() == text);
+        known.ok_or_else(|| format!("base is {text}, but it must be one of {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
 /// A safetensors file of the set: the names and shapes of its tensors, and its metadata.
 struct Weights {
     name: &'static str,
@@ -24,42 +83,31 @@ struct Weights {
     metadata: &'static str,
 }
 
-macro_rules! weights {
-    ($name:literal) => {
-        Weights {
-            name: concat!($name, ".safetensors"),
-            tensors: include_str!(concat!("../../../models/demo/ltx-2-19b/", $name, ".tensors")),
-            metadata: include_str!(concat!("../../../models/demo/ltx-2-19b/", $name, ".metadata.json")),
-        }
-    };
-}
-
 macro_rules! text {
     ($name:literal) => {
-        ($name, include_str!(concat!("../../../models/demo/ltx-2-19b/", $name)))
+        (concat!("gemma/", $name), include_str!(concat!("../../../models/demo/gemma/", $name)))
     };
 }
 
-const WEIGHTS: [Weights; 4] =
-    [weights!("ltx"), weights!("gemma/model"), weights!("spatial_upscaler"), weights!("lora")];
-
 const TEXTS: [(&str, &str); 5] = [
-    text!("gemma/config.json"),
-    text!("gemma/preprocessor_config.json"),
-    text!("gemma/tokenizer.json"),
-    text!("gemma/tokenizer.model"),
-    text!("gemma/tokenizer_config.json"),
+    text!("config.json"),
+    text!("preprocessor_config.json"),
+    text!("tokenizer.json"),
+    text!("tokenizer.model"),
+    text!("tokenizer_config.json"),
 ];
 
-/// Writes the demo model with weights of `seed` into `folder`.
-pub fn write(folder: &Path, seed: u64) -> Result<(), DemoModelError> {
+const TEXT_ENCODER: Weights = file!("gemma", "model", "gemma/model.safetensors");
+
+/// Writes the demo model of `base` with weights of `seed` into `folder`.
+pub fn write(folder: &Path, base: Base, seed: u64) -> Result<(), DemoModelError> {
     let failed = |path: &Path, reason: String| DemoModelError { path: path.into(), reason };
     std::fs::create_dir_all(folder.join("gemma")).map_err(|error| failed(folder, error.to_string()))?;
     for (name, text) in TEXTS {
         let path = folder.join(name);
         std::fs::write(&path, text).map_err(|error| failed(&path, error.to_string()))?;
     }
-    for weights in WEIGHTS {
+    for weights in base.weights().into_iter().chain([TEXT_ENCODER]) {
         let path = folder.join(weights.name);
         // Under another name until it is whole: a half-written file must not be taken for a model.
         let temporary = path.with_extension("part");

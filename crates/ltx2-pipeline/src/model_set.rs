@@ -6,7 +6,7 @@ use candle_core::{DType, Device};
 use ltx2_models::audio_vae::{AudioDecoder, AudioVaeConfig};
 use ltx2_models::checkpoint::{TensorShapes, read_json, read_metadata};
 use ltx2_models::lora::{Lora, LoraStrength};
-use ltx2_models::text_encoder::{ConnectorConfig, EmbeddingsProcessor, Gemma, GemmaConfig, Tokenizer};
+use ltx2_models::text_encoder::{EmbeddingsConfig, EmbeddingsProcessor, Gemma, GemmaConfig, Tokenizer};
 use ltx2_models::transformer::{Transformer, TransformerConfig};
 use ltx2_models::upsampler::{LatentUpsampler, UpsamplerConfig};
 use ltx2_models::video_vae::{PerChannelStatistics, VideoDecoder, VideoEncoder, VideoVaeConfig};
@@ -33,7 +33,7 @@ pub struct ModelSet {
 #[derive(Debug)]
 struct Configs {
     transformer: TransformerConfig,
-    connector: ConnectorConfig,
+    embeddings: EmbeddingsConfig,
     video_vae: VideoVaeConfig,
     audio_vae: AudioVaeConfig,
     vocoder: VocoderConfig,
@@ -46,16 +46,16 @@ impl Configs {
             let transformer = root.section("transformer");
             Ok((
                 TransformerConfig::new(&transformer)?,
-                EmbeddingsProcessor::config(&transformer)?,
+                EmbeddingsConfig::new(&transformer)?,
                 VideoVaeConfig::new(&root.section("vae"))?,
                 AudioVaeConfig::new(&root.section("audio_vae"))?,
                 VocoderConfig::new(&root.section("vocoder"))?,
             ))
         };
-        let (transformer, connector, video_vae, audio_vae, vocoder) =
+        let (transformer, embeddings, video_vae, audio_vae, vocoder) =
             parts(Section::root(checkpoint.config())).map_err(|error| checkpoint.config_error(error))?;
         let gemma = GemmaConfig::new(gemma.config()).map_err(|error| gemma.config_error(error))?;
-        Ok(Self { transformer, connector, video_vae, audio_vae, vocoder, gemma })
+        Ok(Self { transformer, embeddings, video_vae, audio_vae, vocoder, gemma })
     }
 }
 
@@ -160,7 +160,7 @@ impl ModelSet {
         dtype: DType,
         device: &Device,
     ) -> Result<EmbeddingsProcessor, CheckpointError> {
-        let (config, gemma) = (&self.configs.connector, &self.configs.gemma);
+        let (config, gemma) = (&self.configs.embeddings, &self.configs.gemma);
         self.checkpoint.load(dtype, device, |vb| EmbeddingsProcessor::new(config, gemma, vb))
     }
 

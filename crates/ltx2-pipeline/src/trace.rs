@@ -5,8 +5,8 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use ltx2_types::{
-    Failure, FrameRate, Guidance, ImageInput, LoraInput, Output, OutputFormat, Pipeline, Progress, RgbImage, Sound,
-    Task, ValidRequest, Watch,
+    Failure, FrameRate, Guidance, ImageInput, LoraInput, Output, OutputFormat, Pipeline, Progress, RgbImage, Sampler,
+    Sound, Task, ValidRequest, Watch,
 };
 use serde::Deserialize;
 
@@ -40,6 +40,8 @@ pub struct ReferenceRequest {
     rescale: f64,
     #[serde(default)]
     lora: bool,
+    /// How steps are taken, where that is not the pipeline's own way.
+    sampler: Option<Sampler>,
     tile_pixels: Option<String>,
     tile_frames: Option<String>,
 }
@@ -64,8 +66,9 @@ impl ReferenceRequest {
             "two-stage" => Ok((Pipeline::TwoStage, false)),
             "distilled" => Ok((Pipeline::Distilled, false)),
             "keyframes" => Ok((Pipeline::TwoStage, true)),
+            "hq" => Ok((Pipeline::Hq, false)),
             other => Err(format!(
-                "pipeline is {other}, but only one-stage, two-stage, distilled and keyframes are supported"
+                "pipeline is {other}, but only one-stage, two-stage, distilled, keyframes and hq are supported"
             )),
         }
     }
@@ -121,6 +124,7 @@ impl ReferenceRequest {
                 (false, false) => Task::ImageToVideo { images },
             },
             pipeline: Some(pipeline),
+            sampler: self.sampler,
             camera: None,
             loras: self.loras(facts.distilled_lora.as_deref())?,
             prompt: self.prompt.clone(),
@@ -143,7 +147,9 @@ impl ReferenceRequest {
         for stage in &mut plan.stages {
             stage.video.guidance.stg_blocks = vec![self.stg_block];
             stage.audio.guidance.stg_blocks = vec![self.stg_block];
-            stage.loras.iter_mut().for_each(|lora| lora.strength = REFERENCE_STRENGTH);
+            if pipeline != Pipeline::Hq {
+                stage.loras.iter_mut().for_each(|lora| lora.strength = REFERENCE_STRENGTH);
+            }
         }
         Ok(plan)
     }

@@ -40,7 +40,7 @@ impl Watch for Seen {
 #[test]
 fn progress_never_goes_back_over_two_stages() {
     let folder = tempfile::tempdir().unwrap();
-    demo_model::write(folder.path(), 0).unwrap();
+    demo_model::write(folder.path(), demo_model::Base::default(), 0).unwrap();
     let models = ModelSet::open(folder.path()).unwrap();
     let mut engine = Engine::new(models, EngineSettings::new(Device::Cpu, Precision::F32));
     let request = ValidRequest {

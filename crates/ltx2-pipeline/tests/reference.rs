@@ -6,8 +6,9 @@ use candle_core::{DType, Device, Tensor};
 use ltx2_models::Checkpoint;
 use ltx2_models::checkpoint::{read_json, read_metadata};
 use ltx2_models::text_encoder::Tokenizer;
+use ltx2_pipeline::demo_model::{self, Base};
 use ltx2_pipeline::trace::{ReferenceRequest, trace};
-use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision, demo_model};
+use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision};
 use ltx2_types::RgbImage;
 
 /// How far a tensor may be from the reference's.
@@ -31,10 +32,11 @@ fn models(fixture: &Path, folder: &Path) -> ModelSet {
     let metadata = read_metadata(fixture).unwrap();
     let seed = metadata["weights_seed"].parse().unwrap();
     if metadata["weights"] == "demo" {
-        demo_model::write(folder, seed).unwrap();
+        let base = metadata.get("weights_base").map_or(Base::default(), |base| base.parse().unwrap());
+        demo_model::write(folder, base, seed).unwrap();
         return ModelSet::open(folder).unwrap();
     }
-    let gemma = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo/ltx-2-19b/gemma");
+    let gemma = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo/gemma");
     let config = serde_json::from_str(&metadata["config"]).unwrap();
     let checkpoint = Checkpoint::synthetic(config, &metadata["model_version"], seed);
     let text_encoder = Checkpoint::synthetic(read_json(&gemma.join("config.json")).unwrap(), "", seed);
@@ -138,4 +140,58 @@ fn tiled_decode() {
 #[test]
 fn keyframes() {
     compare("keyframes", Device::Cpu);
+}
+
+/// Each velocity corrected by how it changed.
+#[test]
+fn gradient_estimation() {
+    compare("gradient_estimation", Device::Cpu);
+}
+
+/// Two predictions a step with fresh noise, steps short enough for the refinement, a picture.
+#[test]
+fn hq() {
+    compare("hq", Device::Cpu);
+}
+
+/// LTX-2.3: gates, modulated text, features per modality, a vocoder with bandwidth extension.
+#[test]
+fn v23_text_to_video() {
+    compare("v23_text", Device::Cpu);
+}
+
+/// LTX-2.3 with four heads, a picture, an empty prompt and one of more than 1024 tokens.
+#[test]
+fn v23_heads() {
+    compare("v23_heads", Device::Cpu);
+}
+
+/// LTX-2.3 with an adapter.
+#[test]
+fn v23_lora() {
+    compare("v23_lora", Device::Cpu);
+}
+
+/// LTX-2.3 at half size with guidance, upscaled, refined with the LoRA.
+#[test]
+fn v23_two_stage() {
+    compare("v23_two_stage", Device::Cpu);
+}
+
+/// LTX-2.3, distilled, decoded in tiles.
+#[test]
+fn v23_tiled_decode() {
+    compare("v23_tiled", Device::Cpu);
+}
+
+/// LTX-2.3 with pictures as further tokens in both stages.
+#[test]
+fn v23_keyframes() {
+    compare("v23_keyframes", Device::Cpu);
+}
+
+/// LTX-2.3 with the second-order sampler in both stages.
+#[test]
+fn v23_hq() {
+    compare("v23_hq", Device::Cpu);
 }

@@ -12,5 +12,7 @@ pub use frame_rate::FrameRate;
 pub use generator::{
     Failure, FailureCode, Generator, Job, Output, OutputFormat, Phase, Progress, Report, RgbImage, Sound, Watch,
 };
-pub use request::{GenerationRequest, Guidance, GuidanceRequest, ImageInput, LoraInput, Pipeline, Task, ValidRequest};
-pub use validate::{FieldError, Limits, Rule, validate};
+pub use request::{
+    GenerationRequest, Guidance, GuidanceRequest, ImageInput, LoraInput, Pipeline, Sampler, Task, ValidRequest,
+};
+pub use validate::{FieldError, Limits, Rule, SamplingDefaults, validate};

@@ -16,6 +16,8 @@ pub struct GenerationRequest {
     pub negative_prompt: Option<String>,
     /// Which stages; `None` takes the best that the model has.
     pub pipeline: Option<Pipeline>,
+    /// How steps are taken; `None` is the pipeline's own way.
+    pub sampler: Option<Sampler>,
     /// Adapters for all stages.
     pub loras: Vec<LoraInput>,
     /// A camera motion, by the adapter that the model set has for it.
@@ -46,6 +48,7 @@ impl GenerationRequest {
             prompt: prompt.into(),
             negative_prompt: None,
             pipeline: None,
+            sampler: None,
             loras: Vec::new(),
             camera: None,
             width: None,
@@ -98,11 +101,13 @@ pub enum Pipeline {
     TwoStage,
     /// Half size, then full size (or full size alone, without an upscaler), with a distilled model and no guidance.
     Distilled,
+    /// As two-stage, with some of the distilled LoRA in both stages and the second-order sampler.
+    Hq,
 }
 
 impl Pipeline {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::OneStage, Self::TwoStage, Self::Distilled];
+    pub const ALL: [Self; 4] = [Self::OneStage, Self::TwoStage, Self::Distilled, Self::Hq];
 
     /// Its name on the wire and on the command line.
     pub fn name(self) -> &'static str {
@@ -110,6 +115,7 @@ impl Pipeline {
             Self::OneStage => "one-stage",
             Self::TwoStage => "two-stage",
             Self::Distilled => "distilled",
+            Self::Hq => "hq",
         }
     }
 }
@@ -122,6 +128,43 @@ impl std::str::FromStr for Pipeline {
         known.ok_or_else(|| {
             format!("pipeline is {text}, but it must be one of {}", Self::ALL.map(Self::name).join(", "))
         })
+    }
+}
+
+/// How a run gets from one noise level to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sampler {
+    /// One prediction a step.
+    Euler,
+    /// Euler with each velocity corrected by how it changed since the step before.
+    GradientEstimation,
+    /// Two predictions a step, with fresh noise after each.
+    #[serde(rename = "res-2s")]
+    Res2s,
+}
+
+impl Sampler {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Euler, Self::GradientEstimation, Self::Res2s];
+
+    /// Its name on the wire and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Euler => "euler",
+            Self::GradientEstimation => "gradient-estimation",
+            Self::Res2s => "res-2s",
+        }
+    }
+}
+
+impl std::str::FromStr for Sampler {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|sampler| sampler.name() == text);
+        known
+            .ok_or_else(|| format!("sampler is {text}, but it must be one of {}", Self::ALL.map(Self::name).join(", ")))
     }
 }
 
@@ -193,6 +236,9 @@ pub struct ValidRequest {
     /// Which stages; `None` takes the best that the model has.
     #[serde(default)]
     pub pipeline: Option<Pipeline>,
+    /// How steps are taken; `None` is the pipeline's own way.
+    #[serde(default)]
+    pub sampler: Option<Sampler>,
     /// Adapters for all stages.
     #[serde(default)]
     pub loras: Vec<LoraInput>,

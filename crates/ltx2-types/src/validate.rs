@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{FrameRate, GenerationRequest, Guidance, GuidanceRequest, Task, ValidRequest};
+use crate::{FrameRate, GenerationRequest, Guidance, GuidanceRequest, Pipeline, Task, ValidRequest};
 
 /// What a deployment accepts, and what it takes for granted where the caller says nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +27,19 @@ pub struct Limits {
     pub max_prompt: usize,
     /// Taken where the request is silent.
     pub defaults: ValidRequest,
+    /// Taken instead with [`Pipeline::Hq`], whose steps are second-order.
+    pub hq: SamplingDefaults,
+}
+
+/// Steps and guidance where the request is silent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SamplingDefaults {
+    /// Denoising steps.
+    pub num_inference_steps: u32,
+    /// Guidance of the picture.
+    pub video_guidance: Guidance,
+    /// Guidance of the sound.
+    pub audio_guidance: Guidance,
 }
 
 impl Limits {
@@ -47,6 +60,7 @@ impl Limits {
                 prompt: String::new(),
                 negative_prompt: DEFAULT_NEGATIVE_PROMPT.into(),
                 pipeline: None,
+                sampler: None,
                 loras: Vec::new(),
                 camera: None,
                 width: 768,
@@ -57,6 +71,23 @@ impl Limits {
                 seed: 42,
                 video_guidance: Guidance { cfg: 3.0, stg: 1.0, modality: 3.0, rescale: 0.7 },
                 audio_guidance: Guidance { cfg: 7.0, stg: 1.0, modality: 3.0, rescale: 0.7 },
+            },
+            hq: SamplingDefaults {
+                num_inference_steps: 15,
+                video_guidance: Guidance { cfg: 3.0, stg: 0.0, modality: 3.0, rescale: 0.45 },
+                audio_guidance: Guidance { cfg: 7.0, stg: 0.0, modality: 3.0, rescale: 1.0 },
+            },
+        }
+    }
+
+    /// Steps and guidance of `pipeline` where the request is silent.
+    fn sampling(&self, pipeline: Option<Pipeline>) -> SamplingDefaults {
+        match pipeline {
+            Some(Pipeline::Hq) => self.hq.clone(),
+            _ => SamplingDefaults {
+                num_inference_steps: self.defaults.num_inference_steps,
+                video_guidance: self.defaults.video_guidance.clone(),
+                audio_guidance: self.defaults.audio_guidance.clone(),
             },
         }
     }
@@ -127,11 +158,12 @@ pub fn validate(
 ) -> Result<ValidRequest, Vec<FieldError>> {
     let mut check = Checker { limits, errors: Vec::new() };
     let defaults = &limits.defaults;
+    let sampling = limits.sampling(request.pipeline);
     let width = check.size("width", request.width, defaults.width);
     let height = check.size("height", request.height, defaults.height);
     let num_frames = check.count("num_frames", request.num_frames, defaults.num_frames, limits.max_frames);
     let num_inference_steps =
-        check.count("num_inference_steps", request.num_inference_steps, defaults.num_inference_steps, limits.max_steps);
+        check.count("num_inference_steps", request.num_inference_steps, sampling.num_inference_steps, limits.max_steps);
     let frame_rate = request.frame_rate.map_or(defaults.frame_rate, |fps| {
         check.number("frame_rate", fps, limits.frame_rate.0, limits.frame_rate.1);
         FrameRate::new(fps).unwrap_or(defaults.frame_rate)
@@ -147,8 +179,8 @@ pub fn validate(
     check.text("prompt", &request.prompt);
     let negative_prompt = request.negative_prompt.unwrap_or_else(|| defaults.negative_prompt.clone());
     check.text("negative_prompt", &negative_prompt);
-    let video_guidance = check.guidance(VIDEO_FIELDS, request.video_guidance, &defaults.video_guidance);
-    let audio_guidance = check.guidance(AUDIO_FIELDS, request.audio_guidance, &defaults.audio_guidance);
+    let video_guidance = check.guidance(VIDEO_FIELDS, request.video_guidance, &sampling.video_guidance);
+    let audio_guidance = check.guidance(AUDIO_FIELDS, request.audio_guidance, &sampling.audio_guidance);
     for image in request.task.images() {
         check.number("image_strength", image.strength, 0.0, 1.0);
         if image.frame >= num_frames {
@@ -172,6 +204,7 @@ pub fn validate(
         prompt: request.prompt,
         negative_prompt,
         pipeline: request.pipeline,
+        sampler: request.sampler,
         loras: request.loras,
         camera: request.camera,
         width,
@@ -264,6 +297,16 @@ mod tests {
     fn silence_means_the_defaults() {
         let valid = validate(ask(), &Limits::server(), || 7).unwrap();
         assert_eq!(ValidRequest { prompt: String::new(), ..valid }, Limits::server().defaults);
+    }
+
+    #[test]
+    fn the_second_order_pipeline_has_defaults_of_its_own() {
+        let valid = |num_inference_steps| {
+            let request = GenerationRequest { pipeline: Some(Pipeline::Hq), num_inference_steps, ..ask() };
+            validate(request, &Limits::server(), || 7).unwrap()
+        };
+        assert_eq!((valid(None).num_inference_steps, valid(None).video_guidance.stg), (15, 0.0));
+        assert_eq!(valid(Some(4)).num_inference_steps, 4);
     }
 
     #[test]

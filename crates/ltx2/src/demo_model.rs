@@ -2,17 +2,22 @@
 
 use std::path::PathBuf;
 
+use ltx2_pipeline::demo_model::{self, Base};
+
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Folder to write; made if it is not there.
     dir: PathBuf,
+    /// The published model that it is a small version of: ltx-2-19b or ltx-2.3-22b.
+    #[arg(long, default_value = Base::default().name())]
+    base: Base,
     /// Seed of the synthetic weights.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
-    ltx2_pipeline::demo_model::write(&arguments.dir, arguments.seed)?;
+    demo_model::write(&arguments.dir, arguments.base, arguments.seed)?;
     println!("{}", arguments.dir.display());
     Ok(())
 }

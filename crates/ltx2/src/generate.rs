@@ -23,9 +23,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let request = arguments.request.valid()?;
-    let images = request.task.images().iter().map(read_image).collect::<anyhow::Result<Vec<_>>>()?;
     let mut engine = arguments.models.engine()?;
+    let request = arguments.request.valid(engine.models())?;
+    let images = request.task.images().iter().map(read_image).collect::<anyhow::Result<Vec<_>>>()?;
     let mut output = Mp4Writer::create(&arguments.out)?;
     let bar = Bar::new();
     engine.generate(Job { request: &request, images: &images }, &mut output, &bar).map_err(|failure| {

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use ltx2_pipeline::plan::default_steps;
 use ltx2_pipeline::{DeviceChoice, Engine, EngineSettings, ModelSet, PipelineError, Precision};
+use ltx2_types::Limits;
 
 /// Where the model is and what it runs on.
 #[derive(Debug, Clone, clap::Args)]
@@ -38,4 +40,12 @@ impl ModelArguments {
         };
         Ok(Engine::new(models, settings))
     }
+}
+
+/// `limits` with the defaults that go with the model's generation.
+pub fn limits_for(mut limits: Limits, models: &ModelSet) -> Limits {
+    if let Some(steps) = default_steps(&models.facts().version) {
+        limits.defaults.num_inference_steps = steps;
+    }
+    limits
 }

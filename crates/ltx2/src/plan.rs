@@ -23,8 +23,8 @@ struct Printed {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let request = arguments.request.valid()?;
     let models = arguments.models.open()?;
+    let request = arguments.request.valid(&models)?;
     let plan = choose(&request, &models.facts())?;
     let precision = match arguments.models.dtype {
         Some(precision) => precision,

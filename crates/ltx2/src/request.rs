@@ -3,9 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use ltx2_pipeline::ModelSet;
 use ltx2_types::{
-    Camera, GenerationRequest, GuidanceRequest, ImageInput, Limits, LoraInput, Pipeline, Task, ValidRequest, validate,
+    Camera, GenerationRequest, GuidanceRequest, ImageInput, Limits, LoraInput, Pipeline, Sampler, Task, ValidRequest,
+    validate,
 };
+
+use crate::models::limits_for;
 
 #[derive(Debug, clap::Args)]
 pub struct RequestArguments {
@@ -28,9 +32,12 @@ pub struct RequestArguments {
     /// given several times.
     #[arg(long, value_name = "FILE@TIME[:STRENGTH]")]
     keyframe: Vec<Keyframe>,
-    /// Stages: one-stage, two-stage or distilled [default: two-stage if the model set has all it needs].
+    /// Stages: one-stage, two-stage, distilled or hq [default: distilled or two-stage if the model set is made for it].
     #[arg(long)]
     pipeline: Option<Pipeline>,
+    /// How steps are taken: euler, gradient-estimation or res-2s [default: res-2s with hq, else euler].
+    #[arg(long)]
+    sampler: Option<Sampler>,
     /// Camera motion by its adapter: static, dolly_in, dolly_out, dolly_left, dolly_right, jib_up or jib_down.
     #[arg(long, value_name = "MOTION[:STRENGTH]")]
     camera: Option<Camera>,
@@ -49,7 +56,7 @@ pub struct RequestArguments {
     /// Frames per second [default: 25].
     #[arg(long, alias = "frame-rate", allow_negative_numbers = true)]
     rate: Option<f64>,
-    /// Denoising steps [default: 40].
+    /// Denoising steps [default: 40 with LTX-2, 30 with LTX-2.3, 15 with hq].
     #[arg(long, allow_negative_numbers = true)]
     steps: Option<i64>,
     /// Seed of the noise; -1 draws one [default: 42].
@@ -109,6 +116,7 @@ impl RequestArguments {
         GenerationRequest {
             negative_prompt: self.negative_prompt.clone(),
             pipeline: self.pipeline,
+            sampler: self.sampler,
             camera: self.camera,
             loras: self.lora.iter().map(|lora| lora.0.clone()).collect(),
             width: self.width,
@@ -124,8 +132,9 @@ impl RequestArguments {
     }
 
     /// The request with everything decided, or all that is wrong with it.
-    pub fn valid(&self) -> anyhow::Result<ValidRequest> {
-        validate(self.request(), &Limits::command_line(), random_seed).map_err(|errors| {
+    pub fn valid(&self, models: &ModelSet) -> anyhow::Result<ValidRequest> {
+        let limits = limits_for(Limits::command_line(), models);
+        validate(self.request(), &limits, random_seed).map_err(|errors| {
             anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         })
     }

@@ -5,11 +5,19 @@ mod common;
 use std::collections::BTreeMap;
 
 /// FNV-1a over every tensor's name, shape and bytes, of the files that the official modules' own script writes.
-const EXPECTED: [(&str, usize, u64); 4] = [
+const LTX_2: [(&str, usize, u64); 4] = [
     ("ltx.safetensors", 633, 0x8c6b_2145_0197_38fe),
     ("gemma/model.safetensors", 132, 0x9120_c961_8731_3979),
     ("spatial_upscaler.safetensors", 24, 0xa813_e5ed_aee4_481d),
     ("lora.safetensors", 56, 0x76ac_9cfe_d877_636b),
+];
+
+/// The same of LTX-2.3; text encoder and upscaler are those of LTX-2.
+const LTX_2_3: [(&str, usize, u64); 4] = [
+    ("ltx.safetensors", 1757, 0xe2ae_2692_df2f_44e7),
+    LTX_2[1],
+    LTX_2[2],
+    ("lora.safetensors", 68, 0x48a6_c08b_c1f7_f0cc),
 ];
 
 fn fingerprint(file: &std::path::Path) -> (usize, u64) {
@@ -25,9 +33,19 @@ fn fingerprint(file: &std::path::Path) -> (usize, u64) {
     (sorted.len(), hash)
 }
 
+fn assert_is(folder: &std::path::Path, expected: [(&str, usize, u64); 4]) {
+    for (file, count, hash) in expected {
+        assert_eq!(fingerprint(&folder.join(file)), (count, hash), "{file}");
+    }
+}
+
 #[test]
 fn equals_the_reference_bit_for_bit() {
-    for (file, count, hash) in EXPECTED {
-        assert_eq!(fingerprint(&common::demo_model().join(file)), (count, hash), "{file}");
-    }
+    assert_is(common::demo_model(), LTX_2);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    assert!(common::run(&["demo-model", path, "--base", "ltx-2.3-22b"]).status.success());
+    assert_is(folder.path(), LTX_2_3);
+    let error = common::error_of(&["demo-model", path, "--base", "ltx-9"]);
+    assert!(error.contains("base is ltx-9, but it must be one of ltx-2-19b, ltx-2.3-22b"), "{error}");
 }

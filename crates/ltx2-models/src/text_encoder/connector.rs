@@ -22,12 +22,12 @@ pub struct ConnectorConfig {
     registers: usize,
     max_pos: Vec<f64>,
     rope: RopeConfig,
+    gated: bool,
 }
 
 impl ConnectorConfig {
-    /// Reads the `connector_*` keys of the `transformer` section.
-    pub fn new(transformer: &Section) -> std::result::Result<Self, ConfigError> {
-        transformer.expect("connector_apply_gated_attention", false)?;
+    /// The picture's, from the `connector_*` keys of the `transformer` section.
+    pub fn video(transformer: &Section) -> std::result::Result<Self, ConfigError> {
         transformer.expect("use_embeddings_connector", true)?;
         transformer.expect("connector_norm_output", true)?;
         let config = Self {
@@ -38,12 +38,29 @@ impl ConnectorConfig {
             max_pos: transformer.get("connector_positional_embedding_max_pos", vec![1.0])?,
             // The connector's own theta is fixed.
             rope: RopeConfig { theta: 10000.0, ..RopeConfig::new(transformer)? },
+            gated: transformer.get("connector_apply_gated_attention", false)?,
         };
         if config.registers == 0 || !MAX_TOKENS.is_multiple_of(config.registers) {
             let supported = format!("a divisor of {MAX_TOKENS}");
             return Err(transformer.unsupported("connector_num_learnable_registers", config.registers, supported));
         }
         Ok(config)
+    }
+
+    /// The sound's: the picture's but for what the `audio_connector_*` keys say.
+    pub fn audio(transformer: &Section) -> std::result::Result<Self, ConfigError> {
+        let video = Self::video(transformer)?;
+        Ok(Self {
+            heads: transformer.get("audio_connector_num_attention_heads", video.heads)?,
+            dim_head: transformer.get("audio_connector_attention_head_dim", video.dim_head)?,
+            layers: transformer.get("audio_connector_num_layers", video.layers)?,
+            ..video
+        })
+    }
+
+    /// Attention heads.
+    pub fn heads(&self) -> usize {
+        self.heads
     }
 
     /// Width.
@@ -71,6 +88,7 @@ impl Connector {
             dim_head: config.dim_head,
             norm_eps: NORM_EPS,
             rope: config.rope.kind,
+            gated: config.gated,
         };
         let blocks = (0..config.layers)
             .map(|i| {

@@ -8,9 +8,9 @@ mod processor;
 mod tokenizer;
 
 pub use connector::{Connector, ConnectorConfig};
-pub use feature_extractor::FeatureExtractor;
+pub use feature_extractor::{FeatureExtractor, FeatureExtractorConfig, Features, ScaledEmbed};
 pub use gemma::{Gemma, GemmaConfig};
-pub use processor::{Contexts, EmbeddingsProcessor};
+pub use processor::{Contexts, EmbeddingsConfig, EmbeddingsProcessor};
 pub use tokenizer::{Tokenizer, TokenizerError, Tokens};
 
 /// Tokens of a prompt, padding included.

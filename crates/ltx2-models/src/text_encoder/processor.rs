@@ -3,7 +3,8 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{Connector, ConnectorConfig, FeatureExtractor, GemmaConfig};
+use super::feature_extractor::Features;
+use super::{Connector, ConnectorConfig, FeatureExtractor, FeatureExtractorConfig, GemmaConfig};
 use crate::config::{ConfigError, Section};
 
 /// A prompt's context for each modality, `(1, 1024, d)`.
@@ -15,6 +16,35 @@ pub struct Contexts {
     pub audio: Tensor,
 }
 
+/// Kind of feature extractor and widths of both connectors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmbeddingsConfig {
+    feature_extractor: FeatureExtractorConfig,
+    video_connector: ConnectorConfig,
+    audio_connector: ConnectorConfig,
+}
+
+impl EmbeddingsConfig {
+    /// Reads the `transformer` section.
+    pub fn new(transformer: &Section) -> std::result::Result<Self, ConfigError> {
+        let feature_extractor = FeatureExtractorConfig::new(transformer)?;
+        let video_connector = ConnectorConfig::video(transformer)?;
+        let audio_connector = ConnectorConfig::audio(transformer)?;
+        if let FeatureExtractorConfig::PerModality { video, audio } = feature_extractor {
+            for (key, connector, width) in [
+                ("connector_num_attention_heads", &video_connector, video),
+                ("audio_connector_num_attention_heads", &audio_connector, audio),
+            ] {
+                if connector.dim() != width {
+                    let supported = format!("what makes the connector as wide as its features, {width},");
+                    return Err(transformer.unsupported(key, connector.heads(), supported));
+                }
+            }
+        }
+        Ok(Self { feature_extractor, video_connector, audio_connector })
+    }
+}
+
 /// Feature extractor and both connectors.
 #[derive(Debug)]
 pub struct EmbeddingsProcessor {
@@ -24,46 +54,20 @@ pub struct EmbeddingsProcessor {
 }
 
 impl EmbeddingsProcessor {
-    /// Checks that `transformer` describes the 19B kind of feature extractor, and reads the connectors' widths.
-    pub fn config(transformer: &Section) -> std::result::Result<ConnectorConfig, ConfigError> {
-        for key in [
-            "caption_proj_before_connector",
-            "caption_projection_first_linear",
-            "caption_proj_input_norm",
-            "caption_projection_second_linear",
-        ] {
-            if transformer.has(key) {
-                let found: serde_json::Value = transformer.require(key)?;
-                return Err(transformer.unsupported(key, found, "its absence, as in LTX-2 19B,"));
-            }
-        }
-        for key in
-            ["audio_connector_num_attention_heads", "audio_connector_attention_head_dim", "audio_connector_num_layers"]
-        {
-            if transformer.has(key) {
-                let found: serde_json::Value = transformer.require(key)?;
-                return Err(transformer.unsupported(key, found, "its absence, as in LTX-2 19B,"));
-            }
-        }
-        ConnectorConfig::new(transformer)
-    }
-
     /// For hidden states of `gemma`.
-    pub fn new(config: &ConnectorConfig, gemma: &GemmaConfig, vb: VarBuilder) -> Result<Self> {
+    pub fn new(config: &EmbeddingsConfig, gemma: &GemmaConfig, vb: VarBuilder) -> Result<Self> {
         let model = vb.pp("model.diffusion_model");
+        let (dim, layers) = (gemma.hidden_size, gemma.num_hidden_layers + 1);
         Ok(Self {
-            feature_extractor: FeatureExtractor::new(gemma.hidden_size, gemma.num_hidden_layers + 1, vb)?,
-            video_connector: Connector::new(config, model.pp("video_embeddings_connector"))?,
-            audio_connector: Connector::new(config, model.pp("audio_embeddings_connector"))?,
+            feature_extractor: FeatureExtractor::new(config.feature_extractor, dim, layers, vb)?,
+            video_connector: Connector::new(&config.video_connector, model.pp("video_embeddings_connector"))?,
+            audio_connector: Connector::new(&config.audio_connector, model.pp("audio_embeddings_connector"))?,
         })
     }
 
     /// `hidden_states` of one prompt, `(1, n, d)` each.
     pub fn forward(&self, hidden_states: &[Tensor]) -> Result<Contexts> {
-        let features = self.feature_extractor.forward(hidden_states)?;
-        Ok(Contexts {
-            video: self.video_connector.forward(&features)?,
-            audio: self.audio_connector.forward(&features)?,
-        })
+        let Features { video, audio } = self.feature_extractor.forward(hidden_states)?;
+        Ok(Contexts { video: self.video_connector.forward(&video)?, audio: self.audio_connector.forward(&audio)? })
     }
 }

@@ -45,8 +45,11 @@ pub(super) struct Block {
 /// Per-token modulation of one stream in one pass, before each block adds its own table.
 pub(super) struct StreamModulation<'a> {
     pub timesteps: &'a Timesteps,
-    /// `(levels, 6, dim)`: shift, scale and gate of self-attention, then of the feed-forward.
+    /// `(levels, 6 or 9, dim)`: shift, scale and gate of self-attention, of the feed-forward, and of the attention to
+    /// the text where that is modulated.
     pub own: Tensor,
+    /// `(1, 2, dim)`: shift and scale of the text, where it is modulated.
+    pub prompt: Option<Tensor>,
     /// `(1, 4, dim)`: scale and shift towards the sound-to-picture attention, then towards the other.
     pub cross: Tensor,
     /// `(1, 1, dim)`.
@@ -108,6 +111,7 @@ struct BlockStream {
     attn2: Attention,
     ff: FeedForward,
     scale_shift_table: Tensor,
+    prompt_scale_shift_table: Option<Tensor>,
     /// Attention of this stream to the other one.
     cross: Attention,
     cross_table: Tensor,
@@ -120,20 +124,22 @@ impl BlockStream {
             Side::Video => (&config.video, &config.audio),
             Side::Audio => (&config.audio, &config.video),
         };
-        let (eps, rope, prefix) = (config.norm_eps, config.rope.kind, side.prefix());
+        let prefix = side.prefix();
+        let named = |name: &str| vb.pp(format!("{prefix}{name}"));
         let (cross, cross_table) = side.cross();
         Ok(Self {
-            attn1: Attention::new(own.attention(own.dim(), own.dim(), eps, rope), vb.pp(format!("{prefix}attn1")))?,
-            attn2: Attention::new(
-                own.attention(own.dim(), own.context_dim, eps, rope),
-                vb.pp(format!("{prefix}attn2")),
-            )?,
-            ff: FeedForward::new(own.dim(), vb.pp(format!("{prefix}ff")))?,
-            scale_shift_table: vb.get((6, own.dim()), &format!("{prefix}scale_shift_table"))?,
+            attn1: Attention::new(config.attention(own, own.dim(), own.dim()), named("attn1"))?,
+            attn2: Attention::new(config.attention(own, own.dim(), own.context_dim), named("attn2"))?,
+            ff: FeedForward::new(own.dim(), named("ff"))?,
+            scale_shift_table: vb.get((config.modulations(), own.dim()), &format!("{prefix}scale_shift_table"))?,
+            prompt_scale_shift_table: match config.cross_attention_adaln {
+                true => Some(vb.get((2, own.dim()), &format!("{prefix}prompt_scale_shift_table"))?),
+                false => None,
+            },
             // Between the modalities both directions have the sound's heads.
-            cross: Attention::new(config.audio.attention(own.dim(), other.dim(), eps, rope), vb.pp(cross))?,
+            cross: Attention::new(config.attention(&config.audio, own.dim(), other.dim()), vb.pp(cross))?,
             cross_table: vb.get((5, own.dim()), cross_table)?,
-            norm_eps: eps,
+            norm_eps: config.norm_eps,
         })
     }
 
@@ -154,8 +160,20 @@ impl BlockStream {
             self.attn1.forward(&normed, &normed, rope, rope)?
         };
         let x = (x + attended.broadcast_mul(&gate)?)?;
-        let read = self.attn2.forward(&rms_norm(&x, None, self.norm_eps)?, modality.context, None, None)?;
+        let read = self.read_text(&x, modality, modulation)?;
         x + read
+    }
+
+    /// Attention to the text; in LTX-2.3 the noise level modulates the query, the text and what is read.
+    fn read_text(&self, x: &Tensor, modality: &Modality, modulation: &StreamModulation) -> Result<Tensor> {
+        let normed = rms_norm(x, None, self.norm_eps)?;
+        let (Some(prompt), Some(table)) = (&modulation.prompt, &self.prompt_scale_shift_table) else {
+            return self.attn2.forward(&normed, modality.context, None, None);
+        };
+        let [shift, scale, gate] = self.ada_values(modulation, 6)?;
+        let row = |i: usize| prompt.narrow(1, i, 1)?.broadcast_add(&table.narrow(0, i, 1)?);
+        let context = modulate(modality.context, &row(1)?, &row(0)?)?;
+        self.attn2.forward(&modulate(&normed, &scale, &shift)?, &context, None, None)?.broadcast_mul(&gate)
     }
 
     fn feed_forward(&self, x: &Tensor, modulation: &StreamModulation) -> Result<Tensor> {

@@ -1,7 +1,5 @@
 //! The transformer's architecture, from the `transformer` section of a checkpoint's config.
 
-use ltx2_kernels::Rope;
-
 use crate::attention::AttentionConfig;
 use crate::config::{ConfigError, Section};
 use crate::rope::RopeConfig;
@@ -17,9 +15,14 @@ pub struct TransformerConfig {
     pub audio: StreamConfig,
     pub(super) norm_eps: f64,
     pub(super) rope: RopeConfig,
+    /// Whether the attentions' heads are gated (LTX-2.3).
+    pub(super) gated: bool,
+    /// Whether the noise level modulates the attention to the text (LTX-2.3).
+    pub(super) cross_attention_adaln: bool,
     /// Width shared by both sides of the cross-attention's rotary embedding.
     pub(super) cross_rope_dim: usize,
-    pub(super) caption_channels: usize,
+    /// Width of the contexts where the transformer projects them; in LTX-2.3 the text encoder does.
+    pub(super) caption_channels: Option<usize>,
     pub(super) timestep_scale: f32,
     pub(super) cross_gate_scale: f32,
 }
@@ -46,14 +49,10 @@ impl StreamConfig {
     pub fn dim(&self) -> usize {
         self.heads * self.dim_head
     }
-
-    pub(super) fn attention(&self, query_dim: usize, context_dim: usize, norm_eps: f64, rope: Rope) -> AttentionConfig {
-        AttentionConfig { query_dim, context_dim, heads: self.heads, dim_head: self.dim_head, norm_eps, rope }
-    }
 }
 
 impl TransformerConfig {
-    /// Reads the section; refuses, by name, what LTX-2 19B does not have.
+    /// Reads the section; refuses, by name, what neither LTX-2 nor LTX-2.3 has.
     pub fn new(section: &Section) -> Result<Self, ConfigError> {
         refuse_other_architectures(section)?;
         let video = StreamConfig {
@@ -98,13 +97,36 @@ impl TransformerConfig {
             num_layers: section.get("num_layers", 48)?,
             norm_eps: section.get("norm_eps", 1e-6)?,
             rope: RopeConfig::new(section)?,
+            gated: section.get("apply_gated_attention", false)?,
+            cross_attention_adaln: section.get("cross_attention_adaln", false)?,
             cross_rope_dim: audio.context_dim,
-            caption_channels: section.get("caption_channels", 3840)?,
+            caption_channels: match section.get("caption_proj_before_connector", false)? {
+                true => None,
+                false => Some(section.get("caption_channels", 3840)?),
+            },
             timestep_scale: section.get("timestep_scale_multiplier", 1000.0)?,
             cross_gate_scale: section.get("av_ca_timestep_scale_multiplier", 1.0)?,
             video,
             audio,
         })
+    }
+
+    /// An attention with the heads of `stream`, from `query_dim` to `context_dim`.
+    pub(super) fn attention(&self, stream: &StreamConfig, query_dim: usize, context_dim: usize) -> AttentionConfig {
+        AttentionConfig {
+            query_dim,
+            context_dim,
+            heads: stream.heads,
+            dim_head: stream.dim_head,
+            norm_eps: self.norm_eps,
+            rope: self.rope.kind,
+            gated: self.gated,
+        }
+    }
+
+    /// Parameters per timestep that a block reads: three each for self-attention, feed-forward and perhaps the text.
+    pub(super) fn modulations(&self) -> usize {
+        if self.cross_attention_adaln { 9 } else { 6 }
     }
 
     /// The largest time of the cross-attention between picture and sound.
@@ -114,9 +136,7 @@ impl TransformerConfig {
 }
 
 fn refuse_other_architectures(section: &Section) -> Result<(), ConfigError> {
-    for key in ["num_vector_embeds", "caption_proj_before_connector"] {
-        section.expect(key, serde_json::Value::Null)?;
-    }
+    section.expect("num_vector_embeds", serde_json::Value::Null)?;
     for (key, value) in [
         ("use_linear_projection", false),
         ("only_cross_attention", false),
@@ -124,8 +144,6 @@ fn refuse_other_architectures(section: &Section) -> Result<(), ConfigError> {
         ("upcast_attention", false),
         ("norm_elementwise_affine", false),
         ("share_ff", false),
-        ("apply_gated_attention", false),
-        ("cross_attention_adaln", false),
         ("attention_bias", true),
         ("cross_attention_norm", true),
         ("use_audio_video_cross_attention", true),
@@ -154,7 +172,7 @@ mod tests {
     #[test]
     fn refuses_what_it_does_not_have_by_name() {
         for (key, value) in [
-            ("cross_attention_adaln", json!(true)),
+            ("double_self_attention", json!(true)),
             ("rope_type", json!("spiral")),
             ("cross_attention_dim", json!(77)),
             ("positional_embedding_max_pos", json!([20.0])),

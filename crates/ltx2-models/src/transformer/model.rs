@@ -12,7 +12,7 @@ use crate::linear::Linear;
 use crate::rope::Positions;
 use crate::text_encoder::Contexts;
 
-/// A prompt as the blocks read it: contexts after the caption projections.
+/// A prompt as the blocks read it: contexts after the caption projections, where the transformer has them.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// `(1, 1024, video dim)`.
@@ -56,10 +56,11 @@ impl Transformer {
 
     /// Projects a prompt's contexts; needed once per prompt.
     pub fn project(&self, contexts: &Contexts) -> Result<Context> {
-        Ok(Context {
-            video: self.video.caption_projection.forward(&contexts.video.to_dtype(self.dtype)?)?,
-            audio: self.audio.caption_projection.forward(&contexts.audio.to_dtype(self.dtype)?)?,
-        })
+        let project = |stream: &Stream, context: &Tensor| -> Result<Tensor> {
+            let context = context.to_dtype(self.dtype)?;
+            stream.caption_projection.as_ref().map_or(Ok(context.clone()), |projection| projection.forward(&context))
+        };
+        Ok(Context { video: project(&self.video, &contexts.video)?, audio: project(&self.audio, &contexts.audio)? })
     }
 
     /// Rotary tables of the picture's and the sound's positions; needed once per shape.
@@ -96,8 +97,10 @@ impl Transformer {
 struct Stream {
     dim: usize,
     patchify_proj: Linear,
-    caption_projection: CaptionProjection,
+    caption_projection: Option<CaptionProjection>,
     adaln_single: AdaLayerNormSingle,
+    /// Modulates the text.
+    prompt_adaln_single: Option<AdaLayerNormSingle>,
     cross_scale_shift: AdaLayerNormSingle,
     cross_gate: AdaLayerNormSingle,
     scale_shift_table: Tensor,
@@ -122,8 +125,15 @@ impl Stream {
         Ok(Self {
             dim,
             patchify_proj: Linear::new(stream.in_channels, dim, named("patchify_proj"))?,
-            caption_projection: CaptionProjection::new(config.caption_channels, dim, named("caption_projection"))?,
-            adaln_single: AdaLayerNormSingle::new(dim, 6, named("adaln_single"))?,
+            caption_projection: config
+                .caption_channels
+                .map(|channels| CaptionProjection::new(channels, dim, named("caption_projection")))
+                .transpose()?,
+            adaln_single: AdaLayerNormSingle::new(dim, config.modulations(), named("adaln_single"))?,
+            prompt_adaln_single: match config.cross_attention_adaln {
+                true => Some(AdaLayerNormSingle::new(dim, 2, named("prompt_adaln_single"))?),
+                false => None,
+            },
             cross_scale_shift: AdaLayerNormSingle::new(dim, 4, vb.pp(cross))?,
             cross_gate: AdaLayerNormSingle::new(dim, 1, vb.pp(gate))?,
             scale_shift_table: vb.get((2, dim), &format!("{prefix}scale_shift_table"))?,
@@ -140,6 +150,10 @@ impl Stream {
         let (dtype, device) = (modality.latent.dtype(), modality.latent.device());
         let own = self.adaln_single.forward(&modality.timesteps.scaled(config.timestep_scale), dtype, device)?;
         let levels = own.embedded.dim(0)?;
+        let prompt = match &self.prompt_adaln_single {
+            Some(adaln) => Some(adaln.forward(&[modality.sigma * config.timestep_scale], dtype, device)?),
+            None => None,
+        };
         // Towards the other modality it is that one's noise level that counts.
         let scaled = other_sigma * config.timestep_scale;
         let gate_share = config.cross_gate_scale / config.timestep_scale;
@@ -149,7 +163,8 @@ impl Stream {
             x: self.patchify_proj.forward(modality.latent)?,
             modulation: StreamModulation {
                 timesteps: modality.timesteps,
-                own: own.parameters.reshape((levels, 6, self.dim))?,
+                own: own.parameters.reshape((levels, config.modulations(), self.dim))?,
+                prompt: prompt.map(|rows| rows.parameters.reshape((1, 2, self.dim))).transpose()?,
                 cross: cross.parameters.reshape((1, 4, self.dim))?,
                 cross_gate: gate.parameters.reshape((1, 1, self.dim))?,
             },

@@ -32,13 +32,14 @@ impl LatentState {
         Tensor::from_slice(&self.denoise_mask, (1, self.denoise_mask.len(), 1), self.latent.device())
     }
 
-    /// `denoised` where tokens are to be made, the clean latent where not.
+    /// `denoised` where tokens are to be made, the clean latent where not; in the dtype of `denoised`.
     pub fn blend(&self, denoised: Tensor) -> Result<Tensor> {
         if self.denoise_mask.iter().all(|share| *share == 1.0) {
             return Ok(denoised);
         }
-        let mask = self.mask()?;
-        denoised.broadcast_mul(&mask)? + self.clean_latent.broadcast_mul(&(1.0 - &mask)?)?
+        let dtype = denoised.dtype();
+        let mask = self.mask()?.to_dtype(dtype)?;
+        denoised.broadcast_mul(&mask)? + self.clean_latent.to_dtype(dtype)?.broadcast_mul(&(1.0 - &mask)?)?
     }
 
     /// The first `n` tokens' latents: conditioning appends its own behind them.

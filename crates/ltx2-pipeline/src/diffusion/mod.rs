@@ -7,6 +7,7 @@ pub mod latent_state;
 pub mod noiser;
 pub mod patchifier;
 pub mod philox;
+pub mod sampler;
 pub mod schedule;
 pub mod stepper;
 

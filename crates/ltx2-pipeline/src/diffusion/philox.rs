@@ -11,8 +11,6 @@ pub const DEFAULT_MULTIPROCESSORS: usize = 132;
 
 const BLOCK: usize = 256;
 const BLOCKS_PER_MULTIPROCESSOR: usize = 8;
-/// Normals that a thread draws at a time.
-const UNROLL: usize = 4;
 
 /// A generator: its seed, and how far it is.
 #[derive(Debug, Clone)]
@@ -29,20 +27,37 @@ impl Philox {
         Self { seed, offset: 0, multiprocessors: multiprocessors.max(1) }
     }
 
+    /// Another seed's generator on the same card.
+    pub fn reseeded(&self, seed: u64) -> Self {
+        Self::new(seed, self.multiprocessors)
+    }
+
     /// The next `count` normals, as one call of `randn` has them.
     pub fn randn(&mut self, count: usize) -> Vec<f32> {
+        self.draw(count, normal4)
+    }
+
+    /// The next `count` normals in double precision, as one call of `randn` has them: other ones.
+    pub fn randn_f64(&mut self, count: usize) -> Vec<f64> {
+        self.draw(count, normal2_f64)
+    }
+
+    fn draw<T: Copy + Default + Send, const UNROLL: usize>(
+        &mut self,
+        count: usize,
+        normals: impl Fn(u64, u64, u64) -> [T; UNROLL] + Sync,
+    ) -> Vec<T> {
         if count == 0 {
             return Vec::new();
         }
         let threads = BLOCK * count.div_ceil(BLOCK).min(self.multiprocessors * BLOCKS_PER_MULTIPROCESSOR);
         let rounds = count.div_ceil(threads * UNROLL);
-        let mut values = vec![0f32; count];
+        let mut values = vec![T::default(); count];
         values.par_chunks_mut(threads * UNROLL).enumerate().for_each(|(round, chunk)| {
             let counter = self.offset + round as u64;
-            // Each thread's four normals lie `threads` apart.
+            // Each thread's normals lie `threads` apart.
             for thread in 0..threads.min(chunk.len()) {
-                let normals = normal4(self.seed, counter, thread as u64);
-                for (i, normal) in normals.into_iter().enumerate() {
+                for (i, normal) in normals(self.seed, counter, thread as u64).into_iter().enumerate() {
                     if let Some(value) = chunk.get_mut(thread + i * threads) {
                         *value = normal;
                     }
@@ -54,11 +69,24 @@ impl Philox {
     }
 }
 
+/// The four normals that a thread draws at a time.
 fn normal4(seed: u64, counter: u64, thread: u64) -> [f32; 4] {
     let [x, y, z, w] = philox4x32_10(seed, counter, thread);
     let (a, b) = box_muller(x, y);
     let (c, d) = box_muller(z, w);
     [a, b, c, d]
+}
+
+/// The two that it draws at a time in double precision, from 53 bits each (`curand_normal2_double`).
+fn normal2_f64(seed: u64, counter: u64, thread: u64) -> [f64; 2] {
+    const SCALE: f64 = 1.0 / (1u64 << 53) as f64;
+    let [x, y, z, w] = philox4x32_10(seed, counter, thread);
+    let wide = |low: u32, high: u32| (u64::from(low) ^ (u64::from(high) << 21)) as f64;
+    let u = wide(x, y) * SCALE + SCALE / 2.0;
+    let v = wide(z, w) * (2.0 * SCALE) + SCALE;
+    let radius = (-2.0 * u.ln()).sqrt();
+    let (sin, cos) = (v * std::f64::consts::PI).sin_cos();
+    [radius * sin, radius * cos]
 }
 
 fn philox4x32_10(seed: u64, counter: u64, thread: u64) -> [u32; 4] {

@@ -1,16 +1,21 @@
 //! The noise levels of a run (`LTX2Scheduler`).
 
-/// Shift of the sigmoid at the 4096 tokens that the official pipelines take for granted.
-const SHIFT: f64 = 2.05;
+/// Tokens that most of the official pipelines take for granted, whatever the picture's own number.
+pub const DEFAULT_TOKENS: usize = 4096;
+/// Shift of the sigmoid at two numbers of tokens; it goes on in a line.
+const SHIFTS: [(f64, f64); 2] = [(1024.0, 0.95), (4096.0, 2.05)];
 /// Where the stretched schedule ends before it drops to 0.
 const TERMINAL: f32 = 0.1;
 
-/// `steps + 1` sigmas from 1 to 0: evenly spaced, shifted towards noise, stretched so that the last but one is 0.1.
+/// `steps + 1` sigmas from 1 to 0: evenly spaced, shifted towards noise the more tokens there are, stretched so that
+/// the last but one is 0.1.
 ///
 /// In torch's float32 to the last bit (a scalar over a tensor is its reciprocal, multiplied): the timesteps are a
 /// thousand times these, and their sinusoids feel it.
-pub fn ltx2_sigmas(steps: usize) -> Vec<f32> {
-    let shift = SHIFT.exp() as f32;
+pub fn ltx2_sigmas(steps: usize, tokens: usize) -> Vec<f32> {
+    let [(x1, base), (x2, max)] = SHIFTS;
+    let slope = (max - base) / (x2 - x1);
+    let shift = (tokens as f64 * slope + (base - slope * x1)).exp() as f32;
     let mut sigmas: Vec<f32> = (0..=steps)
         .map(|i| linspace_down(i, steps))
         .map(|sigma| if sigma == 0.0 { 0.0 } else { shift * (1.0 / (shift + (1.0 / sigma - 1.0))) })
@@ -35,13 +40,13 @@ mod tests {
 
     #[test]
     fn a_single_step_is_the_last_one() {
-        assert_eq!(ltx2_sigmas(1), [0.100000024, 0.0]);
+        assert_eq!(ltx2_sigmas(1, DEFAULT_TOKENS), [0.100000024, 0.0]);
     }
 
     #[test]
     fn starts_at_one_and_ends_at_the_terminal_and_zero() {
         for steps in [2, 3, 4, 8, 20, 40, 41] {
-            let sigmas = ltx2_sigmas(steps);
+            let sigmas = ltx2_sigmas(steps, DEFAULT_TOKENS);
             assert_eq!(sigmas.len(), steps + 1);
             assert!((sigmas[0] - 1.0).abs() < 1e-6 && sigmas[steps] == 0.0);
             assert!((sigmas[steps - 1] - 0.1).abs() < 1e-6);

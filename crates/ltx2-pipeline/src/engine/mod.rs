@@ -13,7 +13,7 @@ pub use session::Probe;
 pub(crate) use session::{NoProbe, Session, Steps};
 
 use crate::diffusion::noiser::NoiseSource;
-use crate::diffusion::philox::{DEFAULT_MULTIPROCESSORS, Philox};
+use crate::diffusion::philox::DEFAULT_MULTIPROCESSORS;
 use crate::plan::Plan;
 use crate::{ModelSet, PipelineError, Precision};
 use parts::Parts;
@@ -82,7 +82,7 @@ impl Engine {
 
     /// The seed's noise.
     pub(crate) fn noise(&self, seed: u64) -> NoiseSource {
-        NoiseSource::Generator(Philox::new(seed, self.settings.noise_multiprocessors))
+        NoiseSource::of_seed(seed, self.settings.noise_multiprocessors)
     }
 
     /// Runs `plan` to its end.

@@ -10,7 +10,7 @@ use crate::diffusion::denoiser::Denoiser;
 use crate::diffusion::latent_state::LatentState;
 use crate::diffusion::noiser::add_noise;
 use crate::diffusion::patchifier::{VideoLatentShape, audio_patchify, audio_positions, audio_unpatchify};
-use crate::diffusion::stepper::euler_step;
+use crate::diffusion::sampler::{Event, Name, Sampling, States};
 use crate::image_conditioning::conditioning_pixels;
 use crate::plan::{ItemPlan, ModalityPlan, StagePlan, Start};
 use crate::{PipelineError, Precision};
@@ -27,7 +27,7 @@ impl Engine {
         let shape = stage.shape.latent();
         let start = self.start(stage, previous, session)?;
         let items = self.conditioning_items(stage, session)?;
-        let (mut video, mut audio) = self.initial_states(stage, &start, &items, session)?;
+        let states = self.initial_states(stage, &start, &items, session)?;
         session.report_loading()?;
         let transformer = self.transformer(&stage.loras)?;
         let project = |contexts: &Contexts| -> candle_core::Result<Context> { transformer.project(contexts) };
@@ -35,23 +35,30 @@ impl Engine {
         let denoiser = Denoiser::new(
             &transformer,
             (&positive, negative.as_ref()),
-            (&video, &audio),
+            (&states.video, &states.audio),
             (&stage.video.guidance, &stage.audio.guidance),
             self.dtype(),
         )?;
         session.probe.keep(&format!("sigmas.{index}"), &Tensor::new(stage.sigmas.as_slice(), &Device::Cpu)?)?;
-        for (step, sigmas) in stage.sigmas.windows(2).enumerate() {
-            session.report_steps()?;
-            let (denoised_video, denoised_audio) = denoiser.denoise(&video, &audio, sigmas[0])?;
-            for (name, state, denoised) in
-                [("video", &mut video, denoised_video), ("audio", &mut audio, denoised_audio)]
-            {
-                let denoised = state.blend(denoised)?;
-                state.latent = euler_step(&state.latent, &denoised, sigmas[0], sigmas[1])?;
-                session.probe.keep(&format!("step.{index}.{step}.{name}"), &state.latent)?;
+        let mut noise = std::mem::take(&mut session.noise);
+        let first_step = session.steps.done;
+        let mut observer = |event: Event| match event {
+            Event::Step(step) => {
+                session.steps.done = first_step + step;
+                session.report_steps()
             }
-            session.steps.done += 1;
-        }
+            Event::Kept(name, tensor) => Ok(session.probe.keep(&trace_name(name, index), tensor)?),
+        };
+        let sampling = Sampling {
+            denoiser: &denoiser,
+            sigmas: &stage.sigmas,
+            noise: &mut noise,
+            dtype: self.dtype(),
+            observer: &mut observer,
+        };
+        let States { video, audio } = sampling.run(stage.sampler, states)?;
+        session.noise = noise;
+        session.steps.done = first_step + stage.sigmas.len() - 1;
         session.report_steps()?;
         Ok(Latents {
             video: shape.unpatchify(&video.first_tokens(shape.tokens())?)?,
@@ -121,7 +128,7 @@ impl Engine {
         (video_start, audio_start): &(Option<Tensor>, Option<Tensor>),
         items: &[ConditioningItem],
         session: &mut Session,
-    ) -> Result<(LatentState, LatentState)> {
+    ) -> Result<States> {
         let (shape, frame_rate) = (stage.shape.latent(), stage.shape.frame_rate);
         let (video_channels, audio_channels) = self.models.latent_channels();
         let positions = match self.settings.precision {
@@ -139,6 +146,15 @@ impl Engine {
             session.probe.keep("noise", &noise)?;
             Ok(state)
         };
-        Ok((noised(video, &stage.video)?, noised(audio, &stage.audio)?))
+        Ok(States { video: noised(video, &stage.video)?, audio: noised(audio, &stage.audio)? })
+    }
+}
+
+/// What reference traces call a tensor of a sampler in stage `index`.
+fn trace_name(name: Name, index: usize) -> String {
+    match name {
+        Name::Step { step, modality } => format!("step.{index}.{step}.{modality}"),
+        Name::Res2s { update } => format!("res2s.{index}.{update}"),
+        Name::Noise => "noise".into(),
     }
 }

@@ -41,7 +41,8 @@ impl ModelFacts {
 /// The plan for `request`.
 pub fn choose(request: &ValidRequest, model: &ModelFacts) -> Result<Plan, PipelineError> {
     let generation = Generation::of(&model.version).ok_or_else(|| {
-        PipelineError::Request(format!("model_version is {}, but only 2.0 is supported", model.version))
+        let supported = Generation::versions();
+        PipelineError::Request(format!("model_version is {}, but only {supported} are supported", model.version))
     })?;
     let shape = PixelShape {
         frames: generated_frames(request.num_frames),
@@ -131,7 +132,7 @@ mod tests {
         vec![ImageInput::first_frame("a"), ImageInput { frame: 16, strength: 0.5, ..ImageInput::first_frame("b") }]
     }
 
-    /// Every task in every pipeline, against the stored plans.
+    /// Every task in every pipeline for every generation, against the stored plans.
     #[test]
     fn plans_are_as_stored() {
         let tasks = [
@@ -140,10 +141,10 @@ mod tests {
             ("keyframes", Task::Keyframes { images: pictures() }),
         ];
         for (name, task) in tasks {
-            for pipeline in Pipeline::ALL {
+            for (pipeline, version) in Pipeline::ALL.into_iter().flat_map(|of| [(of, "2.0"), (of, "2.3")]) {
                 let request = ValidRequest { pipeline: Some(pipeline), ..request(task.clone()) };
-                let plan = choose(&request, &model()).unwrap();
-                insta::assert_json_snapshot!(format!("{name}_{}", pipeline.name()), plan);
+                let plan = choose(&request, &ModelFacts { version: version.into(), ..model() }).unwrap();
+                insta::assert_json_snapshot!(format!("{version}_{name}_{}", pipeline.name()), plan);
             }
         }
     }
@@ -191,6 +192,6 @@ mod tests {
     fn an_unknown_generation_is_refused() {
         let facts = ModelFacts { version: "9.1".into(), ..model() };
         let error = choose(&Limits::server().defaults, &facts).unwrap_err();
-        assert_eq!(error.to_string(), "model_version is 9.1, but only 2.0 is supported");
+        assert_eq!(error.to_string(), "model_version is 9.1, but only 2.0 and 2.3 are supported");
     }
 }

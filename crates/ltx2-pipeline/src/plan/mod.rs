@@ -7,10 +7,11 @@ mod stages;
 
 use std::path::PathBuf;
 
-use ltx2_types::{FrameRate, Pipeline};
+use ltx2_types::{FrameRate, Pipeline, Sampler};
 use serde::Serialize;
 
 pub use choose::{ModelFacts, choose};
+pub use defaults::default_steps;
 pub use memory::{MemoryEstimate, Parameters, estimate};
 
 use crate::diffusion::guider::GuiderParams;
@@ -44,6 +45,8 @@ pub struct StagePlan {
     pub tokens: (usize, usize),
     /// Noise levels, from the first to 0.
     pub sigmas: Vec<f32>,
+    /// From one to the next.
+    pub sampler: Sampler,
     /// Adapters on the transformer.
     pub loras: Vec<LoraPlan>,
     /// The picture.

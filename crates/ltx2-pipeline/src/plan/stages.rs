@@ -1,14 +1,16 @@
 //! The stages of each pipeline.
 
-use ltx2_types::{Guidance, Pipeline, ValidRequest};
+use std::path::PathBuf;
+
+use ltx2_types::{Guidance, Pipeline, Sampler, ValidRequest};
 
 use super::choose::ModelFacts;
-use super::defaults::{DISTILLED_SIGMAS, Generation, STAGE_2_SIGMAS};
+use super::defaults::{DISTILLED_SIGMAS, Generation, HQ_DISTILLED_STRENGTHS, STAGE_2_SIGMAS};
 use super::{ItemPlan, LoraPlan, ModalityPlan, StagePlan, Start};
 use crate::PipelineError;
 use crate::diffusion::guider::GuiderParams;
 use crate::diffusion::patchifier::PixelShape;
-use crate::diffusion::schedule::ltx2_sigmas;
+use crate::diffusion::schedule::{DEFAULT_TOKENS, ltx2_sigmas};
 
 /// What the stages of a run have in common.
 pub(super) struct Stages<'a> {
@@ -23,23 +25,30 @@ pub(super) struct Stages<'a> {
 impl Stages<'_> {
     pub(super) fn of(&self, pipeline: Pipeline) -> Result<Vec<StagePlan>, PipelineError> {
         match pipeline {
-            Pipeline::OneStage => Ok(vec![self.guided(self.shape)?]),
+            Pipeline::OneStage => Ok(vec![self.guided(self.shape, DEFAULT_TOKENS)?]),
             Pipeline::TwoStage => {
-                self.needs_upscaler(pipeline)?;
-                let distilled = self.model.distilled_lora.clone().ok_or_else(|| {
-                    PipelineError::Request("pipeline is two-stage, but the model set has no distilled LoRA".into())
-                })?;
-                let mut loras = self.loras()?;
-                loras.push(LoraPlan { file: distilled, strength: 1.0 });
-                Ok(vec![self.guided(self.half()?)?, StagePlan { loras, ..self.refining()? }])
+                let distilled = self.distilled_lora(pipeline)?;
+                Ok(vec![self.guided(self.half()?, DEFAULT_TOKENS)?, self.refining()?.with_lora(distilled, 1.0)])
+            }
+            Pipeline::Hq => {
+                let distilled = self.distilled_lora(pipeline)?;
+                let [first, second] = HQ_DISTILLED_STRENGTHS;
+                let half = self.half()?;
+                let stages = [
+                    // Only this one lets the picture's own tokens shift the schedule.
+                    self.guided(half, half.latent().tokens())?.with_lora(distilled.clone(), first),
+                    self.refining()?.with_lora(distilled, second),
+                ];
+                let sampler = self.request.sampler.unwrap_or(Sampler::Res2s);
+                Ok(stages.map(|stage| StagePlan { sampler, ..stage }).into())
             }
             Pipeline::Distilled if self.model.upscaler => Ok(vec![self.distilled(self.half()?)?, self.refining()?]),
             Pipeline::Distilled => Ok(vec![self.distilled(self.shape)?]),
         }
     }
 
-    /// From noise, with the request's steps and guidance.
-    fn guided(&self, shape: PixelShape) -> Result<StagePlan, PipelineError> {
+    /// From noise, with the request's steps and guidance, the steps shifted as for `tokens`.
+    fn guided(&self, shape: PixelShape, tokens: usize) -> Result<StagePlan, PipelineError> {
         let stg_blocks = vec![self.generation.stg_block(self.model.num_layers)];
         let guider = |guidance: &Guidance| GuiderParams {
             cfg_scale: guidance.cfg,
@@ -48,7 +57,7 @@ impl Stages<'_> {
             modality_scale: guidance.modality,
             rescale_scale: guidance.rescale,
         };
-        let sigmas = ltx2_sigmas(self.request.num_inference_steps as usize);
+        let sigmas = ltx2_sigmas(self.request.num_inference_steps as usize, tokens);
         let (video, audio) = (guider(&self.request.video_guidance), guider(&self.request.audio_guidance));
         self.stage(shape, sigmas, (video, audio), (Start::Empty, Start::Empty))
     }
@@ -80,6 +89,7 @@ impl Stages<'_> {
             shape,
             tokens: (shape.latent().tokens(), shape.audio_frames()),
             sigmas,
+            sampler: self.request.sampler.unwrap_or(Sampler::Euler),
             loras: self.loras()?,
             video: ModalityPlan { start: video_start, guidance: video, noise_scale, items: self.items.clone() },
             audio: ModalityPlan { start: audio_start, guidance: audio, noise_scale, items: Vec::new() },
@@ -103,14 +113,14 @@ impl Stages<'_> {
         Ok(loras)
     }
 
-    fn needs_upscaler(&self, pipeline: Pipeline) -> Result<(), PipelineError> {
-        if self.model.upscaler {
-            return Ok(());
+    /// What turns the checkpoint into a distilled one, for a pipeline that also upscales.
+    fn distilled_lora(&self, pipeline: Pipeline) -> Result<PathBuf, PipelineError> {
+        let lacks =
+            |what| PipelineError::Request(format!("pipeline is {}, but the model set has no {what}", pipeline.name()));
+        if !self.model.upscaler {
+            return Err(lacks("spatial upscaler"));
         }
-        Err(PipelineError::Request(format!(
-            "pipeline is {}, but the model set has no spatial upscaler",
-            pipeline.name()
-        )))
+        self.model.distilled_lora.clone().ok_or_else(|| lacks("distilled LoRA"))
     }
 
     fn half(&self) -> Result<PixelShape, PipelineError> {
@@ -122,5 +132,12 @@ impl Stages<'_> {
             }
         }
         Ok(PixelShape { width: width / 2, height: height / 2, ..self.shape })
+    }
+}
+
+impl StagePlan {
+    fn with_lora(mut self, file: PathBuf, strength: f64) -> Self {
+        self.loras.push(LoraPlan { file, strength });
+        self
     }
 }

@@ -1,36 +1,12 @@
-//! Decoding in overlapping tiles, blended by trapezoids (`tiling.py`, `VideoDecoder.tiled_decode`), so that memory grows
-//! neither with the length nor with the size of a video.
+//! Tiled decoding (`VideoDecoder.tiled_decode`): tiles blend by trapezoids.
 
 use std::ops::Range;
 
 use candle_core::{DType, Result, Tensor};
 use rayon::prelude::*;
 
-use super::{SPACE_SCALE, TIME_SCALE, VideoDecoder};
-
-/// Sizes and overlaps of tiles, in frames and pixels; a missing one leaves its axes whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tiling {
-    /// Size and overlap in frames, multiples of 8.
-    pub frames: Option<(usize, usize)>,
-    /// Size and overlap in pixels along the longer side, multiples of 32.
-    pub pixels: Option<(usize, usize)>,
-}
-
-/// A part of an axis: where it is cut from the latents, where it goes, and how much each place of it counts.
-#[derive(Debug, Clone, PartialEq)]
-struct Part {
-    latents: Range<usize>,
-    outputs: Range<usize>,
-    weights: Vec<f32>,
-}
-
-/// A cut of an axis with the overlap on each side.
-struct Interval {
-    range: Range<usize>,
-    left: usize,
-    right: usize,
-}
+use super::{Interval, Part, Tiling, cut, split};
+use crate::video_vae::{SPACE_SCALE, TIME_SCALE, VideoDecoder};
 
 impl Tiling {
     /// Decodes `latent (1, 128, f, h, w)` and hands `frames (t, 3, H, W)`, on the CPU in float32, to `sink` in order.
@@ -78,7 +54,7 @@ impl Tiling {
             let outputs = interval.range.start * TIME_SCALE..1 + (interval.range.end - 1) * TIME_SCALE;
             let left = if interval.left == 0 { 0 } else { 1 + (interval.left - 1) * TIME_SCALE };
             let weights = trapezoid(outputs.len(), left, interval.right * TIME_SCALE, true);
-            Part { latents: interval.range, outputs, weights }
+            Part { inputs: interval.range, outputs, weights }
         };
         intervals.into_iter().map(part).collect()
     }
@@ -93,30 +69,10 @@ impl Tiling {
             let outputs = interval.range.start * SPACE_SCALE..interval.range.end * SPACE_SCALE;
             let (left, right) = (interval.left * SPACE_SCALE, interval.right * SPACE_SCALE);
             let weights = trapezoid(outputs.len(), left, right, false);
-            Part { latents: interval.range, outputs, weights }
+            Part { inputs: interval.range, outputs, weights }
         };
         split(latents, size).into_iter().map(part).collect()
     }
-}
-
-/// Cuts `length` into pieces of `size` that share `overlap` with their neighbours; the last one takes what is left.
-fn split(length: usize, size: Option<(usize, usize)>) -> Vec<Interval> {
-    let Some((size, overlap)) = size.filter(|(size, _)| length > *size) else {
-        return vec![Interval { range: 0..length, left: 0, right: 0 }];
-    };
-    let step = size - overlap;
-    let count = (length + size - 2 * overlap - 1) / step;
-    (0..count)
-        .map(|i| {
-            let last = i + 1 == count;
-            let end = if last { length } else { i * step + size };
-            Interval {
-                range: i * step..end,
-                left: if i == 0 { 0 } else { overlap },
-                right: if last { 0 } else { overlap },
-            }
-        })
-        .collect()
 }
 
 /// Ones, rising over the first `left` places (from 0 itself or from the first value above it) and falling to the last
@@ -132,14 +88,6 @@ fn trapezoid(length: usize, left: usize, right: usize, from_zero: bool) -> Vec<f
     let fall = |i: usize| (right - i) as f32 / (right + 1) as f32;
     weights[length - right..].iter_mut().enumerate().for_each(|(i, weight)| *weight *= fall(i));
     weights
-}
-
-fn cut(latent: &Tensor, parts: [&Part; 3]) -> Result<Tensor> {
-    let mut tile = latent.clone();
-    for (axis, part) in parts.into_iter().enumerate() {
-        tile = tile.narrow(axis + 2, part.latents.start, part.latents.len())?;
-    }
-    tile.contiguous()
 }
 
 /// Frames as weighted sums, with the weights' sums. `(t, 3, h, w)` and `(t, h, w)`.
@@ -206,7 +154,7 @@ mod tests {
     fn later_tiles_in_time_start_one_latent_earlier() {
         let tiling = Tiling { frames: Some((24 * 8, 8 * 8)), pixels: None };
         let parts = tiling.temporal(56);
-        let ranges: Vec<_> = parts.iter().map(|part| part.latents.clone()).collect();
+        let ranges: Vec<_> = parts.iter().map(|part| part.inputs.clone()).collect();
         assert_eq!(ranges, [0..24, 15..40, 31..56]);
         assert_eq!(parts[1].outputs, 120..313);
         assert_eq!((parts[1].weights[0], parts[1].weights[65]), (0.0, 1.0));

@@ -1,0 +1,232 @@
+//! Vocoders, audio decoder and upsamplers against the official modules, on small configurations with synthetic weights
+//! (see `scripts/make_module_fixtures.py`).
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Result, Shape, Tensor};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
+use ltx2_models::Section;
+use ltx2_models::audio_vae::{AudioDecoder, AudioVaeConfig};
+use ltx2_models::checkpoint::read_metadata;
+use ltx2_models::synth::SynthBackend;
+use ltx2_models::upsampler::{LatentUpsampler, UpsamplerConfig};
+use ltx2_models::vocoder::{Vocoder, VocoderConfig, anti_aliasing_filter};
+use serde_json::{Value, json};
+
+/// Relative to the norm of the official result; measured is 1e-5 at most.
+const LIMIT: f64 = 1e-4;
+
+struct Fixture {
+    tensors: Arc<HashMap<String, Tensor>>,
+    cases: Value,
+}
+
+/// Synthetic weights, with the filters that the fixture keeps for a case.
+struct Weights {
+    synthetic: SynthBackend,
+    tensors: Arc<HashMap<String, Tensor>>,
+    case: String,
+}
+
+impl SimpleBackend for Weights {
+    fn get(&self, shape: Shape, name: &str, hint: Init, dtype: DType, device: &Device) -> Result<Tensor> {
+        let parts: Vec<&str> = name.rsplitn(3, '.').collect();
+        let filter = (parts[0] == "filter").then(|| format!("{}.{}.filter", self.case, parts[1]));
+        match filter.and_then(|filter| self.tensors.get(&filter)) {
+            Some(filter) => filter.reshape(shape)?.to_dtype(dtype),
+            None => self.synthetic.get(shape, name, hint, dtype, device),
+        }
+    }
+
+    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
+        self.synthetic.get_unchecked(name, dtype, device)
+    }
+
+    fn contains_tensor(&self, _: &str) -> bool {
+        true
+    }
+}
+
+impl Fixture {
+    fn open() -> Self {
+        let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/modules.safetensors");
+        let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+        let cases = serde_json::from_str(&read_metadata(&path).unwrap()["cases"]).unwrap();
+        Self { tensors: Arc::new(tensors), cases }
+    }
+
+    /// Checks all cases of `kind`: `build` makes the network from configuration and weights.
+    fn check(&self, kind: &str, dtype: DType, limit: f64, build: impl Fn(&Section, VarBuilder) -> Network) {
+        let cases = self.cases.as_object().unwrap().iter().filter(|(_, case)| case["kind"] == kind);
+        let mut compared = 0;
+        for (name, case) in cases {
+            let weights = Weights {
+                synthetic: SynthBackend::new(case["seed"].as_u64().unwrap()),
+                tensors: self.tensors.clone(),
+                case: name.clone(),
+            };
+            let network =
+                build(&Section::root(&case["config"]), VarBuilder::from_backend(Box::new(weights), dtype, Device::Cpu));
+            for i in 0..case["inputs"].as_u64().unwrap() {
+                let (x, official) =
+                    (&self.tensors[&format!("{name}.{i}.in")], &self.tensors[&format!("{name}.{i}.out")]);
+                let ours = network(&x.to_dtype(dtype).unwrap()).unwrap().to_dtype(DType::F32).unwrap();
+                assert_eq!(ours.dims(), official.dims(), "{name}.{i}");
+                let apart = apart(&ours, official).unwrap();
+                println!("{name}.{i}: {apart:.1e}");
+                assert!(apart < limit, "{name}.{i}: {apart:.1e}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 0);
+    }
+}
+
+type Network = Box<dyn Fn(&Tensor) -> Result<Tensor>>;
+
+fn apart(ours: &Tensor, official: &Tensor) -> Result<f64> {
+    let norm = |x: Tensor| x.to_dtype(DType::F64)?.sqr()?.sum_all()?.sqrt()?.to_scalar::<f64>();
+    Ok(norm((ours - official)?)? / norm(official.clone())?)
+}
+
+fn vocoder(config: &Section, vb: VarBuilder) -> Network {
+    let vocoder = Vocoder::new(&VocoderConfig::new(config).unwrap(), vb).unwrap();
+    Box::new(move |x| vocoder.forward(x))
+}
+
+fn upsampler(config: &Section, vb: VarBuilder) -> Network {
+    let config = UpsamplerConfig::new(config).unwrap();
+    let upsampler = LatentUpsampler::new(&config, vb).unwrap();
+    Box::new(move |x| {
+        let y = upsampler.forward(x)?;
+        let (_, _, t, h, w) = x.dims5()?;
+        let (frames, scale) = (if config.doubles_time() { 2 * t - 1 } else { t }, config.spatial_scale());
+        assert_eq!(y.dims()[2..], [frames, scale.of(h), scale.of(w)], "the configuration foretells the shape");
+        Ok(y)
+    })
+}
+
+#[test]
+fn vocoders_equal_the_official_ones() {
+    Fixture::open().check("vocoder", DType::F32, LIMIT, vocoder);
+}
+
+#[test]
+fn vocoders_run_in_bfloat16() {
+    Fixture::open().check("vocoder", DType::BF16, 0.5, vocoder);
+}
+
+#[test]
+fn the_filter_of_the_activations_is_the_official_one() -> Result<()> {
+    let ours = Tensor::new(&anti_aliasing_filter(), &Device::Cpu)?.to_dtype(DType::BF16)?.to_dtype(DType::F32)?;
+    for name in ["bwe.upsample.filter", "bwe.lowpass.filter"] {
+        let official = Fixture::open().tensors[name].flatten_all()?;
+        assert_eq!(ours.to_vec1::<f32>()?, official.to_vec1::<f32>()?, "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_audio_decoder_equals_the_official_one() {
+    Fixture::open().check("audio_vae", DType::F32, LIMIT, |config, vb| {
+        let decoder = AudioDecoder::new(&AudioVaeConfig::new(config).unwrap(), vb).unwrap();
+        Box::new(move |x| decoder.forward(x))
+    });
+}
+
+#[test]
+fn upsamplers_equal_the_official_ones() {
+    Fixture::open().check("upsampler", DType::F32, LIMIT, upsampler);
+}
+
+#[test]
+fn upsamplers_run_in_bfloat16() {
+    Fixture::open().check("upsampler", DType::BF16, 0.1, upsampler);
+}
+
+/// What `refuse` says to the published configuration of `section` with `value` at `path`, null taking the key away.
+fn refusal(section: &str, path: &str, value: Value, refuse: impl Fn(&Section) -> Option<String>) -> String {
+    let published = include_str!("../../../scripts/reference/configs/ltx-2.3-22b.json");
+    let mut config = serde_json::from_str::<Value>(published).unwrap()["config"].take();
+    assert_eq!(refuse(&Section::root(&config).section(section)), None);
+    *config.pointer_mut(&format!("/{section}/{path}")).unwrap_or_else(|| panic!("no {path}")) = value;
+    refuse(&Section::root(&config).section(section)).unwrap_or_else(|| panic!("{path} is accepted"))
+}
+
+#[test]
+fn unknown_vocoders_are_refused_by_name() {
+    for (path, value) in [
+        ("vocoder/resblock", json!("1")),
+        ("vocoder/resblock", Value::Null),
+        ("vocoder/activation", json!("snake")),
+        ("vocoder/stereo", json!(false)),
+        ("vocoder/upsample_rates", json!([])),
+        ("vocoder/upsample_rates", json!([5, 2, 2, 2, 2, 0])),
+        ("vocoder/upsample_kernel_sizes", json!([11, 4, 4, 4, 4])),
+        ("vocoder/upsample_kernel_sizes", json!([3, 4, 4, 4, 4, 4])),
+        ("vocoder/upsample_initial_channel", json!(32)),
+        ("vocoder/resblock_kernel_sizes", json!([3, 4, 11])),
+        ("vocoder/resblock_dilation_sizes", json!([[1, 3, 5], [1, 3, 5]])),
+        ("vocoder/resblock_dilation_sizes", json!([[1, 3, 5], [1, 3], [1, 3, 5]])),
+        ("vocoder/resblock_dilation_sizes", json!([[1, 3, 5], [1, 3, u64::MAX], [1, 3, 5]])),
+        ("bwe/resblock", json!("2")),
+        ("bwe/activation", Value::Null),
+        ("bwe/apply_final_activation", json!(true)),
+        ("bwe/win_size", json!(400)),
+        ("bwe/n_fft", json!(0)),
+        ("bwe/num_mels", json!(80)),
+        ("bwe/num_mels", Value::Null),
+        ("bwe/hop_length", Value::Null),
+        ("bwe/input_sampling_rate", json!(0)),
+        ("bwe/output_sampling_rate", json!(44100)),
+        ("bwe/upsample_rates", json!([6, 5, 2, 2, 4])),
+        ("bwe/upsample_kernel_sizes", json!([12, 10, 4, 4, 4])),
+    ] {
+        let message = refusal("vocoder", path, value, |vocoder| Some(VocoderConfig::new(vocoder).err()?.to_string()));
+        assert!(message.contains(&path.replace('/', ".")), "{path}: {message}");
+    }
+    let plain = json!({"resblock": "AMP1"});
+    let message = VocoderConfig::new(&Section::root(&plain)).unwrap_err().to_string();
+    assert_eq!(message, "config value resblock is AMP1, but only 1 is supported");
+}
+
+#[test]
+fn unknown_audio_decoders_are_refused_by_name() {
+    for (key, value) in [
+        ("mid_block_add_attention", json!(true)),
+        ("mid_block_add_attention", Value::Null),
+        ("attn_resolutions", json!([8, 64])),
+        ("norm_type", json!("group")),
+        ("causality_axis", json!("width")),
+        ("mel_bins", json!(80)),
+        ("ch_mult", json!([1, 2, 4, 8])),
+        ("ch_mult", json!([])),
+    ] {
+        let path = format!("model/params/ddconfig/{key}");
+        let message =
+            refusal("audio_vae", &path, value, |audio_vae| Some(AudioVaeConfig::new(audio_vae).err()?.to_string()));
+        assert!(message.contains(key), "{key}: {message}");
+    }
+}
+
+#[test]
+fn unknown_upsamplers_are_refused_by_name() {
+    for (config, key) in [
+        (json!({"dims": 2}), "dims"),
+        (json!({"spatial_scale": 1.5}), "spatial_scale"),
+        (json!({"spatial_scale": 3.0, "rational_resampler": true}), "spatial_scale"),
+        (json!({"spatial_scale": 1.5, "temporal_upsample": true, "rational_resampler": true}), "spatial_scale"),
+        (json!({"spatial_upsample": false}), "spatial_upsample"),
+        (json!({"mid_channels": 48}), "mid_channels"),
+        (json!({"mid_channels": 0}), "mid_channels"),
+        (json!({"rational_resampler": "yes"}), "rational_resampler"),
+    ] {
+        let message = UpsamplerConfig::new(&Section::root(&config)).unwrap_err().to_string();
+        assert!(message.contains(key), "{config}: {message}");
+    }
+    let time_alone = json!({"spatial_upsample": false, "temporal_upsample": true, "spatial_scale": 1.5});
+    assert!(UpsamplerConfig::new(&Section::root(&time_alone)).unwrap().doubles_time());
+}
