@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Remake crates/ltx2-models/tests/fixtures/modules.safetensors from the official vocoders, audio decoder and upsamplers.
+"""Remake crates/ltx2-models/tests/fixtures/modules.safetensors from the official vocoders, audio decoder, upsamplers and
+tiled video encoder.
 
     ~/.ref/bin/python scripts/make_module_fixtures.py [OUT.safetensors] [--shift N]
 
@@ -8,7 +9,7 @@ CASE.N.in and CASE.N.out for input N of a case, and in its metadata, under `case
 seed: the weights can be made again from those. Only the vocoder's filters are no weights, and are kept as
 CASE.upsample.filter and CASE.lowpass.filter; those of `bwe` are the published ones, those of `bwe-rates` lopsided, which
 tells one from the other and each from its mirror image. --shift adds N to all seeds and lengths, for other comparisons
-than the committed one.
+than the committed one. The tiled encoder's inputs are kept at a sixteenth of their height and width, each pixel enlarged.
 """
 import argparse
 import copy
@@ -50,6 +51,10 @@ OTHER_RATES = {
 }
 AUDIO_VAE = changed(published("audio_vae", "ltx-2.3-22b"),
                     {"model": {"params": {"ddconfig": {"ch": 8, "num_res_blocks": 1}}}})
+VIDEO_VAE = {**published("vae", "ltx-2.3-22b"), "encoder_blocks": [
+    ["res_x", {"num_layers": 1}], ["compress_space_res", {"multiplier": 1}], ["compress_time_res", {"multiplier": 1}],
+    ["compress_all_res", {"multiplier": 1}], ["compress_all_res", {"multiplier": 1}]]}
+PIXELS = [(33, 12, 8), (17, 4, 12), (9, 8, 8)]
 SMALL = {"in_channels": 8, "mid_channels": 32, "num_blocks_per_stage": 1, "dims": 3}
 RATIONAL = {**SMALL, "spatial_upsample": True, "temporal_upsample": False, "rational_resampler": True}
 LATENTS = [(3, 4, 5), (2, 5, 2), (1, 3, 3)]
@@ -65,6 +70,9 @@ CASES = {
                                          "bwe": {"upsample_initial_channel": 64}}), [1, 4, 7]),
     "bwe-rates": ("vocoder", changed(LTX_2_3, OTHER_RATES), [1, 5, 6]),
     "audio-vae": ("audio_vae", AUDIO_VAE, [1, 4]),
+    "encoder-tiles": ("tiled_encoder", {"vae": VIDEO_VAE, "frames": [24, 16], "pixels": [128, 64]}, PIXELS),
+    "encoder-strips": ("tiled_encoder", {"vae": VIDEO_VAE, "frames": [24, 8], "pixels": None}, PIXELS[:1]),
+    "encoder-squares": ("tiled_encoder", {"vae": VIDEO_VAE, "frames": None, "pixels": [96, 32]}, PIXELS[:1]),
     "upsampler-x2": ("upsampler", {**SMALL, "spatial_upsample": True, "temporal_upsample": False}, LATENTS),
     "upsampler-x0.75": ("upsampler", {**RATIONAL, "spatial_scale": 0.75}, LATENTS),
     "upsampler-x1.5": ("upsampler", {**RATIONAL, "spatial_scale": 1.5}, LATENTS),
@@ -88,7 +96,29 @@ def build(kind: str, config: dict):
     if kind == "audio_vae":
         return (AudioDecoderConfigurator.from_config({"audio_vae": config}),
                 lambda key: f"audio_vae.{key}" if key.startswith("per_channel") else f"audio_vae.decoder.{key}")
+    if kind == "tiled_encoder":
+        return tiled_encoder(config), lambda key: f"vae.{key}" if key.startswith("per_channel") else f"vae.encoder.{key}"
     return LatentUpsamplerConfigurator.from_config(config), lambda key: key
+
+
+def tiled_encoder(config: dict):
+    from ltx_core.model.video_vae import VideoEncoderConfigurator
+    from ltx_core.model.video_vae.tiling import SpatialTilingConfig, TemporalTilingConfig, TilingConfig
+
+    encoder = VideoEncoderConfigurator.from_config({"vae": config["vae"]})
+    tiles = TilingConfig(spatial_config=config["pixels"] and SpatialTilingConfig(*config["pixels"]),
+                         temporal_config=config["frames"] and TemporalTilingConfig(*config["frames"]))
+    encode, encode_tiled = encoder.forward, encoder.tiled_encode
+
+    def forward(x):
+        encoder.forward = encode
+        large = x.repeat_interleave(16, 3).repeat_interleave(16, 4)
+        out = encode_tiled(large, tiles)
+        encoder.forward = forward
+        return out
+
+    encoder.forward = forward
+    return encoder
 
 
 def filters(name: str, weights: dict, state: dict, seed: int) -> dict:
@@ -106,6 +136,8 @@ def input_shape(kind: str, config: dict, size, shift: int) -> tuple:
         return (1, 2, size + shift, 64)
     if kind == "audio_vae":
         return (1, 8, size + shift, 16)
+    if kind == "tiled_encoder":
+        return (1, 3, *(side + unit * shift for side, unit in zip(size, (8, 2, 2))))
     return (1, config["in_channels"], *(side + shift for side in size))
 
 

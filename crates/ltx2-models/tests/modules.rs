@@ -1,4 +1,4 @@
-//! Vocoders, audio decoder and upsamplers against the official modules, on small configurations with synthetic weights
+//! Vocoders, audio decoder, upsamplers and tiled video encoder against the official modules, on small configurations with synthetic weights
 //! (see `scripts/make_module_fixtures.py`).
 
 use std::collections::HashMap;
@@ -13,6 +13,7 @@ use ltx2_models::audio_vae::{AudioDecoder, AudioVaeConfig};
 use ltx2_models::checkpoint::read_metadata;
 use ltx2_models::synth::SynthBackend;
 use ltx2_models::upsampler::{LatentUpsampler, UpsamplerConfig};
+use ltx2_models::video_vae::{Tiling, VideoEncoder, VideoVaeConfig};
 use ltx2_models::vocoder::{Vocoder, VocoderConfig, anti_aliasing_filter};
 use serde_json::{Value, json};
 
@@ -107,6 +108,22 @@ fn upsampler(config: &Section, vb: VarBuilder) -> Network {
         assert_eq!(y.dims()[2..], [frames, scale.of(h), scale.of(w)], "the configuration foretells the shape");
         Ok(y)
     })
+}
+
+/// Encodes what the fixture keeps at a sixteenth of its size.
+fn tiled_encoder(config: &Section, vb: VarBuilder) -> Network {
+    let encoder = VideoEncoder::new(&VideoVaeConfig::new(&config.section("vae")).unwrap(), vb).unwrap();
+    let tiling = Tiling { frames: config.get("frames", None).unwrap(), pixels: config.get("pixels", None).unwrap() };
+    Box::new(move |x| {
+        let (_, _, _, h, w) = x.dims5()?;
+        let frames = x.squeeze(0)?.upsample_nearest2d(16 * h, 16 * w)?;
+        tiling.encode(&encoder, &frames.unsqueeze(0)?)
+    })
+}
+
+#[test]
+fn the_tiled_encoder_equals_the_official_one() {
+    Fixture::open().check("tiled_encoder", DType::F32, LIMIT, tiled_encoder);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! From a request to a plan, from a plan to latents, from latents to frames and sound. Knows models; not files that
 //! users see, HTTP or threads.
 
+pub mod bench;
 pub mod demo_model;
 pub mod diffusion;
 mod engine;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
-use ltx2_models::audio_vae::{AudioDecoder, AudioVaeConfig};
+use ltx2_models::audio_vae::{AudioDecoder, AudioVaeConfig, LATENT_MEL_BINS};
 use ltx2_models::checkpoint::{TensorShapes, read_json, read_metadata};
 use ltx2_models::lora::{Lora, LoraStrength};
 use ltx2_models::text_encoder::{EmbeddingsConfig, EmbeddingsProcessor, Gemma, GemmaConfig, Tokenizer};
@@ -144,6 +144,26 @@ impl ModelSet {
     /// Channels of a video latent, and of an audio token.
     pub(crate) fn latent_channels(&self) -> (usize, usize) {
         (self.configs.transformer.video.in_channels, self.configs.transformer.audio.in_channels)
+    }
+
+    /// Channels and mel bins of an audio latent frame.
+    pub(crate) fn audio_latent(&self) -> (usize, usize) {
+        (self.configs.audio_vae.z_channels, LATENT_MEL_BINS)
+    }
+
+    /// Widths of the picture's and the sound's contexts, as the text encoder makes them.
+    pub(crate) fn context_widths(&self) -> (usize, usize) {
+        self.configs.embeddings.widths()
+    }
+
+    /// Where it is, or what it is made of.
+    pub(crate) fn name(&self) -> String {
+        self.checkpoint.path().display().to_string()
+    }
+
+    /// The transformer's architecture.
+    pub(crate) fn transformer_config(&self) -> &TransformerConfig {
+        &self.configs.transformer
     }
 
     /// Samples per second of the sound.

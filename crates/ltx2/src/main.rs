@@ -1,5 +1,6 @@
 //! `ltx2`: text and images to video with sound, with the open LTX-2 model.
 
+mod bench;
 mod demo_model;
 mod generate;
 mod models;
@@ -23,13 +24,15 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the HTTP API.
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// Make one video.
     Generate(Box<generate::Arguments>),
     /// Print what a request would do, without loading weights.
     Plan(Box<plan::Arguments>),
     /// Run a reference trace's request and write every tensor under the reference's names.
     Trace(trace::Arguments),
+    /// Measure the phases of a run one by one.
+    Bench(Box<bench::Arguments>),
     /// Write a small model with synthetic weights, to try everything out without the real one.
     DemoModel(demo_model::Arguments),
 }
@@ -45,10 +48,11 @@ fn main() -> ExitCode {
         )
         .init();
     let result = match Arguments::parse().command {
-        Command::Serve(arguments) => serve::run(arguments),
+        Command::Serve(arguments) => serve::run(*arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Trace(arguments) => trace::run(arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::DemoModel(arguments) => demo_model::run(arguments),
     };
     match result {

@@ -32,13 +32,17 @@ impl ModelArguments {
     /// Reads the model's headers and opens the device; weights are loaded when they are needed.
     pub fn engine(&self) -> Result<Engine, PipelineError> {
         let models = self.open()?;
+        Ok(Engine::new(models, self.engine_settings()?))
+    }
+
+    /// Opens the device.
+    pub fn engine_settings(&self) -> Result<EngineSettings, PipelineError> {
         let device = self.device.open()?;
         let precision = self.dtype.unwrap_or_else(|| Precision::default_on(&device));
-        let settings = EngineSettings {
+        Ok(EngineSettings {
             noise_multiprocessors: self.noise_multiprocessors as usize,
             ..EngineSettings::new(device, precision)
-        };
-        Ok(Engine::new(models, settings))
+        })
     }
 }
 

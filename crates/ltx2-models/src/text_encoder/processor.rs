@@ -43,6 +43,11 @@ impl EmbeddingsConfig {
         }
         Ok(Self { feature_extractor, video_connector, audio_connector })
     }
+
+    /// Widths of the picture's and the sound's contexts.
+    pub fn widths(&self) -> (usize, usize) {
+        (self.video_connector.dim(), self.audio_connector.dim())
+    }
 }
 
 /// Feature extractor and both connectors.

@@ -46,8 +46,15 @@ impl Tokenizer {
     /// Reads `tokenizer.json` of a Hugging Face folder.
     pub fn open(folder: &Path) -> Result<Self, TokenizerError> {
         let path = folder.join("tokenizer.json");
+        let text =
+            std::fs::read(&path).map_err(|error| TokenizerError { path: path.clone(), reason: error.to_string() })?;
+        Self::from_bytes(&text, path)
+    }
+
+    /// From what a `tokenizer.json` holds; `path` is for messages.
+    pub fn from_bytes(text: &[u8], path: PathBuf) -> Result<Self, TokenizerError> {
         let fail = |reason: String| TokenizerError { path: path.clone(), reason };
-        let mut inner = tokenizers::Tokenizer::from_file(&path).map_err(|error| fail(error.to_string()))?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(text).map_err(|error| fail(error.to_string()))?;
         let truncation = TruncationParams {
             direction: TruncationDirection::Right,
             max_length: MAX_TOKENS,

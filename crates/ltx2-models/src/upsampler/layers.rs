@@ -77,3 +77,18 @@ impl GroupNorm {
 fn group_mean(x: &Tensor) -> Result<Tensor> {
     x.mean_keepdim(3)?.mean_keepdim(2)?.mean_keepdim(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn means_of_many_numbers_keep_their_digits() -> Result<()> {
+        let x = Tensor::randn(3f32, 0.1, (3, 2, 4, 1 << 16), &Device::Cpu)?;
+        let exact = x.to_dtype(DType::F64)?.mean_keepdim((0, 2, 3))?;
+        let apart = (group_mean(&x)?.to_dtype(DType::F64)? - exact)?.abs()?.max_all()?.to_scalar::<f64>()?;
+        assert!(apart < 3e-6, "{apart:.1e}");
+        Ok(())
+    }
+}

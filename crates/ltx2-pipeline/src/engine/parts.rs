@@ -28,7 +28,7 @@ impl Parts {
 }
 
 impl Engine {
-    pub(super) fn transformer(&mut self, loras: &[LoraPlan]) -> Result<Arc<Transformer>> {
+    pub(crate) fn transformer(&mut self, loras: &[LoraPlan]) -> Result<Arc<Transformer>> {
         if let Some((_, transformer)) = self.parts.transformer.as_ref().filter(|(fused, _)| fused == loras) {
             return Ok(transformer.clone());
         }
@@ -44,12 +44,12 @@ impl Engine {
         resident(&mut self.parts.video_encoder, || Ok(self.models.video_encoder(dtype, device)?))
     }
 
-    pub(super) fn video_decoder(&mut self) -> Result<Arc<VideoDecoder>> {
+    pub(crate) fn video_decoder(&mut self) -> Result<Arc<VideoDecoder>> {
         let (dtype, device) = (self.dtype(), &self.settings.device);
         resident(&mut self.parts.video_decoder, || Ok(self.models.video_decoder(dtype, device)?))
     }
 
-    pub(super) fn audio(&mut self) -> Result<Arc<(AudioDecoder, Vocoder)>> {
+    pub(crate) fn audio(&mut self) -> Result<Arc<(AudioDecoder, Vocoder)>> {
         let (dtype, device) = (self.dtype(), &self.settings.device);
         resident(&mut self.parts.audio, || {
             Ok((self.models.audio_decoder(dtype, device)?, self.models.vocoder(dtype, device)?))

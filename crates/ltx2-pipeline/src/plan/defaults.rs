@@ -33,7 +33,7 @@ pub(super) const STAGE_2_SIGMAS: [f32; 4] = [0.909375, 0.725, 0.421875, 0.0];
 pub(super) const HQ_DISTILLED_STRENGTHS: [f64; 2] = [0.25, 0.5];
 
 /// Tiles of the decoder after two stages, as the official pipelines have them.
-pub(super) const TILING: TilingPlan = TilingPlan { frames: Some((64, 24)), pixels: Some((512, 64)) };
+pub(crate) const TILING: TilingPlan = TilingPlan { frames: Some((64, 24)), pixels: Some((512, 64)) };
 
 impl Generation {
     /// Versions that have a row.

@@ -11,6 +11,7 @@ use ltx2_types::{FrameRate, Pipeline, Sampler};
 use serde::Serialize;
 
 pub use choose::{ModelFacts, choose};
+pub(crate) use defaults::TILING;
 pub use defaults::default_steps;
 pub use memory::{MemoryEstimate, Parameters, estimate};
 

@@ -1,0 +1,94 @@
+//! `ltx2 bench`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use ltx2_pipeline::bench::{Phase, Settings, measure};
+use ltx2_pipeline::demo_model::Base;
+use ltx2_pipeline::diffusion::patchifier::PixelShape;
+use ltx2_pipeline::{Engine, ModelSet};
+
+use crate::models::ModelArguments;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    models: ModelArguments,
+    /// Instead of --models: a published model at full size with synthetic weights, ltx-2-19b or ltx-2.3-22b.
+    #[arg(long)]
+    base: Option<Base>,
+    /// What to measure; can be given several times [default: everything but denoise and denoise-unguided].
+    #[arg(long, value_name = "PHASE")]
+    phase: Vec<Phase>,
+    /// Pixels, a multiple of 32.
+    #[arg(long, default_value_t = 768)]
+    width: usize,
+    /// Pixels, a multiple of 32.
+    #[arg(long, default_value_t = 512)]
+    height: usize,
+    /// Pictures, 8k + 1.
+    #[arg(long, default_value_t = 121)]
+    frames: usize,
+    /// Frames per second.
+    #[arg(long, default_value_t = 24.0)]
+    rate: f64,
+    /// Steps of a denoise.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    steps: u32,
+    /// Tokens of the prompt, up to 1024.
+    #[arg(long, default_value_t = 256)]
+    prompt_tokens: usize,
+    /// Runs that are not counted.
+    #[arg(long, default_value_t = 1)]
+    warm_up: usize,
+    /// Runs that are; the median is told.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Also write everything there, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let shape = arguments.shape()?;
+    let models = match arguments.base {
+        Some(base) => ModelSet::synthetic(base, 0)?,
+        None => arguments.models.open()?,
+    };
+    let mut engine = Engine::new(models, arguments.models.engine_settings()?);
+    let settings = Settings {
+        shape,
+        steps: arguments.steps as usize,
+        prompt_tokens: arguments.prompt_tokens,
+        warm_up: arguments.warm_up,
+        runs: arguments.runs as usize,
+    };
+    let report = measure(&mut engine, &settings, &arguments.phases())?;
+    print!("{report}");
+    if let Some(path) = &arguments.json {
+        let text = serde_json::to_string_pretty(&report)?;
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+impl Arguments {
+    fn shape(&self) -> anyhow::Result<PixelShape> {
+        for (name, side) in [("width", self.width), ("height", self.height)] {
+            ensure!(
+                side >= 64 && side.is_multiple_of(32),
+                "{name} is {side}, but it must be a multiple of 32 from 64 on"
+            );
+        }
+        ensure!(self.frames % 8 == 1, "frames is {}, but it must be 8k + 1", self.frames);
+        ensure!(self.rate > 0.0, "rate is {}, but it must be positive", self.rate);
+        Ok(PixelShape { frames: self.frames, height: self.height, width: self.width, frame_rate: self.rate })
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        if !self.phase.is_empty() {
+            return self.phase.clone();
+        }
+        Phase::ALL.into_iter().filter(|phase| !matches!(phase, Phase::Denoise | Phase::DenoiseUnguided)).collect()
+    }
+}
