@@ -16,6 +16,6 @@ pub(crate) struct Health {
 }
 
 pub(crate) async fn health(State(service): State<Arc<Service>>) -> Json<Health> {
-    let engine = (service.engine)();
+    let engine = (service.engine.status)();
     Json(Health { status: "running", device: engine.device, vram_loaded: engine.loaded })
 }

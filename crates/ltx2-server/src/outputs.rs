@@ -1,12 +1,15 @@
-//! The finished videos, with ranges, as players want them.
+//! The finished videos and their pictures, with ranges, as players want them.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::response::{IntoResponse, Response};
-use ltx2_store::{FileName, StoreError};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::response::Response;
+use http_body_util::BodyExt;
+use ltx2_store::{FileName, Hold, StoreError};
 use tower_http::services::ServeFile;
 
 use crate::Service;
@@ -19,14 +22,56 @@ pub(crate) async fn output(
 ) -> Result<Response, ApiError> {
     let Path(name) = name.map_err(|_| ApiError::NotFound)?;
     let name = FileName::parse(&name).ok_or(ApiError::NotFound)?;
-    if !service.store.is_output(&name).await? {
+    send(&service, &name, request).await
+}
+
+/// The result `name`, as far as `request` wants it.
+pub(crate) async fn send(service: &Service, name: &FileName, mut request: Request) -> Result<Response, ApiError> {
+    // Before looking, so that it cannot go in between.
+    let hold = service.store.hold(name).ok_or(ApiError::NotFound)?;
+    if !service.store.is_output(name).await? {
         return Err(ApiError::NotFound);
     }
-    let path = service.store.output_path(&name);
+    let is_download = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "download=1"));
+    if let Some(wanted) = request.headers_mut().remove(header::IF_RANGE) {
+        let current = serve(service, name, head_of(request.headers())).await?;
+        if current.headers().get(header::ETAG) != Some(&wanted) {
+            request.headers_mut().remove(header::RANGE);
+        }
+    }
+    let mut response = serve(service, name, request).await?;
+    let kind = if is_download { "attachment" } else { "inline" };
+    if let Ok(disposition) = HeaderValue::from_str(&format!("{kind}; filename=\"{name}\"")) {
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
+    }
+    Ok(response.map(|body| held(body, hold)))
+}
+
+async fn serve(service: &Service, name: &FileName, request: Request) -> Result<Response, ApiError> {
+    let path = service.store.output_path(name);
     match ServeFile::new(&path).try_call(request).await {
-        Ok(response) => Ok(response.into_response()),
+        Ok(response) => Ok(response.map(Body::new)),
         // Someone has removed the file by hand.
         Err(error) if error.kind() == ErrorKind::NotFound => Err(ApiError::NotFound),
         Err(source) => Err(StoreError::File { path, source }.into()),
     }
+}
+
+/// A request for the same thing's headers alone, whatever part of it is wanted.
+fn head_of(headers: &HeaderMap) -> Request {
+    let mut request = Request::new(Body::empty());
+    *request.method_mut() = Method::HEAD;
+    *request.headers_mut() = headers.clone();
+    for condition in [header::RANGE, header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE] {
+        request.headers_mut().remove(condition);
+    }
+    request
+}
+
+/// `body`, which keeps `hold` as long as it is being sent.
+fn held(body: Body, hold: Hold) -> Body {
+    Body::new(body.map_frame(move |frame| {
+        let _kept = &hold;
+        frame
+    }))
 }

@@ -69,13 +69,13 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|opened| opened.sync_all()).map_err(StoreError::file(folder))
 }
 
-/// Removes every file in `folder` whose name is not in `keep`.
-pub(crate) fn sweep(folder: &Path, keep: &HashSet<String>) -> Result<(), StoreError> {
+/// Removes every file in `folder` that `is_ours` by its name, and whose name is not in `keep`.
+pub(crate) fn sweep(folder: &Path, keep: &HashSet<String>, is_ours: impl Fn(&str) -> bool) -> Result<(), StoreError> {
     for entry in fs::read_dir(folder).map_err(StoreError::file(folder))? {
         let entry = entry.map_err(StoreError::file(folder))?;
-        let wanted = entry.file_name().to_str().is_some_and(|name| keep.contains(name));
+        let unwanted = entry.file_name().to_str().is_some_and(|name| is_ours(name) && !keep.contains(name));
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if is_file && !wanted {
+        if is_file && unwanted {
             fs::remove_file(entry.path()).map_err(StoreError::file(entry.path()))?;
         }
     }

@@ -49,6 +49,17 @@ impl FileName {
         Self(format!("ltx2_{id}.mp4"))
     }
 
+    /// The picture that stands for it.
+    pub fn of_thumbnail(id: &TaskId) -> Self {
+        Self(format!("ltx2_{id}.jpg"))
+    }
+
+    /// The task that a file of this name results from.
+    pub fn task(&self) -> Option<TaskId> {
+        let (stem, ending) = self.0.strip_prefix("ltx2_")?.split_once('.')?;
+        ["mp4", "jpg"].contains(&ending).then(|| TaskId::parse(stem))?
+    }
+
     /// A new name for an input.
     pub(crate) fn random_input() -> Self {
         Self(format!("input_{}", Uuid::new_v4().simple()))
@@ -77,6 +88,16 @@ mod tests {
         }
         for bad in ["", ".", "..", ".hidden", "a/b", "../a", "a\\b", "C:a", "a\0", "a b", "é", &"x".repeat(129)] {
             assert!(FileName::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn results_lead_back_to_their_task() {
+        let id = TaskId::random();
+        assert_eq!(FileName::of_video(&id).task(), Some(id.clone()));
+        assert_eq!(FileName::of_thumbnail(&id).task(), Some(id.clone()));
+        for other in ["ltx2_.mp4", "notes.txt", &format!("ltx2_{id}.mp4.bak"), &format!("{id}.mp4")] {
+            assert_eq!(FileName::parse(other).unwrap().task(), None, "{other}");
         }
     }
 

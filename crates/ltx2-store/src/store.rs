@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 
+use crate::changes::{self, Change};
 use crate::files::{self, Files};
+use crate::retention::Held;
+use crate::turns::Turns;
 use crate::{FileName, StoreError};
 
 /// Tasks and files in one data folder, which this process has to itself. Clones share it.
@@ -21,6 +24,10 @@ pub(crate) struct Shared {
     pub(crate) pool: SqlitePool,
     pub(crate) files: Files,
     pub(crate) queued: Notify,
+    pub(crate) webhook_due: Notify,
+    pub(crate) changes: broadcast::Sender<Change>,
+    pub(crate) turns: Turns,
+    pub(crate) held: Held,
 }
 
 impl Store {
@@ -33,7 +40,16 @@ impl Store {
         .await?;
         let pool = connect(&files.database()).await?;
         sqlx::migrate!("./migrations").run(&pool).await?;
-        let store = Self { shared: Arc::new(Shared { pool, files, queued: Notify::new() }) };
+        let shared = Shared {
+            pool,
+            files,
+            queued: Notify::new(),
+            webhook_due: Notify::new(),
+            changes: changes::channel(),
+            turns: Turns::default(),
+            held: Held::default(),
+        };
+        let store = Self { shared: Arc::new(shared) };
         store.recover().await?;
         Ok(store)
     }
@@ -72,7 +88,14 @@ impl Store {
         let open = "SELECT file FROM task_inputs JOIN tasks ON tasks.id = task WHERE state IN ('queued', 'running')";
         let keep: Vec<String> = sqlx::query_scalar(open).fetch_all(&self.shared.pool).await?;
         let folder = self.shared.files.inputs();
-        blocking(move || files::sweep(&folder, &HashSet::from_iter(keep))).await
+        blocking(move || files::sweep(&folder, &HashSet::from_iter(keep), |_| true)).await?;
+        let results = "SELECT result_file FROM tasks WHERE state = 'completed' UNION ALL
+                       SELECT thumbnail_file FROM tasks WHERE state = 'completed' AND thumbnail_file IS NOT NULL";
+        let keep: Vec<String> = sqlx::query_scalar(results).fetch_all(&self.shared.pool).await?;
+        let folder = self.shared.files.outputs();
+        // What a person put there is theirs.
+        let is_ours = |name: &str| FileName::parse(name).is_some_and(|name| name.task().is_some());
+        blocking(move || files::sweep(&folder, &HashSet::from_iter(keep), is_ours)).await
     }
 }
 

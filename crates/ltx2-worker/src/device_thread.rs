@@ -10,9 +10,11 @@ use ltx2_types::{Failure, FailureCode, Generator, Job};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::task_watch::{Interrupt, TaskWatch};
-use crate::worker::Order;
-use crate::{Activity, Settings, Status, inputs, keeper};
+use crate::orders::Orders;
+use crate::settle::End;
+use crate::task_watch::TaskWatch;
+use crate::thumbnail::WithThumbnail;
+use crate::{Activity, Settings, Status, inputs, keeper, memory, settle};
 
 /// How long to wait after the store failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -24,7 +26,7 @@ pub(crate) struct DeviceThread<G> {
     generator: G,
     settings: Settings,
     runtime: Handle,
-    order: watch::Receiver<Order>,
+    orders: watch::Receiver<Orders>,
     status: watch::Sender<Status>,
     idle_since: Instant,
 }
@@ -35,18 +37,20 @@ impl<G: Generator> DeviceThread<G> {
         generator: G,
         settings: Settings,
         runtime: Handle,
-        order: watch::Receiver<Order>,
+        orders: watch::Receiver<Orders>,
     ) -> (Self, watch::Receiver<Status>) {
-        let status = Status { device: generator.device(), loaded: generator.is_loaded(), activity: Activity::Idle };
+        let status =
+            Status { device: generator.device(), loaded: generator.is_loaded(), activity: Activity::Idle, unloads: 0 };
         let (status, receiver) = watch::channel(status);
         let idle_since = Instant::now();
-        (Self { store, generator, settings, runtime, order, status, idle_since }, receiver)
+        (Self { store, generator, settings, runtime, orders, status, idle_since }, receiver)
     }
 
     /// Runs tasks until told to stop.
     pub(crate) fn run(mut self) {
         self.clean_up();
         while !self.is_stopping() {
+            self.unload_if_told();
             match self.runtime.block_on(self.store.claim(&self.settings.name, self.settings.lease)) {
                 Ok(Some(claim)) => {
                     self.announce(Activity::Busy);
@@ -73,7 +77,7 @@ impl<G: Generator> DeviceThread<G> {
     }
 
     fn is_stopping(&self) -> bool {
-        *self.order.borrow() == Order::Stop
+        self.orders.borrow().stop
     }
 
     fn announce(&self, activity: Activity) {
@@ -102,16 +106,30 @@ impl<G: Generator> DeviceThread<G> {
             tokio::select! {
                 () = self.store.wait_for_queued() => {}
                 // An error means that the handle is gone, and that leaves an order to stop.
-                _ = self.order.changed() => {}
+                _ = self.orders.changed() => {}
                 () = tokio::time::sleep(longest) => {}
             }
         });
+    }
+
+    /// Carries out orders to unload that came since the last time.
+    fn unload_if_told(&mut self) {
+        let told = self.orders.borrow_and_update().unloads;
+        if told == self.status.borrow().unloads {
+            return;
+        }
+        if self.generator.is_loaded() {
+            tracing::info!("the model is unloaded as ordered");
+            self.unload();
+        }
+        self.status.send_modify(|status| status.unloads = told);
     }
 
     fn unload(&mut self) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.generator.unload())) {
             tracing::error!("unloading the model panicked: {}", panic_text(&*panic));
         }
+        memory::give_back();
         self.announce(Activity::Idle);
     }
 
@@ -119,58 +137,47 @@ impl<G: Generator> DeviceThread<G> {
         let started = Instant::now();
         let id = claim.lease.task();
         tracing::info!(task = %id, attempt = claim.attempt, "task {id} starts");
-        let (watch, progress) = TaskWatch::new(self.order.clone(), self.status.clone());
-        let keeper = keeper::keep(self.store.clone(), claim.lease.clone(), progress, watch.lease_lost());
+        let (watch, progress) = TaskWatch::new(self.orders.clone(), self.status.clone());
+        let keeper = keeper::keep(self.store.clone(), claim.lease.clone(), progress, watch.news());
         let keeper = self.runtime.spawn(keeper);
         let outcome = self.guarded(claim, &watch);
-        // What it may still be writing is void once the task has ended.
-        keeper.abort();
-        self.settle(claim, outcome, watch.interrupt(), started.elapsed());
+        let interrupt = watch.interrupt();
+        // The keeper ends when it has written every step that the watch was told.
+        drop(watch);
+        if let Err(error) = self.runtime.block_on(keeper) {
+            tracing::error!(task = %id, %error, "the keeper of task {id} broke: {error}");
+        }
+        let end = End { store: &self.store, orders: &self.orders, lease: &claim.lease };
+        self.runtime.block_on(end.settle(outcome, interrupt, started.elapsed()));
     }
 
     /// Makes the video; a panic is one more way to fail.
     fn guarded(&mut self, claim: &Claim, watch: &TaskWatch) -> Result<Artifact, Failure> {
         catch_unwind(AssertUnwindSafe(|| self.make(claim, watch))).unwrap_or_else(|panic| {
+            let id = claim.lease.task();
+            tracing::error!(task = %id, "task {id} panicked: {}", panic_text(&*panic));
             // Whatever it was in the middle of, a fresh model has nothing of it.
             self.unload();
-            let reason = format!("the generation stopped by a mistake in the server: {}", panic_text(&*panic));
+            let reason = "the generation stopped by a mistake in the server; the server's log says more";
             Err(Failure::new(FailureCode::Internal, reason))
         })
     }
 
     fn make(&mut self, claim: &Claim, watch: &TaskWatch) -> Result<Artifact, Failure> {
-        let request = &claim.request;
+        let (request, id) = (&claim.request, claim.lease.task());
         let images = inputs::read_images(&self.store, request)?;
-        let file = FileName::of_video(claim.lease.task());
+        let (file, thumbnail) = (FileName::of_video(id), FileName::of_thumbnail(id));
         let mut writer = Mp4Writer::create(&self.store.output_path(&file))?;
-        let report = self.generator.generate(Job { request, images: &images }, &mut writer, watch)?;
+        let mut output = WithThumbnail::new(&mut writer);
+        let report = self.generator.generate(Job { request, images: &images }, &mut output, watch)?;
+        output.write(&self.store.output_path(&thumbnail))?;
+        let artifact = Artifact { file, thumbnail: Some(thumbnail), pipeline: report.pipeline };
+        self.runtime.block_on(self.store.prepare(&claim.lease, &artifact)).map_err(|error| {
+            tracing::error!(task = %id, %error, "the result of task {id} cannot be stored: {error}");
+            Failure::new(FailureCode::Output, settle::outside(&error))
+        })?;
         writer.finish()?;
-        Ok(Artifact { file, pipeline: report.pipeline })
-    }
-
-    fn settle(&self, claim: &Claim, outcome: Result<Artifact, Failure>, interrupt: Option<Interrupt>, took: Duration) {
-        let (lease, id) = (&claim.lease, claim.lease.task());
-        let stored = match (outcome, interrupt) {
-            (Ok(artifact), _) => {
-                tracing::info!(task = %id, seconds = took.as_secs_f64(), "task {id} is done after {took:.1?}");
-                self.runtime.block_on(self.store.complete(lease, &artifact))
-            }
-            (Err(Failure { code: FailureCode::Cancelled, .. }), Some(Interrupt::Stopping)) => {
-                tracing::info!(task = %id, "task {id} goes back to the queue: the server stops");
-                self.runtime.block_on(self.store.release(lease))
-            }
-            (Err(Failure { code: FailureCode::Cancelled, .. }), Some(Interrupt::LeaseLost)) => {
-                tracing::warn!(task = %id, "task {id} was taken by another worker");
-                Ok(())
-            }
-            (Err(failure), _) => {
-                tracing::error!(task = %id, code = ?failure.code, "task {id} failed: {failure}");
-                self.runtime.block_on(self.store.fail(lease, &failure))
-            }
-        };
-        if let Err(error) = stored {
-            tracing::error!(task = %id, %error, "how task {id} ended could not be stored: {error}");
-        }
+        Ok(artifact)
     }
 }
 

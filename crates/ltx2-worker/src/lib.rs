@@ -3,9 +3,15 @@
 mod device_thread;
 mod inputs;
 mod keeper;
+mod memory;
+mod orders;
+mod settle;
 mod status;
 mod task_watch;
+mod thumbnail;
 mod worker;
 
+pub use memory::use_one_heap;
+pub use orders::WorkerControl;
 pub use status::{Activity, Status};
 pub use worker::{Settings, Worker, WorkerError, WorkerHandle};

@@ -9,6 +9,8 @@ pub struct Status {
     pub loaded: bool,
     /// Whether a task is being run.
     pub activity: Activity,
+    /// How many orders to unload are carried out.
+    pub(crate) unloads: u64,
 }
 
 /// What the worker does.

@@ -4,16 +4,35 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ltx2_types::{Phase, Progress, Watch};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::Status;
-use crate::worker::Order;
+use crate::orders::Orders;
 
 pub(crate) struct TaskWatch {
-    order: watch::Receiver<Order>,
+    orders: watch::Receiver<Orders>,
     status: watch::Sender<Status>,
-    progress: watch::Sender<Option<Progress>>,
-    lease_lost: Arc<AtomicBool>,
+    progress: mpsc::UnboundedSender<Progress>,
+    news: Arc<News>,
+}
+
+/// What was found out about the task since it was claimed.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    lease_lost: AtomicBool,
+    cancelled: AtomicBool,
+}
+
+impl News {
+    /// The task belongs to another worker.
+    pub(crate) fn lease_is_lost(&self) {
+        self.lease_lost.store(true, Ordering::Relaxed);
+    }
+
+    /// Someone asked for the task to be stopped.
+    pub(crate) fn is_cancelled(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Why a task is told to stop before its end.
@@ -21,36 +40,42 @@ pub(crate) struct TaskWatch {
 pub(crate) enum Interrupt {
     /// The worker stops.
     Stopping,
+    /// Someone asked for it.
+    Cancelled,
     /// The task belongs to another worker.
     LeaseLost,
 }
 
 impl TaskWatch {
-    /// A watch, and where its progress can be read.
+    /// A watch, and where its progress can be read, every step of it.
     pub(crate) fn new(
-        order: watch::Receiver<Order>,
+        orders: watch::Receiver<Orders>,
         status: watch::Sender<Status>,
-    ) -> (Self, watch::Receiver<Option<Progress>>) {
-        let (progress, receiver) = watch::channel(None);
-        (Self { order, status, progress, lease_lost: Arc::default() }, receiver)
+    ) -> (Self, mpsc::UnboundedReceiver<Progress>) {
+        let (progress, receiver) = mpsc::unbounded_channel();
+        (Self { orders, status, progress, news: Arc::default() }, receiver)
     }
 
-    /// To be set by whoever finds that the lease is lost.
-    pub(crate) fn lease_lost(&self) -> Arc<AtomicBool> {
-        self.lease_lost.clone()
+    /// To be told by whoever finds something out.
+    pub(crate) fn news(&self) -> Arc<News> {
+        self.news.clone()
     }
 
     pub(crate) fn interrupt(&self) -> Option<Interrupt> {
-        if self.lease_lost.load(Ordering::Relaxed) {
+        if self.news.lease_lost.load(Ordering::Relaxed) {
             return Some(Interrupt::LeaseLost);
         }
-        (*self.order.borrow() == Order::Stop).then_some(Interrupt::Stopping)
+        if self.news.cancelled.load(Ordering::Relaxed) {
+            return Some(Interrupt::Cancelled);
+        }
+        self.orders.borrow().stop.then_some(Interrupt::Stopping)
     }
 }
 
 impl Watch for TaskWatch {
     fn progress(&self, progress: Progress) {
-        self.progress.send_replace(Some(progress));
+        // Nobody keeps it when the lease is lost, which the next question tells.
+        let _ = self.progress.send(progress);
         // The generator is busy and cannot be asked; past its loading it holds the model.
         let loaded = matches!(progress.phase, Phase::Denoising | Phase::Decoding);
         self.status.send_if_modified(|status| {

@@ -9,8 +9,9 @@ use ltx2_types::{Failure, Generator};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
-use crate::Status;
 use crate::device_thread::DeviceThread;
+use crate::orders::Orders;
+use crate::{Status, WorkerControl};
 
 /// How the worker behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +59,7 @@ impl Worker {
         F: FnOnce() -> Result<G, Failure> + Send + 'static,
     {
         let runtime = Handle::current();
-        let (orders, order) = watch::channel(Order::Work);
+        let (orders, heard) = watch::channel(Orders::default());
         let (ready, made) = oneshot::channel();
         let work = move || {
             let generator = match make_generator() {
@@ -66,7 +67,7 @@ impl Worker {
                 // Nobody to tell: the caller stopped waiting.
                 Err(failure) => return drop(ready.send(Err(failure))),
             };
-            let (device, status) = DeviceThread::new(store, generator, settings, runtime, order);
+            let (device, status) = DeviceThread::new(store, generator, settings, runtime, heard);
             if ready.send(Ok(status)).is_ok() {
                 device.run();
             }
@@ -77,17 +78,10 @@ impl Worker {
     }
 }
 
-/// What the device thread is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
-    Work,
-    Stop,
-}
-
 /// A running worker. Dropping it tells the worker to stop, without waiting for it.
 #[derive(Debug)]
 pub struct WorkerHandle {
-    orders: watch::Sender<Order>,
+    orders: watch::Sender<Orders>,
     status: watch::Receiver<Status>,
     thread: Option<JoinHandle<()>>,
 }
@@ -103,6 +97,11 @@ impl WorkerHandle {
         self.status.clone()
     }
 
+    /// A line to the worker that outlives this handle, though not the worker.
+    pub fn control(&self) -> WorkerControl {
+        WorkerControl { orders: self.orders.clone(), status: self.status.clone() }
+    }
+
     /// Returns when the device thread ended, which before [`WorkerHandle::shutdown`] means that it broke.
     pub async fn ended(&self) {
         let mut status = self.status.clone();
@@ -111,7 +110,7 @@ impl WorkerHandle {
 
     /// Stops the worker: the running task is told to cancel and goes back to the queue. Returns when the thread ended.
     pub async fn shutdown(mut self) -> Result<(), WorkerError> {
-        self.orders.send_replace(Order::Stop);
+        self.orders.send_modify(|orders| orders.stop = true);
         let Some(thread) = self.thread.take() else { return Ok(()) };
         let joined = tokio::task::spawn_blocking(move || thread.join()).await;
         joined.ok().and_then(Result::ok).ok_or(WorkerError::Panicked)
@@ -120,6 +119,6 @@ impl WorkerHandle {
 
 impl Drop for WorkerHandle {
     fn drop(&mut self) {
-        self.orders.send_replace(Order::Stop);
+        self.orders.send_modify(|orders| orders.stop = true);
     }
 }

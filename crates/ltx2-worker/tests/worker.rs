@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use ltx2_store::{FileName, InputFile, Store, TaskId, TaskStatus};
+use ltx2_store::{EventKind, FileName, InputFile, Removal, Store, TaskId, TaskStatus};
 use ltx2_types::{
     Failure, FailureCode, Generator, ImageInput, Job, Limits, Output, OutputFormat, Phase, Pipeline, Progress, Report,
     Sound, Task, ValidRequest, Watch,
@@ -139,7 +139,9 @@ async fn a_task_becomes_a_video() {
 
     let id = store.enqueue(&ask("a fox"), vec![]).await.unwrap();
     assert_eq!(&video(&store, &id).await[4..8], b"ftyp");
-    assert_eq!(outputs(&store), 1);
+    let picture = std::fs::read(store.output_path(&FileName::of_thumbnail(&id))).unwrap();
+    assert_eq!(picture[..3], *b"\xff\xd8\xff");
+    assert_eq!(outputs(&store), 2);
     let mut status = worker.watch_status();
     status.wait_for(|status| status.activity == Activity::Idle).await.unwrap();
     assert!(worker.status().loaded);
@@ -174,11 +176,11 @@ async fn failures_and_panics_are_told_and_the_next_task_runs() {
 
     let expected = Failure::new(FailureCode::OutOfMemory, "the GPU has too little memory");
     assert_eq!(failure(&store, &failing).await, expected);
-    let message = "the generation stopped by a mistake in the server: index out of bounds";
+    let message = "the generation stopped by a mistake in the server; the server's log says more";
     assert_eq!(failure(&store, &panicking).await, Failure::new(FailureCode::Internal, message));
     assert_eq!(unloads.load(Ordering::Relaxed), 1);
     video(&store, &fine).await;
-    assert_eq!(outputs(&store), 1);
+    assert_eq!(outputs(&store), 2);
     worker.shutdown().await.unwrap();
 }
 
@@ -196,6 +198,56 @@ async fn shutting_down_gives_the_running_task_back() {
     let record = store.task(&id).await.unwrap().unwrap();
     assert_eq!((record.status, record.attempts), (TaskStatus::Queued { position: 1 }, 0));
     assert_eq!(outputs(&store), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_task_is_cancelled_and_leaves_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path()).await;
+    let (worker, _) = start(&store, Settings::default()).await;
+    let id = store.enqueue(&ask("wait"), vec![]).await.unwrap();
+    let next = store.enqueue(&ask("a fox"), vec![]).await.unwrap();
+    until(&store, &id, |status| matches!(status, TaskStatus::Running { progress: Some(_) })).await;
+    assert_eq!(store.remove(&id).await.unwrap(), Some(Removal::Stopping));
+    assert_eq!(failure(&store, &id).await, Failure::new(FailureCode::Cancelled, "cancelled"));
+    video(&store, &next).await;
+    assert_eq!(outputs(&store), 2);
+    worker.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_to_unload_waits_for_the_running_task() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path()).await;
+    let (worker, unloads) = start(&store, Settings::default()).await;
+    let control = worker.control();
+    // Nothing is loaded: there is nothing to do.
+    control.unload().await;
+    assert_eq!(unloads.load(Ordering::Relaxed), 0);
+
+    let id = store.enqueue(&ask("wait"), vec![]).await.unwrap();
+    until(&store, &id, |status| matches!(status, TaskStatus::Running { .. })).await;
+    let unloading = tokio::spawn(async move { control.unload().await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!unloading.is_finished());
+    store.cancel(&id).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), unloading).await.expect("in time").unwrap();
+    assert_eq!((unloads.load(Ordering::Relaxed), worker.status().loaded), (1, false));
+    worker.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_step_is_in_the_task_s_history() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path()).await;
+    let (worker, _) = start(&store, Settings::default()).await;
+    let id = store.enqueue(&ask("a fox"), vec![]).await.unwrap();
+    video(&store, &id).await;
+    let events = store.events_after(&id, 0).await.unwrap();
+    use EventKind::{Completed, Queued, Stage, Started};
+    assert_eq!(events.iter().map(|event| event.kind).collect::<Vec<_>>(), [Queued, Started, Stage, Completed]);
+    assert_eq!(events[2].progress, Some(Progress { phase: Phase::Denoising, step: 1, total_steps: 8 }));
+    worker.shutdown().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

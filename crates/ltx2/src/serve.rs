@@ -1,18 +1,25 @@
 //! `ltx2 serve`.
 
+mod arguments;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use ltx2_media::{ImageLimits, read_image};
-use ltx2_server::{DEFAULT_MAX_BODY, EngineStatus, PublicUrl, Service};
+use ltx2_media::read_image;
+use ltx2_pipeline::plan::{choose, estimate};
+use ltx2_pipeline::{ModelSet, PipelineError, Precision};
+use ltx2_server::{
+    EngineActivity, EngineControl, EngineStatus, PublicUrl, RequestCheck, Service, WebhookRules, call_webhooks,
+};
 use ltx2_store::Store;
-use ltx2_types::Limits;
-use ltx2_worker::{Settings, Worker, WorkerHandle};
+use ltx2_types::ValidRequest;
+use ltx2_worker::{Activity, Settings, Worker, WorkerControl, WorkerHandle, use_one_heap};
 use tokio::net::TcpListener;
 
+use self::arguments::{AccessArguments, ConnectionArguments, LimitArguments, RetentionArguments, WebhookArguments};
 use crate::models::ModelArguments;
 
 #[derive(Debug, clap::Args)]
@@ -34,38 +41,61 @@ pub struct Arguments {
     /// Seconds without a task after which the model is unloaded; 0 keeps it.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     idle_timeout: u64,
+    #[command(flatten)]
+    limits: LimitArguments,
+    #[command(flatten)]
+    connections: ConnectionArguments,
+    #[command(flatten)]
+    access: AccessArguments,
+    #[command(flatten)]
+    webhooks: WebhookArguments,
+    #[command(flatten)]
+    retention: RetentionArguments,
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
+    use_one_heap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(arguments))
 }
 
 async fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    // Wrong settings are told before anything is made of the right ones.
     let public_url = arguments.public_url.as_deref().map(PublicUrl::parse).transpose()?;
+    let (api_keys, cors) = (arguments.access.api_keys()?, arguments.access.cors()?);
+    let webhooks = arguments.webhooks.rules()?;
+    let check_request = request_check(&arguments)?;
+    let image_limits = arguments.limits.image();
     let store = Store::open(&arguments.data_dir).await?;
     let worker = start_worker(&arguments, store.clone()).await?;
-    let status = worker.watch_status();
+    let is_open = api_keys.is_empty();
     let router = Service {
         store: store.clone(),
-        limits: Limits::server(),
-        engine: Arc::new(move || {
-            let status = *status.borrow();
-            EngineStatus { device: status.device, loaded: status.loaded }
+        limits: arguments.limits.request(),
+        max_waiting: arguments.limits.max_waiting(),
+        engine: engine_control(worker.control()),
+        check_image: Arc::new(move |bytes| {
+            read_image(bytes, image_limits).map(drop).map_err(|error| error.to_string())
         }),
-        check_image: Arc::new(|bytes| {
-            read_image(bytes, ImageLimits::default()).map(drop).map_err(|error| error.to_string())
-        }),
+        check_request,
         public_url,
-        max_body: DEFAULT_MAX_BODY,
+        body: arguments.connections.body(arguments.limits.max_body()),
+        api_keys,
+        cors,
+        webhooks: webhooks.clone(),
     }
     .into_router();
     let wanted = (arguments.host.as_str(), arguments.port);
     let listener =
         TcpListener::bind(wanted).await.with_context(|| format!("cannot listen on {}:{}", wanted.0, wanted.1))?;
-    announce(listener.local_addr()?);
+    announce(listener.local_addr()?, is_open);
+    tokio::spawn(store.clone().keep_house(arguments.retention.retention()));
+    if let Some(rules) = webhooks {
+        tokio::spawn(webhook_calls(store.clone(), rules));
+    }
+    let connections = arguments.connections.connections();
     tokio::select! {
-        served = ltx2_server::serve(listener, router, stop_signal()) => served?,
+        served = ltx2_server::serve(listener, router, connections, stop_signal()) => served?,
         () = worker.ended() => bail!("the worker ended by itself; its panic is above"),
     }
     tracing::info!("stopping: a task that runs goes back to the queue");
@@ -81,9 +111,62 @@ async fn start_worker(arguments: &Arguments, store: Store) -> anyhow::Result<Wor
     Ok(Worker::spawn(store, move || Ok(models.engine()?), settings).await?)
 }
 
-fn announce(address: SocketAddr) {
+async fn webhook_calls(store: Store, rules: WebhookRules) {
+    if let Err(error) = call_webhooks(store, rules).await {
+        tracing::error!(%error, "no webhook can be called: {error}");
+    }
+}
+
+fn engine_control(worker: WorkerControl) -> EngineControl {
+    let unloading = worker.clone();
+    EngineControl {
+        status: Arc::new(move || {
+            let status = worker.status();
+            let activity = match status.activity {
+                Activity::Idle => EngineActivity::Idle,
+                Activity::Busy => EngineActivity::Generating,
+            };
+            EngineStatus { device: status.device, loaded: status.loaded, activity }
+        }),
+        unload: Arc::new(move || {
+            let worker = unloading.clone();
+            Box::pin(async move { worker.unload().await })
+        }),
+    }
+}
+
+/// Refuses what this model set has no way to make, and what would take more memory than allowed.
+fn request_check(arguments: &Arguments) -> anyhow::Result<Arc<RequestCheck>> {
+    let models = arguments.models.open()?;
+    let most = match (arguments.limits.max_memory(), arguments.models.dtype) {
+        (None, _) => None,
+        (Some(bytes), Some(precision)) => Some((bytes, precision)),
+        (Some(bytes), None) => Some((bytes, Precision::default_on(&arguments.models.device.open()?))),
+    };
+    Ok(Arc::new(move |request| check(request, &models, most)))
+}
+
+fn check(request: &ValidRequest, models: &ModelSet, most: Option<(u64, Precision)>) -> Result<(), String> {
+    let plan = match choose(request, &models.facts()) {
+        Ok(plan) => plan,
+        Err(PipelineError::Request(reason)) => return Err(reason),
+        // Trouble with the model is the task's to tell, when it runs.
+        Err(_) => return Ok(()),
+    };
+    let Some((most, precision)) = most else { return Ok(()) };
+    let peak = estimate(&plan, models, precision).map_err(|error| error.to_string())?.peak as u64;
+    if peak <= most {
+        return Ok(());
+    }
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    let ValidRequest { width, height, num_frames, .. } = request;
+    let asked = format!("{width}x{height} with {num_frames} frames takes about {:.1} GiB", gib(peak));
+    Err(format!("{asked}, but this server allows {:.1} GiB; take fewer frames or a smaller size", gib(most)))
+}
+
+fn announce(address: SocketAddr, is_open: bool) {
     tracing::info!(%address, "listening on http://{address}");
-    if !address.ip().is_loopback() {
+    if is_open {
         tracing::warn!("there are no API keys: whoever reaches this address can use the server");
     }
 }

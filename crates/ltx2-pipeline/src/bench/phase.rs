@@ -127,7 +127,8 @@ fn random(shape: &[usize], device: &Device) -> candle_core::Result<Tensor> {
 fn load(engine: &mut Engine) -> Run<'_> {
     Box::new(|| {
         engine.unload();
-        Ok(drop(engine.transformer(&[])?))
+        engine.transformer(&[])?;
+        Ok(())
     })
 }
 
@@ -186,7 +187,12 @@ fn decode_video(engine: &mut Engine, settings: &Settings, tiling: Tiling) -> Res
     let shape = settings.shape.latent();
     let latent = random(&[1, engine.models().latent_channels().0, shape.frames, shape.height, shape.width], &device)?;
     let latent = latent.to_dtype(engine.settings().precision.dtype())?;
-    Ok(Box::new(move || tiling.decode(&decoder, &latent, |frames| Ok(drop(frames.to_device(&Device::Cpu)?)))))
+    Ok(Box::new(move || {
+        tiling.decode(&decoder, &latent, |frames| {
+            frames.to_device(&Device::Cpu)?;
+            Ok(())
+        })
+    }))
 }
 
 fn decode_audio(engine: &mut Engine, settings: &Settings) -> Result<Run<'static>> {

@@ -1,7 +1,13 @@
 //! The server's own API over a real store, without a network unless a test needs one.
 
+mod access;
+mod manage;
+mod network;
 mod poll;
 mod server;
+mod slow;
 mod sockets;
 mod submit;
 mod support;
+mod watch;
+mod webhooks;

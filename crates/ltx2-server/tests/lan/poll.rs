@@ -11,8 +11,20 @@ async fn poll(bench: &Bench, id: &TaskId) -> Value {
     let answer = bench.get(&format!("/v1/video/tasks/{id}")).await;
     assert_eq!(answer.status, StatusCode::OK);
     let mut body = answer.json();
-    let created = body.as_object_mut().unwrap().remove("created_at").unwrap();
-    assert!(created.as_i64().unwrap() > 1_700_000_000, "{created}");
+    let fields = body.as_object_mut().unwrap();
+    let created = fields.remove("created_at").unwrap().as_i64().unwrap();
+    assert!(created > 1_700_000_000, "{created}");
+    assert_eq!((fields.remove("task_id").unwrap(), fields.remove("priority").unwrap()), (json!(id.as_str()), json!(0)));
+    let timings = fields.remove("timings").unwrap();
+    assert!(timings["queued"].as_f64().unwrap() < 60.0, "{timings}");
+    let started = fields.remove("started_at").map(|at| at.as_i64().unwrap());
+    assert_eq!(started.is_some(), timings["running"].is_number(), "{timings}");
+    assert!(started.is_none_or(|at| (created..created + 60).contains(&at)));
+    let finished = fields.remove("finished_at").map(|at| at.as_i64().unwrap());
+    assert_eq!(finished.is_some(), fields["status"] != "processing");
+    assert!(finished.is_none_or(|at| (created..created + 60).contains(&at)));
+    // A guess, which depends on how fast this machine is.
+    fields.remove("eta_seconds").inspect(|eta| assert!(eta.is_u64()));
     body
 }
 
@@ -48,10 +60,12 @@ async fn a_completed_task_names_its_file_by_the_client_s_host() {
     let bench = bench().await;
     let id = bench.completed(b"video").await;
     let url = format!("http://lan:8004/outputs/ltx2_{id}.mp4");
-    assert_eq!(
-        poll(&bench, &id).await,
-        json!({"status": "completed", "url": url, "pipeline": "two-stage", "seed": 42})
-    );
+    let thumbnail = format!("http://lan:8004/outputs/ltx2_{id}.jpg");
+    let expected = json!({
+        "status": "completed", "url": url, "thumbnail_url": thumbnail, "pipeline": "two-stage", "progress": 1.0,
+        "seed": 42
+    });
+    assert_eq!(poll(&bench, &id).await, expected);
 }
 
 #[tokio::test]

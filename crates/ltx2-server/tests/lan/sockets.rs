@@ -1,38 +1,12 @@
 //! What only a real connection shows.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use ltx2_server::serve;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
 
-use crate::support::{Bench, bench};
-
-struct Server {
-    address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    serving: JoinHandle<std::io::Result<()>>,
-}
-
-async fn start(bench: &Bench) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let router = bench.router.clone();
-    let serving = tokio::spawn(serve(listener, router, async { stopped.await.unwrap() }));
-    Server { address, stop, serving }
-}
-
-async fn exchange(address: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
-}
+use crate::network::{exchange, start};
+use crate::support::bench;
 
 #[tokio::test]
 async fn ranges_and_heads() {

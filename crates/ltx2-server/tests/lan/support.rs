@@ -6,9 +6,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
-use ltx2_server::{EngineStatus, PublicUrl, Service};
+use ltx2_server::{ApiKeys, BodyLimits, CorsOrigins, EngineActivity, EngineControl, EngineStatus, PublicUrl, Service};
 use ltx2_store::{Artifact, Claim, FileName, Store, TaskId};
-use ltx2_types::Limits;
+use ltx2_types::{Limits, Pipeline, ValidRequest};
 use serde_json::Value;
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -50,25 +50,39 @@ impl Answer {
 }
 
 pub async fn bench() -> Bench {
-    bench_at(None).await
+    bench_with(|_| {}).await
 }
 
-/// The picture checker refuses what contains `bad` and panics at `panic`.
 pub async fn bench_at(public_url: Option<&str>) -> Bench {
+    bench_with(|service| service.public_url = public_url.map(|url| PublicUrl::parse(url).unwrap())).await
+}
+
+/// The picture checker refuses what contains `bad` and panics at `panic`; a prompt that is `impossible` cannot be run.
+pub async fn bench_with(change: impl FnOnce(&mut Service)) -> Bench {
     let data = tempfile::tempdir().unwrap();
     let store = Store::open(data.path()).await.unwrap();
-    let check = |bytes: &[u8]| {
+    let check_image = |bytes: &[u8]| {
         assert!(!bytes.ends_with(b"panic"), "a decoder's mistake");
         if bytes.ends_with(b"bad") { Err("the PNG is damaged".to_owned()) } else { Ok(()) }
     };
-    let service = Service {
+    let check_request = |request: &ValidRequest| {
+        if request.prompt == "impossible" { Err("it takes 93 GiB, but 80 GiB are allowed".to_owned()) } else { Ok(()) }
+    };
+    let status = EngineStatus { device: "cpu", loaded: false, activity: EngineActivity::Idle };
+    let mut service = Service {
         store: store.clone(),
         limits: Limits::server(),
-        engine: Arc::new(|| EngineStatus { device: "cpu", loaded: false }),
-        check_image: Arc::new(check),
-        public_url: public_url.map(|url| PublicUrl::parse(url).unwrap()),
-        max_body: MAX_BODY,
+        max_waiting: 1000,
+        engine: EngineControl { status: Arc::new(move || status), unload: Arc::new(|| Box::pin(async {})) },
+        check_image: Arc::new(check_image),
+        check_request: Arc::new(check_request),
+        public_url: None,
+        body: BodyLimits { max_bytes: MAX_BODY, timeout: Duration::from_secs(60) },
+        api_keys: ApiKeys::default(),
+        cors: CorsOrigins::None,
+        webhooks: None,
     };
+    change(&mut service);
     Bench { store, router: service.into_router(), data }
 }
 
@@ -121,11 +135,24 @@ impl Bench {
     /// A task that resulted in `content`.
     pub async fn completed(&self, content: &[u8]) -> TaskId {
         let claim = self.accepted(self.t2v(r#"{"prompt":"a fox"}"#).await).await;
-        let id = claim.lease.task().clone();
-        let file = FileName::of_video(&id);
+        self.complete(&claim, content).await;
+        claim.lease.task().clone()
+    }
+
+    /// Ends the task with `content`, and a picture.
+    pub async fn complete(&self, claim: &Claim, content: &[u8]) {
+        let (file, picture) = (FileName::of_video(claim.lease.task()), FileName::of_thumbnail(claim.lease.task()));
         std::fs::write(self.store.output_path(&file), content).unwrap();
-        self.store.complete(&claim.lease, &Artifact { file, pipeline: ltx2_types::Pipeline::TwoStage }).await.unwrap();
-        id
+        std::fs::write(self.store.output_path(&picture), b"\xff\xd8\xff").unwrap();
+        let artifact = Artifact { file, thumbnail: Some(picture), pipeline: Pipeline::TwoStage };
+        self.store.complete(&claim.lease, &artifact).await.unwrap();
+    }
+
+    /// A new task's id.
+    pub async fn queued(&self, body: &str) -> TaskId {
+        let answer = self.t2v(body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer.body));
+        TaskId::parse(answer.json()["task_id"].as_str().unwrap()).unwrap()
     }
 }
 

@@ -66,6 +66,12 @@ impl Fields {
         Ok((fields, image))
     }
 
+    /// All that was sent, in one order whatever the client's.
+    pub(super) fn canonical(&self) -> String {
+        let sorted: std::collections::BTreeMap<_, _> = self.values.iter().collect();
+        serde_json::to_string(&sorted).unwrap_or_default()
+    }
+
     /// What was sent under `name`.
     pub(super) fn sent(&self, name: &str) -> Value {
         self.values.get(name).cloned().unwrap_or_default()

@@ -22,6 +22,8 @@ pub(super) struct Settings {
     pub(super) modality_scale: Option<f64>,
     pub(super) pipeline: Option<Pipeline>,
     pub(super) camera: Option<Camera>,
+    pub(super) priority: i32,
+    pub(super) webhook_url: Option<String>,
 }
 
 impl Settings {
@@ -45,8 +47,23 @@ impl Settings {
             modality_scale: fields.number("modality_scale"),
             pipeline: fields.parsed("pipeline"),
             camera: fields.parsed("camera"),
+            priority: priority(fields),
+            webhook_url: fields.text("webhook_url"),
         }
     }
+}
+
+/// Priorities are from minus this to this.
+const HIGHEST_PRIORITY: i64 = 100;
+
+fn priority(fields: &mut Fields) -> i32 {
+    let priority = fields.integer("priority").unwrap_or(0);
+    if (-HIGHEST_PRIORITY..=HIGHEST_PRIORITY).contains(&priority) {
+        return priority as i32;
+    }
+    let rule = format!("it must be between -{HIGHEST_PRIORITY} and {HIGHEST_PRIORITY}");
+    fields.reject("out_of_range", "priority", &rule);
+    0
 }
 
 /// The answer to a submit.
@@ -65,27 +82,24 @@ impl Submitted {
     }
 }
 
-/// The answer to a poll.
+/// The answer to a poll, and an entry of a list.
 #[derive(Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub(super) enum TaskBody {
     Processing {
-        /// 0 to 1.
-        progress: f64,
-        /// `queued`, or the part of the run.
-        stage: &'static str,
         #[serde(flatten)]
-        steps: Option<Steps>,
-        /// 1 is next.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        queue_position: Option<u32>,
+        place: Place,
         #[serde(flatten)]
         common: Common,
     },
     Completed {
         url: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        thumbnail_url: Option<String>,
         /// Which stages made it.
         pipeline: Pipeline,
+        /// 0 to 1.
+        progress: f64,
         #[serde(flatten)]
         common: Common,
     },
@@ -94,6 +108,23 @@ pub(super) enum TaskBody {
         #[serde(flatten)]
         common: Option<Common>,
     },
+}
+
+/// Where a task that has not ended stands.
+#[derive(Serialize)]
+pub(super) struct Place {
+    /// 0 to 1.
+    pub(super) progress: f64,
+    /// `queued`, or the part of the run.
+    pub(super) stage: &'static str,
+    #[serde(flatten)]
+    pub(super) steps: Option<Steps>,
+    /// 1 is next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) queue_position: Option<u32>,
+    /// Seconds until the end, guessed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) eta_seconds: Option<u64>,
 }
 
 /// Steps of the stage.
@@ -106,18 +137,58 @@ pub(super) struct Steps {
 /// What is told of a task in every state.
 #[derive(Serialize)]
 pub(super) struct Common {
+    pub(super) task_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) seed: Option<u64>,
-    /// Unix time, seconds.
+    pub(super) priority: i32,
+    /// Unix time, seconds; as the next two.
     pub(super) created_at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) started_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) finished_at: Option<i64>,
+    pub(super) timings: Timings,
 }
 
+/// How long the parts of a task took, seconds.
+#[derive(Serialize)]
+pub(super) struct Timings {
+    /// Until its last start, or until now.
+    pub(super) queued: f64,
+    /// From its last start to its end, or until now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) running: Option<f64>,
+}
+
+/// What is told of tasks that are not there; clients check the HTTP status first, and that is 200 for a poll.
+pub(super) const UNKNOWN: &str =
+    "Task not found (server may have restarted or ID is invalid). Please submit a new request.";
+
 impl TaskBody {
-    /// A task that nobody knows; clients check the HTTP status first, and this one is not an error to them.
+    /// A task that nobody knows.
     pub(super) fn unknown() -> Self {
-        let error = "Task not found (server may have restarted or ID is invalid). Please submit a new request.";
-        Self::Failed { error: error.into(), common: None }
+        Self::Failed { error: UNKNOWN.into(), common: None }
     }
+}
+
+/// A page of tasks, the newest first.
+#[derive(Serialize)]
+pub(super) struct TaskList {
+    pub(super) tasks: Vec<TaskBody>,
+    /// To be sent as `cursor` for the next page; null on the last.
+    pub(super) next_cursor: Option<String>,
+}
+
+/// The answer to a removal.
+#[derive(Serialize)]
+pub(super) struct Removed {
+    pub(super) task_id: String,
+    pub(super) status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<&'static str>,
+    /// Whether the task and its files are gone.
+    pub(super) deleted: bool,
+    pub(super) message: &'static str,
 }
 
 /// The name here of the request's field `field`.

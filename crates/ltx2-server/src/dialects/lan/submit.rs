@@ -1,0 +1,154 @@
+//! Taking requests in.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::multipart::MultipartRejection;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Multipart, State};
+use axum::http::{HeaderMap, Uri};
+use ltx2_store::{InputFile, Submission, SubmissionKey, Submitted, Webhook};
+use ltx2_types::{ImageInput, Task, ValidRequest};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::fields::Fields;
+use super::map::{self, Ask};
+use super::wire;
+use crate::Service;
+use crate::base_url::base_url;
+use crate::error::{ApiError, Fault};
+use crate::images::image_fault;
+
+/// What a route of this API got.
+pub(super) struct Incoming {
+    pub(super) headers: HeaderMap,
+    pub(super) uri: Uri,
+}
+
+pub(super) async fn async_t2v(
+    State(service): State<Arc<Service>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<wire::Submitted>, ApiError> {
+    let submitted = t2v(&service, Incoming { headers, uri }, body).await?;
+    Ok(Json(wire::Submitted::new(submitted.id())))
+}
+
+pub(super) async fn async_i2v(
+    State(service): State<Arc<Service>>,
+    uri: Uri,
+    headers: HeaderMap,
+    form: Result<Multipart, MultipartRejection>,
+) -> Result<Json<wire::Submitted>, ApiError> {
+    let submitted = i2v(&service, Incoming { headers, uri }, form).await?;
+    Ok(Json(wire::Submitted::new(submitted.id())))
+}
+
+/// Queues a video from text.
+pub(super) async fn t2v(
+    service: &Arc<Service>,
+    incoming: Incoming,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Submitted, ApiError> {
+    let fields = Fields::from_json(&incoming.headers, body, service.body.max_bytes)?;
+    let key = key(&incoming.headers, &fields, &[])?;
+    let ask = map::ask(fields, Task::TextToVideo, &service.limits).map_err(ApiError::Invalid)?;
+    submit(service, &incoming, Wanted { ask, key, inputs: vec![] }).await
+}
+
+/// Queues a video from text and a picture.
+pub(super) async fn i2v(
+    service: &Arc<Service>,
+    incoming: Incoming,
+    form: Result<Multipart, MultipartRejection>,
+) -> Result<Submitted, ApiError> {
+    let (mut fields, image) = Fields::from_form(&incoming.headers, form, service.body.max_bytes).await?;
+    let key = key(&incoming.headers, &fields, image.as_deref().unwrap_or_default())?;
+    let input = match image {
+        Some(bytes) => {
+            fields.faults.extend(image_fault(service, "image", bytes.clone()).await?);
+            Some(InputFile::new(bytes.into()))
+        }
+        None => {
+            fields.faults.push(Fault::missing(Some("image")));
+            None
+        }
+    };
+    let images = input.iter().map(|input| ImageInput::first_frame(input.name().as_str())).collect();
+    let task = Task::ImageToVideo { images };
+    let ask = map::ask(fields, task, &service.limits).map_err(ApiError::Invalid)?;
+    submit(service, &incoming, Wanted { ask, key, inputs: input.into_iter().collect() }).await
+}
+
+/// A request that is understood.
+struct Wanted {
+    ask: Ask,
+    key: Option<SubmissionKey>,
+    inputs: Vec<InputFile>,
+}
+
+async fn submit(service: &Arc<Service>, incoming: &Incoming, wanted: Wanted) -> Result<Submitted, ApiError> {
+    let Wanted { ask: Ask { request, priority, webhook_url }, key, inputs } = wanted;
+    let webhook = webhook_url.map(|url| webhook(service, incoming, url)).transpose()?;
+    let request = runnable(service, request).await?;
+    let ValidRequest { width, height, num_frames, .. } = request;
+    let max_waiting = Some(service.max_waiting);
+    let submission = Submission { request, inputs, priority, key, webhook, max_waiting };
+    let submitted = service.store.submit(submission).await?;
+    let id = submitted.id();
+    match submitted {
+        Submitted::Queued(_) => {
+            tracing::info!(task = %id, "task {id} is queued: {width}x{height}, {num_frames} frames");
+        }
+        Submitted::Known(_) => tracing::info!(task = %id, "task {id} was asked for again"),
+    }
+    Ok(submitted)
+}
+
+/// `request`, if this server's model and memory can run it.
+async fn runnable(service: &Arc<Service>, request: ValidRequest) -> Result<ValidRequest, ApiError> {
+    let check = service.check_request.clone();
+    let checked = tokio::task::spawn_blocking(move || check(&request).map(|()| request)).await;
+    match checked {
+        Ok(Ok(request)) => Ok(request),
+        Ok(Err(reason)) => Err(ApiError::body("not_possible", reason, Value::Null)),
+        Err(error) => {
+            tracing::error!(%error, "checking a request failed: {error}");
+            Err(ApiError::Internal)
+        }
+    }
+}
+
+fn webhook(service: &Service, incoming: &Incoming, url: String) -> Result<Webhook, ApiError> {
+    let fault = |reason: String| {
+        let msg = format!("webhook_url is {:?}, but {reason}", crate::error::shortened(url.clone().into()));
+        ApiError::Invalid(vec![Fault::new("webhook_refused", Some("webhook_url"), msg, url.clone().into())])
+    };
+    let Some(rules) = &service.webhooks else {
+        return Err(fault("this server has no webhook secret, so that it calls nobody".into()));
+    };
+    rules.check(&url).map_err(fault)?;
+    let base = base_url(service.public_url.as_ref(), &incoming.headers, &incoming.uri);
+    Ok(Webhook { url, base })
+}
+
+/// Longest `Idempotency-Key`.
+const LONGEST_KEY: usize = 255;
+
+fn key(headers: &HeaderMap, fields: &Fields, file: &[u8]) -> Result<Option<SubmissionKey>, ApiError> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len())).ok_or_else(|| {
+        let msg = format!("Idempotency-Key must be 1 to {LONGEST_KEY} characters of ASCII");
+        ApiError::Invalid(vec![Fault::header("key_invalid", "idempotency-key", msg)])
+    })?;
+    let fields = fields.canonical();
+    let mut hash = Sha256::new();
+    hash.update((fields.len() as u64).to_le_bytes());
+    hash.update(fields);
+    hash.update(file);
+    let fingerprint = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Some(SubmissionKey { key: key.into(), fingerprint }))
+}

@@ -1,0 +1,130 @@
+//! Who is let in, and which pages may read the answers.
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use ltx2_server::{ApiKeys, CorsOrigins};
+use serde_json::json;
+
+use crate::support::{Answer, Bench, bench, bench_with};
+
+async fn status_with(bench: &Bench, headers: &[(&str, &str)]) -> Answer {
+    let request = headers.iter().fold(Request::get("/v1/internal/status"), |request, (n, v)| request.header(*n, *v));
+    bench.send(request.body(Body::empty()).unwrap()).await
+}
+
+#[tokio::test]
+async fn with_keys_only_their_owners_are_let_in() {
+    let bench = bench_with(|service| service.api_keys = ApiKeys::new(["first", "second:part"])).await;
+    // Of key:secret in base64.
+    let good = [
+        ("authorization", "Bearer first"),
+        ("authorization", "bearer second:part"),
+        ("authorization", "Basic Zmlyc3Q6"),
+        ("authorization", "Basic YW55Ym9keTpmaXJzdA=="),
+        ("authorization", "Basic c2Vjb25kOnBhcnQ="),
+        ("x-api-key", "first"),
+    ];
+    for header in good {
+        assert_eq!(status_with(&bench, &[header]).await.status, StatusCode::OK, "{header:?}");
+    }
+    let bad = [
+        ("authorization", "Bearer firs"),
+        ("authorization", "Bearer first2"),
+        ("authorization", "Bearer "),
+        ("authorization", "first"),
+        ("authorization", "Basic Zmlyc3Q"),
+        ("authorization", "Basic ?"),
+        ("x-api-key", "second"),
+        ("x-api-key", ""),
+        ("cookie", "first"),
+    ];
+    for header in bad {
+        let answer = status_with(&bench, &[header]).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{header:?}");
+        assert_eq!(answer.headers["www-authenticate"], "Bearer");
+    }
+    assert_eq!(status_with(&bench, &[bad[0], good[5]]).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn every_route_but_health_and_results_wants_the_key() {
+    let bench = bench_with(|service| service.api_keys = ApiKeys::new(["key"])).await;
+    let id = bench.store.enqueue(&ltx2_types::Limits::server().defaults, vec![]).await.unwrap();
+    let claim = bench.claim().await;
+    bench.complete(&claim, b"video").await;
+    let closed = [
+        (Method::POST, "/v1/video/async_t2v".to_owned()),
+        (Method::POST, "/v1/video/async_i2v".to_owned()),
+        (Method::POST, "/v1/video/t2v".to_owned()),
+        (Method::POST, "/v1/video/i2v".to_owned()),
+        (Method::GET, "/v1/video/tasks".to_owned()),
+        (Method::GET, format!("/v1/video/tasks/{id}")),
+        (Method::DELETE, format!("/v1/video/tasks/{id}")),
+        (Method::GET, format!("/v1/video/tasks/{id}/events")),
+        (Method::POST, "/v1/internal/unload".to_owned()),
+        (Method::GET, "/v1/internal/status".to_owned()),
+    ];
+    for (method, path) in closed {
+        assert_eq!(bench.call(method, &path).await.status, StatusCode::UNAUTHORIZED, "{path}");
+    }
+    for open in ["/health".to_owned(), format!("/outputs/ltx2_{id}.mp4")] {
+        assert_eq!(bench.get(&open).await.status, StatusCode::OK, "{open}");
+    }
+}
+
+#[tokio::test]
+async fn browsers_are_told_which_pages_may_ask() {
+    let preflight = async |bench: &Bench, origin: &str| {
+        let request = Request::builder().method(Method::OPTIONS).uri("/v1/video/async_t2v").header("origin", origin);
+        let request = request.header("access-control-request-method", "POST");
+        let request = request.header("access-control-request-headers", "authorization,content-type");
+        bench.send(request.body(Body::empty()).unwrap()).await.headers
+    };
+    let page = "http://page:3000";
+    assert!(!preflight(&bench().await, page).await.contains_key("access-control-allow-origin"));
+    let origins = CorsOrigins::parse(&[page.to_owned()]).unwrap();
+    let some = bench_with(|service| {
+        service.cors = origins;
+        service.api_keys = ApiKeys::new(["key"]);
+    })
+    .await;
+    let headers = preflight(&some, page).await;
+    assert_eq!(headers["access-control-allow-origin"], page);
+    assert_eq!(headers["access-control-allow-headers"], "authorization,content-type");
+    assert!(!preflight(&some, "http://other").await.contains_key("access-control-allow-origin"));
+    let any = bench_with(|service| service.cors = CorsOrigins::Any).await;
+    assert_eq!(preflight(&any, page).await["access-control-allow-origin"], "*");
+    for bad in ["page:3000", "http://page/path", "ftp://page", "http://pa\nge"] {
+        assert!(CorsOrigins::parse(&[bad.to_owned()]).is_err(), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn hostile_requests_are_answered() {
+    let bench = bench().await;
+    let bodies = [
+        r#"{"prompt":"x","width":1e400}"#,
+        r#"{"prompt":"x","width":-9223372036854775809}"#,
+        r#"{"prompt":"x","width":1e18,"height":-1e18}"#,
+        r#"{"prompt":"x","frame_rate":1e-320}"#,
+        r#"{"prompt":"x","cfg_scale_video":-0.0001}"#,
+        r#"{"prompt":"x","seed":18446744073709551616}"#,
+        r#"{"prompt":"x","num_frames":"999999999999999999999999"}"#,
+        r#"{"prompt":"x","camera":"static:nan"}"#,
+        r#"{"prompt":"x","priority":9e99}"#,
+        r#"{"prompt":"\ud800"}"#,
+    ];
+    for body in bodies {
+        assert_eq!(bench.t2v(body).await.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+    }
+    // As most parsers do, the last one counts.
+    let twice = bench.t2v(r#"{"prompt":"a","seed":1,"prompt":"b","seed":2}"#).await;
+    let claim = bench.accepted(twice).await;
+    assert_eq!((&claim.request.prompt[..], claim.request.seed), ("b", 2));
+    let form = bench.i2v(&[("prompt", b"a"), ("image", b"x"), ("image", crate::support::PNG), ("prompt", b"b")]).await;
+    assert_eq!(bench.accepted(form).await.request.prompt, "b");
+    let odd = bench.post("/v1/video/async_t2v", Some("application/x-www-form-urlencoded"), "prompt=x").await;
+    assert_eq!(odd.faults()[0].1, "content_type");
+    let id = bench.get("/v1/video/tasks/..%2f..%2fetc%2fpasswd/events").await;
+    assert_eq!((id.status, &id.json()["status"]), (StatusCode::NOT_FOUND, &json!("failed")));
+}

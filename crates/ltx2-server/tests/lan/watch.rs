@@ -1,0 +1,199 @@
+//! Waiting for tasks: events as they happen, and answers that are the video itself.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use ltx2_store::{TaskId, TaskStatus};
+use ltx2_types::{Failure, FailureCode, Phase, Progress};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use crate::network::{Server, start};
+use crate::support::{Bench, bench};
+
+/// `(id, event, data)`.
+type Event = (Option<u64>, String, Value);
+
+struct Watcher(BufReader<TcpStream>);
+
+impl Watcher {
+    async fn open(server: &Server, task: &TaskId, seen: Option<u64>) -> Self {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let seen = seen.map_or(String::new(), |seen| format!("Last-Event-ID: {seen}\r\n"));
+        // In HTTP 1.0 the answer ends with the connection, and has no chunks.
+        let request = format!("GET /v1/video/tasks/{task}/events HTTP/1.0\r\nHost: x\r\n{seen}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert!(reader.read_line(&mut head).await.unwrap() > 0, "{head}");
+        }
+        assert!(head.contains("text/event-stream") && head.contains("x-accel-buffering: no"), "{head}");
+        Self(reader)
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        let (mut id, mut name, mut data) = (None, String::new(), Value::Null);
+        loop {
+            let mut line = String::new();
+            let read = tokio::time::timeout(Duration::from_secs(20), self.0.read_line(&mut line));
+            if read.await.expect("an event in time").unwrap() == 0 {
+                return None;
+            }
+            match line.trim_end().split_once(": ") {
+                Some(("id", number)) => id = Some(number.parse().unwrap()),
+                Some(("event", event)) => name = event.into(),
+                Some(("data", text)) => data = serde_json::from_str(text).unwrap(),
+                _ if line == "\n" && !name.is_empty() => return Some((id, name, data)),
+                _ => {}
+            }
+        }
+    }
+
+    async fn take(&mut self, count: usize) -> Vec<Event> {
+        let mut events = Vec::new();
+        while events.len() < count {
+            events.push(self.next().await.expect("an event"));
+        }
+        events
+    }
+}
+
+fn names(events: &[Event]) -> Vec<(Option<u64>, &str)> {
+    events.iter().map(|(id, name, _)| (*id, &name[..])).collect()
+}
+
+#[tokio::test]
+async fn a_watcher_that_comes_back_misses_nothing() {
+    let bench = bench().await;
+    let server = start(&bench).await;
+    let ahead = bench.queued(r#"{"prompt":"ahead"}"#).await;
+    let id = bench.queued(r#"{"prompt":"a fox"}"#).await;
+    let mut watcher = Watcher::open(&server, &id, None).await;
+    let (number, name, data) = watcher.next().await.unwrap();
+    assert_eq!((number, &name[..], &data["queue_position"]), (Some(1), "queued", &json!(2)));
+    bench.store.cancel(&ahead).await.unwrap();
+    let (number, name, data) = watcher.next().await.unwrap();
+    assert_eq!((number, &name[..], &data["queue_position"]), (None, "queued", &json!(1)));
+
+    let claim = bench.claim().await;
+    let at = |phase, step| Progress { phase, step, total_steps: 2 };
+    let steps = [at(Phase::EncodingPrompt, 0), at(Phase::Loading, 0), at(Phase::Denoising, 0), at(Phase::Denoising, 1)];
+    bench.store.report_steps(&claim.lease, &steps).await.unwrap();
+    let seen = watcher.take(5).await;
+    let expected = [(2, "stage"), (3, "stage"), (4, "loading"), (5, "stage"), (6, "step")];
+    assert_eq!(names(&seen), expected.map(|(id, name)| (Some(id), name)));
+    assert_eq!(seen[4].2, json!({"progress": 0.475, "stage": "denoising", "step": 1, "total_steps": 2}));
+    drop(watcher);
+
+    bench.store.report_steps(&claim.lease, &[at(Phase::Denoising, 2), at(Phase::Decoding, 0)]).await.unwrap();
+    bench.complete(&claim, b"video").await;
+    let mut back = Watcher::open(&server, &id, Some(5)).await;
+    let rest = back.take(4).await;
+    let expected = [(6, "step"), (7, "step"), (8, "stage"), (9, "completed")];
+    assert_eq!(names(&rest), expected.map(|(id, name)| (Some(id), name)));
+    assert_eq!(rest[3].2["url"], format!("http://x/outputs/ltx2_{id}.mp4"));
+    assert!(back.next().await.is_none());
+    // The same to everybody.
+    let all = Watcher::open(&server, &id, None).await.take(9).await;
+    assert_eq!(all[5..], rest[..]);
+
+    let request = Request::get(format!("/v1/video/tasks/{id}/events")).header("last-event-id", "9");
+    assert_eq!(bench.send(request.body(Body::empty()).unwrap()).await.status, StatusCode::NO_CONTENT);
+    let request = Request::get(format!("/v1/video/tasks/{id}/events")).header("last-event-id", "x");
+    let wrong = bench.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn a_hundred_watchers_all_see_the_end() {
+    let bench = bench().await;
+    let server = start(&bench).await;
+    let id = bench.queued(r#"{"prompt":"a fox"}"#).await;
+    let mut watchers = Vec::new();
+    for _ in 0..100 {
+        watchers.push(Watcher::open(&server, &id, None).await);
+    }
+    let claim = bench.claim().await;
+    for step in 0..20 {
+        let progress = Progress { phase: Phase::Denoising, step, total_steps: 20 };
+        bench.store.report_progress(&claim.lease, progress).await.unwrap();
+    }
+    bench.store.fail(&claim.lease, &Failure::new(FailureCode::Model, "line\nbreak")).await.unwrap();
+    for watcher in &mut watchers {
+        let events = watcher.take(23).await;
+        let (id, name, data) = &events[22];
+        assert_eq!((*id, &name[..], &data["error"]), (Some(23), "failed", &json!("line\nbreak")));
+        assert!(watcher.next().await.is_none());
+    }
+}
+
+/// A worker that ends each task as its prompt says.
+async fn work(bench: &Bench) {
+    loop {
+        if let Some(claim) = bench.store.claim("test", Duration::from_secs(60)).await.unwrap() {
+            match claim.request.prompt.as_str() {
+                "fail" => {
+                    let failure = Failure::new(FailureCode::OutOfMemory, "the GPU has too little memory");
+                    bench.store.fail(&claim.lease, &failure).await.unwrap();
+                }
+                _ => bench.complete(&claim, claim.request.prompt.as_bytes()).await,
+            }
+        }
+        bench.store.wait_for_queued().await;
+    }
+}
+
+#[tokio::test]
+async fn the_answer_may_be_the_video_itself() {
+    let bench = bench().await;
+    let post = async |body: &str| bench.post("/v1/video/t2v", Some("application/json"), body.to_owned()).await;
+    let ask = async {
+        let done = post(r#"{"prompt":"a fox"}"#).await;
+        assert_eq!((done.status, &done.body[..]), (StatusCode::OK, &b"a fox"[..]));
+        assert_eq!(done.headers["content-type"], "video/mp4");
+        let id = done.headers["x-task-id"].to_str().unwrap();
+        assert_eq!(bench.get(&format!("/v1/video/tasks/{id}")).await.json()["status"], "completed");
+        let failed = post(r#"{"prompt":"fail"}"#).await;
+        let detail = json!({"detail": "the GPU has too little memory"});
+        assert_eq!((failed.status, failed.json()), (StatusCode::INTERNAL_SERVER_ERROR, detail));
+        assert_eq!(failed.headers["x-should-retry"], "false");
+        assert_eq!(post("{}").await.faults()[0].1, "missing");
+    };
+    tokio::select! {
+        () = work(&bench) => {}
+        () = ask => {}
+    }
+}
+
+async fn leave(server: &Server, key: &str) {
+    let body = r#"{"prompt":"a fox"}"#;
+    let length = body.len();
+    let request = format!("POST /v1/video/t2v HTTP/1.1\r\nHost: x\r\n{key}Content-Length: {length}\r\n\r\n{body}");
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // Nothing comes while the task waits.
+    let mut byte = [0];
+    assert!(tokio::time::timeout(Duration::from_millis(300), stream.read(&mut byte)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_takes_its_task_along_unless_it_is_named() {
+    let bench = bench().await;
+    let server = start(&bench).await;
+    leave(&server, "").await;
+    leave(&server, "Idempotency-Key: mine\r\n").await;
+    let left = bench.store.tasks(ltx2_store::Listed::All, None, 9).await.unwrap().tasks;
+    let cancelled = async {
+        loop {
+            if let TaskStatus::Failed(failure) = bench.store.task(&left[1].id).await.unwrap().unwrap().status {
+                return failure.message;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert_eq!(tokio::time::timeout(Duration::from_secs(10), cancelled).await.unwrap(), "cancelled");
+    assert_eq!(bench.claim().await.lease.task(), &left[0].id);
+}

@@ -1,0 +1,91 @@
+//! Being told of a task's end.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use ltx2_server::{Secret, WebhookRules, call_webhooks};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::support::{Bench, bench_with};
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+fn rules(allowed: &[&str]) -> WebhookRules {
+    let allowed = allowed.iter().map(|network| network.parse().unwrap()).collect();
+    WebhookRules { secret: Secret::parse(SECRET).unwrap(), allowed }
+}
+
+async fn bench(allowed: &[&str]) -> Bench {
+    bench_with(|service| service.webhooks = Some(rules(allowed))).await
+}
+
+/// One call, answered with `status`: its head in lower case, and its body.
+async fn receive(listener: &TcpListener, status: &str) -> (String, String) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut call = Vec::new();
+    loop {
+        let mut part = [0; 4096];
+        let read = stream.read(&mut part).await.unwrap();
+        assert!(read > 0, "cut off");
+        call.extend_from_slice(&part[..read]);
+        let text = String::from_utf8_lossy(&call).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let head = head.to_ascii_lowercase();
+        let length: usize = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
+        if body.len() == length {
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            return (head, body.into());
+        }
+    }
+}
+
+fn header<'a>(head: &'a str, name: &str) -> &'a str {
+    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).expect(name)
+}
+
+#[tokio::test]
+async fn the_end_is_told_again_until_it_is_heard() {
+    let bench = bench(&["127.0.0.0/8"]).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://localhost:{}/hook", listener.local_addr().unwrap().port());
+    let calls = tokio::spawn(call_webhooks(bench.store.clone(), rules(&["127.0.0.0/8"])));
+    let id = bench.queued(&json!({"prompt": "a fox", "webhook_url": url}).to_string()).await;
+    let claim = bench.claim().await;
+    bench.complete(&claim, b"video").await;
+
+    let (head, first) = receive(&listener, "500 Oops").await;
+    assert!(head.starts_with("post /hook "), "{head}");
+    let event: Value = serde_json::from_str(&first).unwrap();
+    assert_eq!((&event["type"], &event["data"]["id"]), (&json!("video.completed"), &json!(id.as_str())));
+    assert!(event["data"]["url"].as_str().unwrap().ends_with(&format!("/outputs/ltx2_{id}.mp4")), "{event}");
+    assert_eq!(header(&head, "webhook-id"), format!("evt_{id}"));
+    assert!(header(&head, "webhook-signature").starts_with("v1,"));
+    let again = tokio::time::timeout(Duration::from_secs(30), receive(&listener, "200 OK")).await.unwrap();
+    assert_eq!((header(&again.0, "webhook-id"), &again.1), (header(&head, "webhook-id"), &first));
+    let more = tokio::time::timeout(Duration::from_secs(1), listener.accept()).await;
+    assert!(more.is_err() && bench.store.due_webhooks(9).await.unwrap().is_empty());
+    calls.abort();
+}
+
+#[tokio::test]
+async fn private_addresses_are_not_called() {
+    let bench = bench(&[]).await;
+    for url in ["http://127.0.0.1:80/", "http://[::1]/", "http://169.254.169.254/latest", "file:///etc/passwd", "x"] {
+        let answer = bench.t2v(&json!({"prompt": "a fox", "webhook_url": url}).to_string()).await;
+        assert_eq!(answer.faults()[0].1, "webhook_refused", "{url}");
+    }
+    // A name is looked up when it is called, and then found to be private.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://localhost:{}/", listener.local_addr().unwrap().port());
+    let answer = bench.t2v(&json!({"prompt": "a fox", "webhook_url": url}).to_string()).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let claim = bench.claim().await;
+    bench.complete(&claim, b"video").await;
+    let calls = tokio::spawn(call_webhooks(bench.store.clone(), rules(&[])));
+    let call = tokio::time::timeout(Duration::from_secs(1), listener.accept()).await;
+    assert!(call.is_err(), "it was called");
+    calls.abort();
+}

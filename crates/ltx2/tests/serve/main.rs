@@ -1,0 +1,9 @@
+//! `ltx2 serve` as a process: what it makes, and what it survives.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod crashes;
+mod disk_full;
+mod server;
+mod videos;
+mod weeks;

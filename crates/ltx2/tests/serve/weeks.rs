@@ -1,0 +1,103 @@
+//! What matters to a server that is left running: memory that comes back, connections that do nothing, keys.
+
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::server::Server;
+
+/// A line of the process's status, KiB.
+fn memory(server: &Server, line: &str) -> i64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process.id())).unwrap();
+    let value = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':')).expect(line);
+    value.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Pages of the program's own file are left out: they are counted from their first use on, and the system takes them
+/// back whenever it likes. Those of the weights' file would be seen after the first round by what comes on top.
+#[test]
+fn memory_comes_back_twenty_times_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_in(folder.path().to_owned(), &["--idle-timeout", "0"]);
+    let (all, own) = (memory(&server, "VmRSS"), memory(&server, "RssAnon"));
+    let mut files = 0;
+    for round in 1..=20 {
+        let (_, answer) = server.submit_smallest("A fox", round);
+        assert_eq!(server.wait(answer["task_id"].as_str().unwrap())["status"], "completed");
+        assert_eq!(server.path("/health")["vram_loaded"], true);
+        assert_eq!(server.path("/v1/internal/unload"), json!({"status": "models unloaded"}));
+        assert_eq!(server.path("/health")["vram_loaded"], false);
+        let grown = memory(&server, "RssAnon") - own;
+        assert!(grown <= all / 10, "round {round}: {grown} KiB on top of {all} KiB");
+        let mapped = memory(&server, "RssFile");
+        assert!(files == 0 || mapped <= files + all / 10, "round {round}: {mapped} KiB of files after {files} KiB");
+        files = if files == 0 { mapped } else { files };
+    }
+}
+
+#[test]
+fn an_idle_model_is_unloaded_and_an_unload_waits_for_its_task() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_in(folder.path().to_owned(), &["--idle-timeout", "1"]);
+    let (_, answer) = server.submit_smallest("A fox", 1);
+    // The order comes while the task waits or runs, and is carried out after it or before it.
+    server.path("/v1/internal/unload");
+    assert_eq!(server.wait(answer["task_id"].as_str().unwrap())["status"], "completed");
+    let start = Instant::now();
+    while server.path("/health")["vram_loaded"] == true {
+        assert!(start.elapsed() < Duration::from_secs(30), "it stays loaded");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn ten_thousand_idle_connections_do_not_hold_it() {
+    let wanted = 10_000;
+    let files = rlimit::increase_nofile_limit(wanted + 500).unwrap();
+    let server = Server::start();
+    let count = wanted.min(files.saturating_sub(500)) as usize;
+    let address = server.base.strip_prefix("http://").unwrap();
+    // Side by side, and for no longer than the server waits for a request: some systems connect slowly.
+    let until = Instant::now() + Duration::from_secs(10);
+    let some = || {
+        let open = (0..count / 100).map(|_| TcpStream::connect(address).unwrap());
+        open.take_while(|_| Instant::now() < until).collect::<Vec<_>>()
+    };
+    let idle: Vec<Vec<TcpStream>> = thread::scope(|scope| {
+        let openers: Vec<_> = (0..100).map(|_| scope.spawn(some)).collect();
+        openers.into_iter().map(|opener| opener.join().unwrap()).collect()
+    });
+    let count: usize = idle.iter().map(Vec::len).sum();
+    println!("{count} connections are open");
+    let start = Instant::now();
+    assert_eq!(server.path("/health")["status"], "running");
+    let (status, answer) = server.submit_smallest("A fox", 1);
+    assert_eq!(status, 200, "{answer}");
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?} with {count} idle connections", start.elapsed());
+    drop(idle);
+    assert_eq!(server.wait(answer["task_id"].as_str().unwrap())["status"], "completed");
+}
+
+#[test]
+fn settings_reach_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    std::fs::write(&keys, "first\n\n second \n").unwrap();
+    let options = ["--api-key-file", keys.to_str().unwrap(), "--max-frames", "9", "--max-memory", "0.001"];
+    let server = Server::start_in(folder.path().join("data"), &options);
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let ask = |key: &str, body: Value| {
+        let request = agent.post(format!("{}/v1/video/async_t2v", server.base)).header("x-api-key", key);
+        let mut answer = request.send_json(body).unwrap();
+        (answer.status().as_u16(), answer.body_mut().read_json::<Value>().unwrap()["detail"][0]["msg"].clone())
+    };
+    assert_eq!(ask("wrong", json!({"prompt": "a fox"})).0, 401);
+    let long = ask("first", json!({"prompt": "a fox", "num_frames": 10}));
+    assert_eq!(long, (422, json!("num_frames is 10, but it must be between 1 and 9")));
+    let (status, message) = ask("second", json!({"prompt": "a fox", "num_frames": 9, "width": 64, "height": 64}));
+    let message = message.as_str().unwrap();
+    assert!(status == 422 && message.starts_with("64x64 with 9 frames takes about"), "{message}");
+    assert!(message.ends_with("but this server allows 0.0 GiB; take fewer frames or a smaller size"), "{message}");
+}
