@@ -5,8 +5,8 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use ltx2_types::{
-    Failure, FrameRate, Guidance, ImageInput, LoraInput, Output, OutputFormat, Pipeline, Progress, RgbImage, Sampler,
-    Sound, Task, ValidRequest, Watch,
+    Failure, FrameRate, Guidance, ImageInput, LoraInput, LoraSource, Output, OutputFormat, Pipeline, Progress,
+    RgbImage, Sampler, Sound, Task, ValidRequest, Watch,
 };
 use serde::Deserialize;
 
@@ -101,9 +101,10 @@ impl ReferenceRequest {
     fn loras(&self, file: Option<&Path>) -> Result<Vec<LoraInput>, PipelineError> {
         match (self.lora, file) {
             (false, _) => Ok(Vec::new()),
-            (true, Some(file)) => {
-                Ok(vec![LoraInput { file: file.display().to_string(), strength: REFERENCE_STRENGTH }])
-            }
+            (true, Some(file)) => Ok(vec![LoraInput {
+                source: LoraSource::File(file.display().to_string()),
+                strength: REFERENCE_STRENGTH,
+            }]),
             (true, None) => Err(PipelineError::Request("the trace uses a LoRA, but the model set has none".into())),
         }
     }

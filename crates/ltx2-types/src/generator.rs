@@ -81,6 +81,14 @@ pub trait Watch {
     fn progress(&self, progress: Progress);
     /// Asked between steps; `true` makes the run end with [`FailureCode::Cancelled`].
     fn is_cancelled(&self) -> bool;
+    /// Asked every few steps; `true` has a picture made for [`Watch::preview`].
+    fn wants_preview(&self) -> bool {
+        false
+    }
+    /// Takes a small picture of what the video is about to be: its middle, as predicted so far.
+    fn preview(&self, picture: RgbImage) {
+        drop(picture);
+    }
 }
 
 /// How far a run is.

@@ -13,6 +13,7 @@ pub use generator::{
     Failure, FailureCode, Generator, Job, Output, OutputFormat, Phase, Progress, Report, RgbImage, Sound, Watch,
 };
 pub use request::{
-    GenerationRequest, Guidance, GuidanceRequest, ImageInput, LoraInput, Pipeline, Sampler, Task, ValidRequest,
+    GenerationRequest, Guidance, GuidanceRequest, ImageInput, LoraInput, LoraSource, Pipeline, Sampler, Task,
+    ValidRequest,
 };
 pub use validate::{FieldError, Limits, Rule, SamplingDefaults, validate};

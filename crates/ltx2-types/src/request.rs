@@ -171,10 +171,20 @@ impl std::str::FromStr for Sampler {
 /// An adapter to be added to the transformer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoraInput {
-    /// The file.
-    pub file: String,
+    /// Which.
+    pub source: LoraSource,
     /// 1 adds it as trained, 0 not at all.
     pub strength: f64,
+}
+
+/// Where an adapter is found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoraSource {
+    /// A file, by its path.
+    File(String),
+    /// A file of the model set, by its name without `.safetensors`.
+    Name(String),
 }
 
 /// A picture that the video has to show.

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use ltx2_pipeline::ModelSet;
 use ltx2_types::{
-    Camera, GenerationRequest, GuidanceRequest, ImageInput, Limits, LoraInput, Pipeline, Sampler, Task, ValidRequest,
-    validate,
+    Camera, GenerationRequest, GuidanceRequest, ImageInput, Limits, LoraInput, LoraSource, Pipeline, Sampler, Task,
+    ValidRequest, validate,
 };
 
 use crate::models::limits_for;
@@ -192,7 +192,7 @@ impl FromStr for Lora {
         // A colon may belong to the path: what is behind it counts only if it is a number.
         let parsed = text.rsplit_once(':').and_then(|(file, strength)| Some((file, strength.parse().ok()?)));
         let (file, strength) = parsed.unwrap_or((text, 1.0));
-        Ok(Self(LoraInput { file: file.into(), strength }))
+        Ok(Self(LoraInput { source: LoraSource::File(file.into()), strength }))
     }
 }
 

@@ -23,6 +23,8 @@ pub struct ModelFacts {
     pub upscaler: bool,
     /// The LoRA that distils the second stage.
     pub distilled_lora: Option<PathBuf>,
+    /// All LoRAs, which can be asked for by their names.
+    pub loras: Vec<PathBuf>,
     /// LoRAs for camera motions.
     pub camera_loras: Vec<(CameraMotion, PathBuf)>,
 }
@@ -94,7 +96,7 @@ fn generated_frames(num_frames: u32) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use ltx2_types::{Camera, FrameRate, Limits};
+    use ltx2_types::{Camera, FrameRate, Limits, LoraInput, LoraSource};
 
     use super::*;
 
@@ -105,6 +107,7 @@ mod tests {
             distilled: false,
             upscaler: true,
             distilled_lora: Some("distilled.safetensors".into()),
+            loras: vec!["loras/watercolour.safetensors".into()],
             camera_loras: vec![(CameraMotion::DollyIn, "camera-control-dolly-in.safetensors".into())],
         }
     }
@@ -173,6 +176,18 @@ mod tests {
             error,
             "camera is jib_up, but the model set has no LoRA named like camera-control-jib-up.safetensors"
         );
+    }
+
+    #[test]
+    fn an_adapter_is_found_by_its_name() {
+        let plan = |name: &str| {
+            let loras = vec![LoraInput { source: LoraSource::Name(name.into()), strength: 0.5 }];
+            choose(&ValidRequest { loras, ..request(Task::TextToVideo) }, &model())
+        };
+        let first = plan("watercolour").unwrap().stages[0].loras[0].clone();
+        assert_eq!((first.file.to_str(), first.strength), (Some("loras/watercolour.safetensors"), 0.5));
+        let error = plan("../secrets").unwrap_err().to_string();
+        assert_eq!(error, "lora is \"../secrets\", but the model set has none of that name; it has watercolour");
     }
 
     #[test]

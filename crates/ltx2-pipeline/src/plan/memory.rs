@@ -28,13 +28,12 @@ pub struct MemoryEstimate {
 /// The estimate for `plan` on `models`.
 pub fn estimate(plan: &Plan, models: &ModelSet, precision: Precision) -> Result<MemoryEstimate, PipelineError> {
     let bytes = precision.dtype().size_in_bytes();
-    let sizes = models.parameters()?;
+    let sizes = models.parameters(precision.dtype());
     let widest = |stage: &StagePlan| stage.tokens.0 * sizes.video_width + stage.tokens.1 * sizes.audio_width;
     let activations = plan.stages.iter().map(widest).max().unwrap_or(0) * LIVE_PER_TOKEN * bytes;
-    let encoding_prompt = sizes.text_encoder * bytes;
-    let denoising = (sizes.transformer + sizes.upsampler) * bytes + activations + SCORES;
-    let decoding =
-        (sizes.transformer + sizes.autoencoders) * bytes + decoder_activations(plan, sizes.decoder_channels) * bytes;
+    let encoding_prompt = sizes.text_encoder;
+    let denoising = sizes.transformer + sizes.upsampler + activations + SCORES;
+    let decoding = sizes.transformer + sizes.autoencoders + decoder_activations(plan, sizes.decoder_channels) * bytes;
     Ok(MemoryEstimate { encoding_prompt, denoising, decoding, peak: encoding_prompt.max(denoising).max(decoding) })
 }
 
@@ -44,7 +43,7 @@ fn decoder_activations(plan: &Plan, channels: usize) -> usize {
     shape.map_or(0, |shape| LIVE_IN_DECODER * shape.frames * (shape.height / 4) * (shape.width / 4) * channels)
 }
 
-/// Numbers of parameters of a model's parts, and the widths of its activations.
+/// What the estimate asks of a model: bytes of the parts' weights, and the widths of its activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parameters {
     /// Of the text encoder.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ltx2_types::{Guidance, Pipeline, Sampler, ValidRequest};
+use ltx2_types::{Guidance, LoraInput, LoraSource, Pipeline, Sampler, ValidRequest};
 
 use super::choose::ModelFacts;
 use super::defaults::{DISTILLED_SIGMAS, Generation, HQ_DISTILLED_STRENGTHS, STAGE_2_SIGMAS};
@@ -97,8 +97,8 @@ impl Stages<'_> {
     }
 
     fn loras(&self) -> Result<Vec<LoraPlan>, PipelineError> {
-        let of = |lora: &ltx2_types::LoraInput| LoraPlan { file: lora.file.clone().into(), strength: lora.strength };
-        let mut loras: Vec<LoraPlan> = self.request.loras.iter().map(of).collect();
+        let of = |lora: &LoraInput| Ok(LoraPlan { file: self.lora_file(&lora.source)?, strength: lora.strength });
+        let mut loras = self.request.loras.iter().map(of).collect::<Result<Vec<_>, PipelineError>>()?;
         if let Some(camera) = self.request.camera {
             let known = self.model.camera_loras.iter().find(|(motion, _)| *motion == camera.motion);
             let (_, file) = known.ok_or_else(|| {
@@ -111,6 +111,20 @@ impl Stages<'_> {
             loras.push(LoraPlan { file: file.clone(), strength: camera.strength });
         }
         Ok(loras)
+    }
+
+    fn lora_file(&self, source: &LoraSource) -> Result<PathBuf, PipelineError> {
+        let name = match source {
+            LoraSource::File(path) => return Ok(path.into()),
+            LoraSource::Name(name) => name,
+        };
+        let name_of = |path: &PathBuf| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let known = self.model.loras.iter().find(|path| name_of(path).as_ref() == Some(name));
+        known.cloned().ok_or_else(|| {
+            let names = self.model.loras.iter().filter_map(name_of).collect::<Vec<_>>().join(", ");
+            let names = if names.is_empty() { "no LoRA at all".into() } else { names };
+            PipelineError::Request(format!("lora is {name:?}, but the model set has none of that name; it has {names}"))
+        })
     }
 
     /// What turns the checkpoint into a distilled one, for a pipeline that also upscales.

@@ -156,13 +156,14 @@ impl Bench {
     }
 }
 
-/// `image` is sent as a file, `image!` as a file without a name, all else as text.
+/// `image` is sent as a file, `image!` as a file without a name, `end` as another file, all else as text.
 pub fn form(fields: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, value) in fields {
         let (name, file) = match *name {
             "image" => ("image", "; filename=\"first.png\"\r\nContent-Type: image/png"),
             "image!" => ("image", ""),
+            "end" => ("end", "; filename=\"end.png\"\r\nContent-Type: image/png"),
             text => (text, ""),
         };
         let head = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n");

@@ -14,12 +14,12 @@ use crate::network::{Server, start};
 use crate::support::{Bench, bench};
 
 /// `(id, event, data)`.
-type Event = (Option<u64>, String, Value);
+pub type Event = (Option<u64>, String, Value);
 
-struct Watcher(BufReader<TcpStream>);
+pub struct Watcher(BufReader<TcpStream>);
 
 impl Watcher {
-    async fn open(server: &Server, task: &TaskId, seen: Option<u64>) -> Self {
+    pub async fn open(server: &Server, task: &TaskId, seen: Option<u64>) -> Self {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         let seen = seen.map_or(String::new(), |seen| format!("Last-Event-ID: {seen}\r\n"));
         // In HTTP 1.0 the answer ends with the connection, and has no chunks.
@@ -34,7 +34,7 @@ impl Watcher {
         Self(reader)
     }
 
-    async fn next(&mut self) -> Option<Event> {
+    pub async fn next(&mut self) -> Option<Event> {
         let (mut id, mut name, mut data) = (None, String::new(), Value::Null);
         loop {
             let mut line = String::new();
@@ -52,7 +52,7 @@ impl Watcher {
         }
     }
 
-    async fn take(&mut self, count: usize) -> Vec<Event> {
+    pub async fn take(&mut self, count: usize) -> Vec<Event> {
         let mut events = Vec::new();
         while events.len() < count {
             events.push(self.next().await.expect("an event"));

@@ -11,9 +11,9 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
-use ltx2_store::{Change, EventKind, Store, StoreError, TaskEvent, TaskId, TaskRecord, TaskStatus};
+use ltx2_store::{Change, EventKind, PreviewViewer, Store, StoreError, TaskEvent, TaskId, TaskRecord, TaskStatus};
 use ltx2_types::Phase;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
 
 use super::tasks::{id, unknown};
@@ -47,6 +47,8 @@ pub(super) async fn watch(
     let base = base_url(service.public_url.as_ref(), &headers, &uri);
     let watcher = Watcher {
         store: service.store.clone(),
+        _viewer: service.store.view_previews(&id),
+        preview: None,
         id,
         base,
         changes,
@@ -74,6 +76,10 @@ fn last_event_id(headers: &HeaderMap) -> Result<u64, ApiError> {
 
 struct Watcher {
     store: Store,
+    /// Has previews made while it is connected.
+    _viewer: PreviewViewer,
+    /// The preview that was sent last, by its number.
+    preview: Option<u32>,
     id: TaskId,
     base: String,
     changes: Receiver<Change>,
@@ -127,8 +133,20 @@ impl Watcher {
             self.ready.push_back(data(Event::default().event("queued"), &map::place(&record)));
         }
         self.position = position;
+        // So is the latest preview.
+        let preview = self.store.previews_made(&self.id);
+        if preview != self.preview && !self.has_ended {
+            self.ready.extend(preview.map(|number| render_preview(&self.id, number, &self.base)));
+        }
+        self.preview = preview;
         Ok(())
     }
+}
+
+/// The number makes it a new address each time, so that pages show a new picture.
+fn render_preview(id: &TaskId, number: u32, base: &str) -> Event {
+    let url = format!("{base}/v1/video/tasks/{id}/preview?number={number}");
+    data(Event::default().event("preview"), &json!({"url": url}))
 }
 
 fn render(event: &TaskEvent, record: &TaskRecord, base: &str) -> Event {

@@ -1,5 +1,7 @@
 //! The body of a request, JSON or form, as named values; read as leniently as the original server reads them.
 
+use std::collections::BTreeMap;
+
 use axum::body::Bytes;
 use axum::extract::Multipart;
 use axum::extract::multipart::{MultipartError, MultipartRejection};
@@ -38,21 +40,23 @@ impl Fields {
         }
     }
 
-    /// From a form, with the bytes of its file `image`. Empty texts count as left out.
+    /// From a form, with the bytes of its files: `image`, and every other part that has a file name. Empty texts count
+    /// as left out.
     pub(super) async fn from_form(
         headers: &HeaderMap,
         form: Result<Multipart, MultipartRejection>,
         max_body: usize,
-    ) -> Result<(Self, Option<Bytes>), ApiError> {
+    ) -> Result<(Self, BTreeMap<String, Bytes>), ApiError> {
         let mut form = form.map_err(|_| wrong_content_type(headers, "multipart/form-data with a boundary"))?;
         let broken = |error: MultipartError| unreadable(error.status(), &error.body_text(), max_body);
         let mut fields = Self { values: Map::new(), faults: Vec::new() };
-        let mut image = None;
+        let mut files = BTreeMap::new();
         while let Some(field) = form.next_field().await.map_err(broken)? {
             let Some(name) = field.name().map(str::to_owned) else { continue };
+            let is_file = name == "image" || field.file_name().is_some();
             let bytes = field.bytes().await.map_err(broken)?;
-            if name == "image" {
-                image = Some(bytes);
+            if is_file {
+                files.insert(name, bytes);
                 continue;
             }
             match String::from_utf8(bytes.into()) {
@@ -63,12 +67,12 @@ impl Fields {
                 Err(_) => fields.reject("string_unicode", &name, "it must be UTF-8 text"),
             }
         }
-        Ok((fields, image))
+        Ok((fields, files))
     }
 
     /// All that was sent, in one order whatever the client's.
     pub(super) fn canonical(&self) -> String {
-        let sorted: std::collections::BTreeMap<_, _> = self.values.iter().collect();
+        let sorted: BTreeMap<_, _> = self.values.iter().collect();
         serde_json::to_string(&sorted).unwrap_or_default()
     }
 
@@ -141,6 +145,23 @@ impl Fields {
         number
     }
 
+    /// A list of objects, also as JSON in a text; nothing if it was left out.
+    pub(super) fn objects(&mut self, name: &str) -> Vec<Map<String, Value>> {
+        let list = match self.values.get(name) {
+            None | Some(Value::Null) => return Vec::new(),
+            Some(Value::String(text)) => serde_json::from_str(text).unwrap_or(Value::Null),
+            Some(other) => other.clone(),
+        };
+        let items: Option<Vec<_>> = match list {
+            Value::Array(items) => items.into_iter().map(object).collect(),
+            _ => None,
+        };
+        items.unwrap_or_else(|| {
+            self.reject("list_type", name, "it must be a list of objects (in a form, as JSON)");
+            Vec::new()
+        })
+    }
+
     /// Yes or no, also in the words that forms use.
     pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
         let word = match self.values.get(name)? {
@@ -167,6 +188,13 @@ impl Fields {
             format!("{name} is {}, but {rule}", shortened(sent.clone()))
         };
         self.faults.push(Fault::new(kind, Some(name), message, sent));
+    }
+}
+
+fn object(value: Value) -> Option<Map<String, Value>> {
+    match value {
+        Value::Object(object) => Some(object),
+        _ => None,
     }
 }
 

@@ -43,6 +43,8 @@ fn generation_request(settings: Settings, task: Task) -> GenerationRequest {
     GenerationRequest {
         negative_prompt: settings.negative_prompt,
         pipeline: settings.pipeline,
+        sampler: settings.sampler,
+        loras: settings.loras,
         camera: settings.camera,
         width: settings.width,
         height: settings.height,

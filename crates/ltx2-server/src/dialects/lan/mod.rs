@@ -4,6 +4,8 @@ mod events;
 mod fields;
 mod internal;
 mod map;
+mod pictures;
+mod preview;
 mod submit;
 mod tasks;
 mod wait;
@@ -26,6 +28,7 @@ pub(crate) fn routes() -> Router<Arc<Service>> {
         .route("/v1/video/tasks", get(tasks::list))
         .route("/v1/video/tasks/{id}", get(tasks::poll).delete(tasks::remove))
         .route("/v1/video/tasks/{id}/events", get(events::watch))
+        .route("/v1/video/tasks/{id}/preview", get(preview::preview))
         .route("/v1/internal/unload", get(internal::unload).post(internal::unload))
         .route("/v1/internal/status", get(internal::status))
 }

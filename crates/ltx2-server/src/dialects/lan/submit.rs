@@ -1,5 +1,6 @@
 //! Taking requests in.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,17 +10,17 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Multipart, State};
 use axum::http::{HeaderMap, Uri};
 use ltx2_store::{InputFile, Submission, SubmissionKey, Submitted, Webhook};
-use ltx2_types::{ImageInput, Task, ValidRequest};
+use ltx2_types::ValidRequest;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::fields::Fields;
 use super::map::{self, Ask};
+use super::pictures::{self, Pictures};
 use super::wire;
 use crate::Service;
 use crate::base_url::base_url;
 use crate::error::{ApiError, Fault};
-use crate::images::image_fault;
 
 /// What a route of this API got.
 pub(super) struct Incoming {
@@ -53,34 +54,28 @@ pub(super) async fn t2v(
     incoming: Incoming,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Submitted, ApiError> {
-    let fields = Fields::from_json(&incoming.headers, body, service.body.max_bytes)?;
-    let key = key(&incoming.headers, &fields, &[])?;
-    let ask = map::ask(fields, Task::TextToVideo, &service.limits).map_err(ApiError::Invalid)?;
-    submit(service, &incoming, Wanted { ask, key, inputs: vec![] }).await
+    let mut fields = Fields::from_json(&incoming.headers, body, service.body.max_bytes)?;
+    let files = BTreeMap::new();
+    let key = key(&incoming.headers, &fields, &files)?;
+    let Pictures { task, inputs } = pictures::read(service, &mut fields, files).await?;
+    let ask = map::ask(fields, task, &service.limits).map_err(ApiError::Invalid)?;
+    submit(service, &incoming, Wanted { ask, key, inputs }).await
 }
 
-/// Queues a video from text and a picture.
+/// Queues a video from text and pictures.
 pub(super) async fn i2v(
     service: &Arc<Service>,
     incoming: Incoming,
     form: Result<Multipart, MultipartRejection>,
 ) -> Result<Submitted, ApiError> {
-    let (mut fields, image) = Fields::from_form(&incoming.headers, form, service.body.max_bytes).await?;
-    let key = key(&incoming.headers, &fields, image.as_deref().unwrap_or_default())?;
-    let input = match image {
-        Some(bytes) => {
-            fields.faults.extend(image_fault(service, "image", bytes.clone()).await?);
-            Some(InputFile::new(bytes.into()))
-        }
-        None => {
-            fields.faults.push(Fault::missing(Some("image")));
-            None
-        }
-    };
-    let images = input.iter().map(|input| ImageInput::first_frame(input.name().as_str())).collect();
-    let task = Task::ImageToVideo { images };
+    let (mut fields, files) = Fields::from_form(&incoming.headers, form, service.body.max_bytes).await?;
+    let key = key(&incoming.headers, &fields, &files)?;
+    if !files.contains_key("image") && fields.sent("keyframes").is_null() {
+        fields.faults.push(Fault::missing(Some("image")));
+    }
+    let Pictures { task, inputs } = pictures::read(service, &mut fields, files).await?;
     let ask = map::ask(fields, task, &service.limits).map_err(ApiError::Invalid)?;
-    submit(service, &incoming, Wanted { ask, key, inputs: input.into_iter().collect() }).await
+    submit(service, &incoming, Wanted { ask, key, inputs }).await
 }
 
 /// A request that is understood.
@@ -138,7 +133,11 @@ fn webhook(service: &Service, incoming: &Incoming, url: String) -> Result<Webhoo
 /// Longest `Idempotency-Key`.
 const LONGEST_KEY: usize = 255;
 
-fn key(headers: &HeaderMap, fields: &Fields, file: &[u8]) -> Result<Option<SubmissionKey>, ApiError> {
+fn key(
+    headers: &HeaderMap,
+    fields: &Fields,
+    files: &BTreeMap<String, Bytes>,
+) -> Result<Option<SubmissionKey>, ApiError> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len())).ok_or_else(|| {
         let msg = format!("Idempotency-Key must be 1 to {LONGEST_KEY} characters of ASCII");
@@ -146,9 +145,15 @@ fn key(headers: &HeaderMap, fields: &Fields, file: &[u8]) -> Result<Option<Submi
     })?;
     let fields = fields.canonical();
     let mut hash = Sha256::new();
-    hash.update((fields.len() as u64).to_le_bytes());
-    hash.update(fields);
-    hash.update(file);
+    let mut add = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    add(fields.as_bytes());
+    for (name, bytes) in files {
+        add(name.as_bytes());
+        add(bytes);
+    }
     let fingerprint = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(Some(SubmissionKey { key: key.into(), fingerprint }))
 }

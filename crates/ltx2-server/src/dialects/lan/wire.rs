@@ -1,8 +1,9 @@
 //! The words of this API: what is sent, and what is answered.
 
 use ltx2_store::TaskId;
-use ltx2_types::{Camera, Pipeline};
+use ltx2_types::{Camera, LoraInput, LoraSource, Pipeline, Sampler};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::fields::Fields;
 
@@ -21,6 +22,8 @@ pub(super) struct Settings {
     pub(super) cfg_scale_audio: Option<f64>,
     pub(super) modality_scale: Option<f64>,
     pub(super) pipeline: Option<Pipeline>,
+    pub(super) sampler: Option<Sampler>,
+    pub(super) loras: Vec<LoraInput>,
     pub(super) camera: Option<Camera>,
     pub(super) priority: i32,
     pub(super) webhook_url: Option<String>,
@@ -46,11 +49,27 @@ impl Settings {
             cfg_scale_audio: fields.number("cfg_scale_audio"),
             modality_scale: fields.number("modality_scale"),
             pipeline: fields.parsed("pipeline"),
+            sampler: fields.parsed("sampler"),
+            loras: loras(fields),
             camera: fields.parsed("camera"),
             priority: priority(fields),
             webhook_url: fields.text("webhook_url"),
         }
     }
+}
+
+/// Adapters of the model set: objects with a `name` and perhaps a `strength`.
+fn loras(fields: &mut Fields) -> Vec<LoraInput> {
+    let mut loras = Vec::new();
+    for item in fields.objects("loras") {
+        let name = item.get("name").and_then(Value::as_str);
+        let strength = item.get("strength").map_or(Some(1.0), Value::as_f64);
+        match (name, strength) {
+            (Some(name), Some(strength)) => loras.push(LoraInput { source: LoraSource::Name(name.into()), strength }),
+            _ => fields.reject("lora_invalid", "loras", "each must have a name and may have a strength, a number"),
+        }
+    }
+    loras
 }
 
 /// Priorities are from minus this to this.
@@ -197,6 +216,8 @@ pub(super) fn name_of(field: &'static str) -> &'static str {
         "modality_scale_video" | "modality_scale_audio" => "modality_scale",
         "stg_scale_audio" => "stg_scale_video",
         "camera_strength" => "camera",
+        "lora_strength" => "loras",
+        "image_frame" => "keyframes",
         same => same,
     }
 }
