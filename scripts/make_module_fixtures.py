@@ -52,9 +52,8 @@ OTHER_RATES = {
 AUDIO_VAE = changed(published("audio_vae", "ltx-2.3-22b"),
                     {"model": {"params": {"ddconfig": {"ch": 8, "num_res_blocks": 1}}}})
 VIDEO_VAE = {**published("vae", "ltx-2.3-22b"), "encoder_blocks": [
-    ["res_x", {"num_layers": 1}], ["compress_space_res", {"multiplier": 1}], ["compress_time_res", {"multiplier": 1}],
+    ["compress_space_res", {"multiplier": 1}], ["compress_time_res", {"multiplier": 1}],
     ["compress_all_res", {"multiplier": 1}], ["compress_all_res", {"multiplier": 1}]]}
-PIXELS = [(33, 12, 8), (17, 4, 12), (9, 8, 8)]
 SMALL = {"in_channels": 8, "mid_channels": 32, "num_blocks_per_stage": 1, "dims": 3}
 RATIONAL = {**SMALL, "spatial_upsample": True, "temporal_upsample": False, "rational_resampler": True}
 LATENTS = [(3, 4, 5), (2, 5, 2), (1, 3, 3)]
@@ -70,9 +69,9 @@ CASES = {
                                          "bwe": {"upsample_initial_channel": 64}}), [1, 4, 7]),
     "bwe-rates": ("vocoder", changed(LTX_2_3, OTHER_RATES), [1, 5, 6]),
     "audio-vae": ("audio_vae", AUDIO_VAE, [1, 4]),
-    "encoder-tiles": ("tiled_encoder", {"vae": VIDEO_VAE, "frames": [24, 16], "pixels": [128, 64]}, PIXELS),
-    "encoder-strips": ("tiled_encoder", {"vae": VIDEO_VAE, "frames": [24, 8], "pixels": None}, PIXELS[:1]),
-    "encoder-squares": ("tiled_encoder", {"vae": VIDEO_VAE, "frames": None, "pixels": [96, 32]}, PIXELS[:1]),
+    "encoder-tiles": ("tiled_encoder", {"vae": VIDEO_VAE, "frames": [24, 16], "pixels": [96, 64]}, [(25, 8, 4), (17, 4, 8)]),
+    "encoder-strips": ("tiled_encoder", {"vae": VIDEO_VAE, "frames": [24, 8], "pixels": None}, [(33, 4, 4)]),
+    "encoder-squares": ("tiled_encoder", {"vae": VIDEO_VAE, "frames": None, "pixels": [96, 32]}, [(9, 8, 10)]),
     "upsampler-x2": ("upsampler", {**SMALL, "spatial_upsample": True, "temporal_upsample": False}, LATENTS),
     "upsampler-x0.75": ("upsampler", {**RATIONAL, "spatial_scale": 0.75}, LATENTS),
     "upsampler-x1.5": ("upsampler", {**RATIONAL, "spatial_scale": 1.5}, LATENTS),

@@ -1,8 +1,8 @@
 //! Timestep embedding and adaptive layer norm (`AdaLayerNormSingle`, PixArt-α section 2.3).
 
 use candle_core::{DType, Device, Result, Tensor};
-use candle_nn::VarBuilder;
 
+use crate::VarBuilder;
 use crate::linear::Linear;
 
 /// Width of the sinusoidal embedding.

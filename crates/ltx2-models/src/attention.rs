@@ -1,9 +1,9 @@
 //! Attention as the transformer and the connectors use it (`Attention`): q and k are RMS-normed over the full width.
 
 use candle_core::{D, DType, Result, Tensor};
-use candle_nn::VarBuilder;
 use ltx2_kernels::{Rope, RopeTable, attention, rms_norm};
 
+use crate::VarBuilder;
 use crate::linear::Linear;
 
 /// Widths of an attention layer.

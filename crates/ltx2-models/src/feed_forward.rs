@@ -1,8 +1,8 @@
 //! The transformers' feed-forward: linear, tanh-GELU, linear, four times as wide inside (`FeedForward`).
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 
+use crate::VarBuilder;
 use crate::linear::Linear;
 
 /// `(b, t, d)` to `(b, t, d)`.

@@ -13,8 +13,10 @@ pub mod synth;
 pub mod text_encoder;
 pub mod transformer;
 pub mod upsampler;
+mod var_builder;
 pub mod video_vae;
 pub mod vocoder;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{ConfigError, Section};
+pub use var_builder::VarBuilder;

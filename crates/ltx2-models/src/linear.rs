@@ -1,33 +1,65 @@
 //! One linear layer for every precision.
 
-use candle_core::{D, Result, Tensor};
-use candle_nn::VarBuilder;
+use std::sync::Arc;
+
+use candle_core::quantized::QTensor;
+use candle_core::{D, DType, Result, Tensor};
+
+use crate::VarBuilder;
 
 /// `y = x Wᵀ + b`.
 #[derive(Debug, Clone)]
 pub struct Linear {
-    weight: Tensor,
+    weight: Weight,
     bias: Option<Tensor>,
+}
+
+/// A matrix `(d_out, d_in)`.
+#[derive(Debug, Clone)]
+enum Weight {
+    Dense(Tensor),
+    /// Dequantised for each use: candle's own product with blocks would round the activations to 8 bits.
+    Blocks {
+        blocks: Arc<QTensor>,
+        dtype: DType,
+    },
+}
+
+impl Weight {
+    fn new(shape: (usize, usize), vb: &VarBuilder) -> Result<Self> {
+        match vb.get_blocks(shape, "weight")? {
+            Some(blocks) => Ok(Self::Blocks { blocks, dtype: vb.dtype() }),
+            None => vb.get(shape, "weight").map(Self::Dense),
+        }
+    }
+
+    fn matrix(&self) -> Result<Tensor> {
+        match self {
+            Self::Dense(matrix) => Ok(matrix.clone()),
+            Self::Blocks { blocks, dtype } => blocks.dequantize(&blocks.device())?.to_dtype(*dtype),
+        }
+    }
 }
 
 impl Linear {
     /// Reads `weight (d_out, d_in)` and `bias (d_out)`.
     pub fn new(d_in: usize, d_out: usize, vb: VarBuilder) -> Result<Self> {
-        Ok(Self { weight: vb.get((d_out, d_in), "weight")?, bias: Some(vb.get(d_out, "bias")?) })
+        Ok(Self { weight: Weight::new((d_out, d_in), &vb)?, bias: Some(vb.get(d_out, "bias")?) })
     }
 
     /// Reads `weight (d_out, d_in)` alone.
     pub fn without_bias(d_in: usize, d_out: usize, vb: VarBuilder) -> Result<Self> {
-        Ok(Self { weight: vb.get((d_out, d_in), "weight")?, bias: None })
+        Ok(Self { weight: Weight::new((d_out, d_in), &vb)?, bias: None })
     }
 
     /// `x (..., d_in)` to `(..., d_out)`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (d_out, d_in) = self.weight.dims2()?;
+        let weight = self.weight.matrix()?;
+        let (d_out, d_in) = weight.dims2()?;
         let mut shape = x.dims().to_vec();
         *shape.last_mut().expect("a linear layer's input has a last dimension") = d_out;
         let rows = x.elem_count() / x.dim(D::Minus1)?;
-        let y = x.contiguous()?.reshape((rows, d_in))?.matmul(&self.weight.t()?)?;
+        let y = x.contiguous()?.reshape((rows, d_in))?.matmul(&weight.t()?)?;
         let y = match &self.bias {
             Some(bias) => y.broadcast_add(bias)?,
             None => y,

@@ -92,6 +92,11 @@ impl Lora {
         Ok(())
     }
 
+    /// Whether it changes the weight `name`.
+    pub(crate) fn changes(&self, name: &str) -> bool {
+        self.pairs.contains_key(name)
+    }
+
     /// What is added to the weight `name` at `strength`, as `dtype`; nothing if the adapter leaves it alone.
     ///
     /// The scaled matrix and the product are rounded to the file's dtype, as the official fusion does.

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
+use candle_nn::Init;
 use candle_nn::var_builder::SimpleBackend;
-use candle_nn::{Init, VarBuilder};
-use ltx2_models::Section;
 use ltx2_models::audio_vae::{AudioDecoder, AudioVaeConfig};
 use ltx2_models::text_encoder::{EmbeddingsConfig, EmbeddingsProcessor, Gemma, GemmaConfig};
 use ltx2_models::transformer::{Transformer, TransformerConfig};
 use ltx2_models::video_vae::{VideoDecoder, VideoEncoder, VideoVaeConfig};
 use ltx2_models::vocoder::{Vocoder, VocoderConfig};
+use ltx2_models::{Section, VarBuilder};
 use serde_json::{Value, json};
 
 type Shapes = BTreeMap<String, Vec<usize>>;

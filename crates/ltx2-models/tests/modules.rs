@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
+use candle_nn::Init;
 use candle_nn::var_builder::SimpleBackend;
-use candle_nn::{Init, VarBuilder};
-use ltx2_models::Section;
 use ltx2_models::audio_vae::{AudioDecoder, AudioVaeConfig};
 use ltx2_models::checkpoint::read_metadata;
 use ltx2_models::synth::SynthBackend;
 use ltx2_models::upsampler::{LatentUpsampler, UpsamplerConfig};
 use ltx2_models::video_vae::{Tiling, VideoEncoder, VideoVaeConfig};
 use ltx2_models::vocoder::{Vocoder, VocoderConfig, anti_aliasing_filter};
+use ltx2_models::{Section, VarBuilder};
 use serde_json::{Value, json};
 
 /// Relative to the norm of the official result; measured is 1e-5 at most.

@@ -1,11 +1,11 @@
 //! Latents to log-mel spectrograms (`AudioDecoder`).
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use ltx2_kernels::{conv2d, pixel_norm};
 
 use super::config::AudioVaeConfig;
 use super::{LATENT_MEL_BINS, TIME_SCALE};
+use crate::VarBuilder;
 use crate::video_vae::PerChannelStatistics;
 
 const NORM_EPS: f64 = 1e-6;

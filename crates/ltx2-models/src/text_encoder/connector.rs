@@ -2,10 +2,10 @@
 //! padding was (`Embeddings1DConnector`).
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use ltx2_kernels::{RopeTable, rms_norm};
 
 use super::MAX_TOKENS;
+use crate::VarBuilder;
 use crate::attention::{Attention, AttentionConfig};
 use crate::config::{ConfigError, Section};
 use crate::feed_forward::FeedForward;

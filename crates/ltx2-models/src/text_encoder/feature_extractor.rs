@@ -1,9 +1,9 @@
 //! All hidden states of a prompt to features per token (`FeatureExtractorV1` and `FeatureExtractorV2`).
 
 use candle_core::{D, DType, Result, Tensor};
-use candle_nn::VarBuilder;
 use serde_json::Value;
 
+use crate::VarBuilder;
 use crate::config::{ConfigError, Section};
 use crate::linear::Linear;
 

@@ -1,11 +1,11 @@
 //! Gemma 3's text model, returning the hidden states of every layer (`Gemma3TextModel`).
 
 use candle_core::{D, DType, Device, Result, Tensor};
-use candle_nn::VarBuilder;
 use ltx2_kernels::{Rope, RopeTable, attention};
 use serde_json::Value;
 
 use super::MAX_TOKENS;
+use crate::VarBuilder;
 use crate::config::{ConfigError, Section};
 use crate::linear::Linear;
 
@@ -40,9 +40,8 @@ impl GemmaConfig {
         text.expect("attention_bias", false)?;
         text.expect("use_bidirectional_attention", false)?;
         text.expect("attn_logit_softcapping", Value::Null)?;
-        let scaling = text.section("rope_scaling");
-        scaling.expect("rope_type", "linear")?;
-        Ok(Self {
+        let [global, local] = ropes(&text)?;
+        let config = Self {
             hidden_size: text.get("hidden_size", 3840)?,
             num_hidden_layers: text.get("num_hidden_layers", 48)?,
             intermediate_size: text.get("intermediate_size", 15360)?,
@@ -53,16 +52,54 @@ impl GemmaConfig {
             rms_norm_eps: text.get("rms_norm_eps", 1e-6)?,
             query_pre_attn_scalar: text.get("query_pre_attn_scalar", 256.0)?,
             sliding_window: text.get("sliding_window", 1024)?,
-            sliding_window_pattern: text.get("sliding_window_pattern", 6)?,
-            rope_theta: text.get("rope_theta", 1e6)?,
-            rope_local_base_freq: text.get("rope_local_base_freq", 1e4)?,
-            rope_factor: if text.has("rope_scaling") { scaling.get("factor", 1.0)? } else { 1.0 },
-        })
+            sliding_window_pattern: text.get("sliding_window_pattern", text.get("_sliding_window_pattern", 6)?)?,
+            rope_theta: global.theta,
+            rope_local_base_freq: local.theta,
+            rope_factor: global.factor,
+        };
+        let kinds: Vec<String> = text.get("layer_types", Vec::new())?;
+        for (i, kind) in kinds.iter().enumerate() {
+            let expected = if config.is_global(i) { "full_attention" } else { "sliding_attention" };
+            if kind != expected {
+                return Err(text.unsupported("layer_types", format!("{kind} for layer {i}"), expected));
+            }
+        }
+        Ok(config)
     }
 
     fn is_global(&self, layer: usize) -> bool {
         (layer + 1).is_multiple_of(self.sliding_window_pattern)
     }
+}
+
+/// How the layers of one kind turn queries and keys.
+struct RopeParameters {
+    theta: f64,
+    factor: f64,
+}
+
+/// Those of global layers, and of local ones: in two sections, or, as older versions of transformers write them, in three
+/// keys.
+fn ropes(text: &Section) -> std::result::Result<[RopeParameters; 2], ConfigError> {
+    let scaled = |section: &Section, theta| {
+        section.expect("rope_type", "linear")?;
+        Ok(RopeParameters { theta, factor: section.get("factor", 1.0)? })
+    };
+    if !text.has("rope_parameters") {
+        let theta = text.get("rope_theta", 1e6)?;
+        let global = match text.has("rope_scaling") {
+            true => scaled(&text.section("rope_scaling"), theta)?,
+            false => RopeParameters { theta, factor: 1.0 },
+        };
+        return Ok([global, RopeParameters { theta: text.get("rope_local_base_freq", 1e4)?, factor: 1.0 }]);
+    }
+    let sections = text.section("rope_parameters");
+    let (global, local) = (sections.section("full_attention"), sections.section("sliding_attention"));
+    local.expect("rope_type", "default")?;
+    Ok([
+        scaled(&global, global.require("rope_theta")?)?,
+        RopeParameters { theta: local.require("rope_theta")?, factor: 1.0 },
+    ])
 }
 
 /// The text model.
@@ -223,4 +260,31 @@ fn norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let x = x.to_dtype(DType::F32)?;
     let mean_square = (x.sqr()?.sum_keepdim(D::Minus1)? / x.dim(D::Minus1)? as f64)?;
     x.broadcast_div(&(mean_square + eps)?.sqrt()?)?.broadcast_mul(weight)?.to_dtype(dtype)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn both_ways_of_writing_ropes_mean_the_same() {
+        let older = json!({"num_hidden_layers": 7, "rope_theta": 1e6, "rope_local_base_freq": 5e3, "head_dim": 16,
+            "rope_scaling": {"rope_type": "linear", "factor": 8.0}});
+        let newer = json!({"num_hidden_layers": 7, "head_dim": 16, "_sliding_window_pattern": 6,
+            "rope_parameters": {"full_attention": {"rope_theta": 1e6, "rope_type": "linear", "factor": 8.0},
+                "sliding_attention": {"rope_theta": 5e3, "rope_type": "default"}},
+            "layer_types": ["sliding_attention", "sliding_attention", "sliding_attention", "sliding_attention",
+                "sliding_attention", "full_attention", "sliding_attention"]});
+        let read = |text: &Value| GemmaConfig::new(&json!({"model_type": "gemma3", "text_config": text}));
+        let config = read(&older).unwrap();
+        assert_eq!((config.rope_factor, config.rope_local_base_freq), (8.0, 5e3));
+        assert_eq!(read(&newer).unwrap(), config);
+        let mut other = newer.clone();
+        other["layer_types"][0] = json!("full_attention");
+        assert!(read(&other).unwrap_err().to_string().contains("layer_types is full_attention for layer 0"));
+        other = newer.clone();
+        other["rope_parameters"]["full_attention"]["rope_type"] = json!("yarn");
+        assert!(read(&other).unwrap_err().to_string().contains("rope_parameters.full_attention.rope_type is \"yarn\""));
+    }
 }

@@ -1,10 +1,10 @@
 //! Hidden states to the contexts that the transformer reads (`EmbeddingsProcessor`).
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::feature_extractor::Features;
 use super::{Connector, ConnectorConfig, FeatureExtractor, FeatureExtractorConfig, GemmaConfig};
+use crate::VarBuilder;
 use crate::config::{ConfigError, Section};
 
 /// A prompt's context for each modality, `(1, 1024, d)`.

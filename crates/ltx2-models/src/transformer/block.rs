@@ -2,11 +2,11 @@
 //! (`BasicAVTransformerBlock`).
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use ltx2_kernels::{RopeTable, rms_norm};
 
 use super::config::{StreamConfig, TransformerConfig};
 use super::modality::{Modality, Pass, Timesteps};
+use crate::VarBuilder;
 use crate::attention::Attention;
 use crate::feed_forward::FeedForward;
 

@@ -1,12 +1,12 @@
 //! The whole transformer: latents of both modalities in, velocities out.
 
 use candle_core::{DType, Device, Result, Tensor};
-use candle_nn::VarBuilder;
 use ltx2_kernels::layer_norm;
 
 use super::block::{Block, Side, StreamModulation, modulate};
 use super::config::{StreamConfig, TransformerConfig};
 use super::modality::{Modality, Pass, StreamRope};
+use crate::VarBuilder;
 use crate::adaln::AdaLayerNormSingle;
 use crate::linear::Linear;
 use crate::rope::Positions;

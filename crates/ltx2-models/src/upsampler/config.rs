@@ -38,7 +38,8 @@ pub struct SpatialScale {
 
 impl SpatialScale {
     const ONE: Self = Self { numerator: 1, denominator: 1 };
-    const TWO: Self = Self { numerator: 2, denominator: 1 };
+    /// Twofold, as the published pipelines take it.
+    pub const TWO: Self = Self { numerator: 2, denominator: 1 };
     /// What the rational resampler can be asked for.
     const RATIONAL: [(f64, Self); 4] = [
         (0.75, Self { numerator: 3, denominator: 4 }),

@@ -1,10 +1,10 @@
 //! What an upsampler is made of besides its resampling (`ResBlock`). Frames come first: `(t, c, h, w)`.
 
 use candle_core::{DType, Result, Tensor};
-use candle_nn::VarBuilder;
 use ltx2_kernels::Conv3d;
 
 use super::config::GROUPS;
+use crate::VarBuilder;
 
 const NORM_EPS: f64 = 1e-5;
 

@@ -5,8 +5,8 @@ mod layers;
 mod resample;
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 
+use crate::VarBuilder;
 use crate::video_vae::{channels_first, frames_first};
 pub use config::{SpatialScale, UpsamplerConfig};
 use layers::{GroupNorm, PaddedConv3d, ResBlock};

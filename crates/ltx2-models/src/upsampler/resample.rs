@@ -2,11 +2,11 @@
 //! (`PixelShuffleND`, `SpatialRationalResampler`). Frames come first: `(t, c, h, w)`.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use ltx2_kernels::{conv2d, depthwise_conv2d};
 
 use super::config::{Resampling, SpatialScale};
 use super::layers::PaddedConv3d;
+use crate::VarBuilder;
 
 const BLUR_KERNEL: usize = 5;
 

@@ -1,8 +1,9 @@
 //! The autoencoder's convolution: 3x3x3, padded in time by repeating frames (`CausalConv3d`).
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use ltx2_kernels::{Conv3d, reflect_pad_hw};
+
+use crate::VarBuilder;
 
 /// What stands around each frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

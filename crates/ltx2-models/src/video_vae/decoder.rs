@@ -1,7 +1,6 @@
 //! Latents to pixels (`VideoDecoder`).
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use ltx2_kernels::pixel_norm;
 
 use super::config::{DecoderBlock, VideoVaeConfig};
@@ -10,6 +9,7 @@ use super::resample::{Upsample, unpatchify};
 use super::resnet::{NORM_EPS, ResBlocks};
 use super::statistics::PerChannelStatistics;
 use super::{channels_first, frames_first};
+use crate::VarBuilder;
 
 /// The decoder.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! Pixels to latents (`VideoEncoder`).
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use ltx2_kernels::pixel_norm;
 
 use super::config::{EncoderBlock, VideoVaeConfig};
@@ -10,6 +9,7 @@ use super::resample::{Downsample, patchify};
 use super::resnet::{NORM_EPS, ResBlocks};
 use super::statistics::PerChannelStatistics;
 use super::{channels_first, frames_first};
+use crate::VarBuilder;
 
 /// The encoder; causal, so a single picture is a video of one frame.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
 //! Trading space and time for channels and back (`SpaceToDepthDownsample`, `DepthToSpaceUpsample`, `patchify`).
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::conv::{CausalConv3d, SpatialPadding, TimePadding};
+use crate::VarBuilder;
 
 /// `(d p1, c, h p2, w p3)` to `(d, c p1 p2 p3, h, w)`.
 fn space_to_depth(x: &Tensor, [p1, p2, p3]: [usize; 3]) -> Result<Tensor> {

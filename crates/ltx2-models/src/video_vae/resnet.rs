@@ -1,10 +1,10 @@
 //! Residual blocks (`UNetMidBlock3D`, `ResnetBlock3D` with equal widths).
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use ltx2_kernels::pixel_norm;
 
 use super::conv::{CausalConv3d, SpatialPadding, TimePadding};
+use crate::VarBuilder;
 
 /// Of every pixel norm in the autoencoder.
 pub(super) const NORM_EPS: f64 = 1e-8;

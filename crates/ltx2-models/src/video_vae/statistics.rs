@@ -1,7 +1,8 @@
 //! Mean and spread of each latent channel over the training data.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
+
+use crate::VarBuilder;
 
 /// Between the autoencoder's latents and the diffusion's, which have mean 0 and spread 1.
 #[derive(Debug, Clone)]

@@ -1,9 +1,10 @@
 //! What stands between a vocoder's convolutions.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use ltx2_kernels::AntiAliasedSnake;
 use ltx2_kernels::snake::SNAKE_TAPS;
+
+use crate::VarBuilder;
 
 /// An activation over `(b, c, l)`.
 #[derive(Debug)]

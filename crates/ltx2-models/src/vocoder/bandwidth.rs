@@ -2,12 +2,12 @@
 //! higher rate (`VocoderWithBWE`).
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::config::ExtensionConfig;
 use super::generator::Generator;
 use super::resample::UpSample1d;
 use super::stft::MelStft;
+use crate::VarBuilder;
 
 /// The bandwidth extension.
 #[derive(Debug)]

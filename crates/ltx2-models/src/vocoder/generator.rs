@@ -1,12 +1,12 @@
 //! A spectrogram to samples: upsamplings, each followed by parallel residual blocks (`Vocoder`).
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::activation::Activation;
 use super::config::{Blocks, GeneratorConfig, Output};
 use super::layers::{Conv1d, ConvTranspose1d};
 use super::resblock::{LRELU_SLOPE, ResBlock};
+use crate::VarBuilder;
 
 /// Mel bins per side.
 pub(super) const MEL_BINS: usize = 64;

@@ -1,8 +1,9 @@
 //! One-dimensional convolutions as a vocoder has them.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use ltx2_kernels::{conv_transpose1d, conv1d};
+
+use crate::VarBuilder;
 
 /// A 1-D convolution that keeps the length.
 #[derive(Debug)]

@@ -11,11 +11,12 @@ mod resblock;
 mod stft;
 
 use candle_core::{DType, Result, Tensor};
-use candle_nn::VarBuilder;
 
 use bandwidth::BandwidthExtension;
 pub use config::VocoderConfig;
 use generator::Generator;
+
+use crate::VarBuilder;
 pub use resample::anti_aliasing_filter;
 
 /// Either vocoder.

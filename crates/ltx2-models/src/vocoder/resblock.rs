@@ -1,11 +1,11 @@
 //! The residual blocks of both generators (`ResBlock1`, `AMPBlock1`): they differ in their activations alone.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::activation::Activation;
 use super::config::Blocks;
 use super::layers::Conv1d;
+use crate::VarBuilder;
 
 /// Slope of the plain kind's activations.
 pub(super) const LRELU_SLOPE: f64 = 0.1;

@@ -1,10 +1,10 @@
 //! The log-mel spectrogram of samples, each frame from what is already over (`MelSTFT`).
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 use ltx2_kernels::{conv1d, conv1d_strided};
 
 use super::generator::MEL_BINS;
+use crate::VarBuilder;
 
 /// Quieter bins count as this.
 const FLOOR: f32 = 1e-5;

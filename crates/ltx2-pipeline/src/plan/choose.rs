@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ltx2_models::upsampler::SpatialScale;
 use ltx2_types::{CameraMotion, ImageInput, Pipeline, Task, ValidRequest};
 
 use super::defaults::{Generation, TILING};
@@ -19,8 +20,8 @@ pub struct ModelFacts {
     pub num_layers: usize,
     /// Whether the checkpoint is a distilled one.
     pub distilled: bool,
-    /// Whether there is a spatial upscaler.
-    pub upscaler: bool,
+    /// How much larger the spatial upscaler makes height and width, if there is one.
+    pub upscaler: Option<SpatialScale>,
     /// The LoRA that distils the second stage.
     pub distilled_lora: Option<PathBuf>,
     /// All LoRAs, which can be asked for by their names.
@@ -32,7 +33,7 @@ pub struct ModelFacts {
 impl ModelFacts {
     /// The best pipeline that the files allow.
     fn default_pipeline(&self) -> Pipeline {
-        match (self.distilled, self.upscaler, &self.distilled_lora) {
+        match (self.distilled, self.upscaler.is_some(), &self.distilled_lora) {
             (true, _, _) => Pipeline::Distilled,
             (false, true, Some(_)) => Pipeline::TwoStage,
             _ => Pipeline::OneStage,
@@ -105,7 +106,7 @@ mod tests {
             version: "2.0".into(),
             num_layers: 48,
             distilled: false,
-            upscaler: true,
+            upscaler: Some(SpatialScale::TWO),
             distilled_lora: Some("distilled.safetensors".into()),
             loras: vec!["loras/watercolour.safetensors".into()],
             camera_loras: vec![(CameraMotion::DollyIn, "camera-control-dolly-in.safetensors".into())],
@@ -157,7 +158,7 @@ mod tests {
         let pipeline = |facts: ModelFacts| choose(&request(Task::TextToVideo), &facts).unwrap().pipeline;
         assert_eq!(pipeline(model()), Pipeline::TwoStage);
         assert_eq!(pipeline(ModelFacts { distilled_lora: None, ..model() }), Pipeline::OneStage);
-        assert_eq!(pipeline(ModelFacts { upscaler: false, ..model() }), Pipeline::OneStage);
+        assert_eq!(pipeline(ModelFacts { upscaler: None, ..model() }), Pipeline::OneStage);
         assert_eq!(pipeline(ModelFacts { distilled: true, ..model() }), Pipeline::Distilled);
     }
 
@@ -197,10 +198,23 @@ mod tests {
             choose(&request, &facts).unwrap_err().to_string()
         };
         let without_lora = ModelFacts { distilled_lora: None, ..model() };
-        let without_upscaler = ModelFacts { upscaler: false, ..model() };
+        let without_upscaler = ModelFacts { upscaler: None, ..model() };
         assert!(error(Pipeline::TwoStage, without_lora, 768).contains("no distilled LoRA"));
         assert!(error(Pipeline::TwoStage, without_upscaler, 768).contains("no spatial upscaler"));
         assert!(error(Pipeline::TwoStage, model(), 96).contains("width is 96, but it must be a multiple of 64"));
+    }
+
+    #[test]
+    fn the_first_stage_is_smaller_by_the_upscaler_s_scale() {
+        let upscaler = Some(SpatialScale { numerator: 3, denominator: 2 });
+        let plan = |width, height| {
+            let request = ValidRequest { width, height, ..request(Task::TextToVideo) };
+            choose(&request, &ModelFacts { upscaler, ..model() })
+        };
+        let shapes = plan(768, 480).unwrap().stages.into_iter().map(|stage| (stage.shape.width, stage.shape.height));
+        assert_eq!(shapes.collect::<Vec<_>>(), [(512, 320), (768, 480)]);
+        let error = plan(768, 512).unwrap_err().to_string();
+        assert!(error.contains("height is 512, but it must be a multiple of 96 for two stages"), "{error}");
     }
 
     #[test]

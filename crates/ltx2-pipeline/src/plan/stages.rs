@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use ltx2_models::upsampler::SpatialScale;
+use ltx2_models::video_vae::SPACE_SCALE;
 use ltx2_types::{Guidance, LoraInput, LoraSource, Pipeline, Sampler, ValidRequest};
 
 use super::choose::ModelFacts;
@@ -28,21 +30,23 @@ impl Stages<'_> {
             Pipeline::OneStage => Ok(vec![self.guided(self.shape, DEFAULT_TOKENS)?]),
             Pipeline::TwoStage => {
                 let distilled = self.distilled_lora(pipeline)?;
-                Ok(vec![self.guided(self.half()?, DEFAULT_TOKENS)?, self.refining()?.with_lora(distilled, 1.0)])
+                Ok(vec![self.guided(self.smaller()?, DEFAULT_TOKENS)?, self.refining()?.with_lora(distilled, 1.0)])
             }
             Pipeline::Hq => {
                 let distilled = self.distilled_lora(pipeline)?;
                 let [first, second] = HQ_DISTILLED_STRENGTHS;
-                let half = self.half()?;
+                let smaller = self.smaller()?;
                 let stages = [
                     // Only this one lets the picture's own tokens shift the schedule.
-                    self.guided(half, half.latent().tokens())?.with_lora(distilled.clone(), first),
+                    self.guided(smaller, smaller.latent().tokens())?.with_lora(distilled.clone(), first),
                     self.refining()?.with_lora(distilled, second),
                 ];
                 let sampler = self.request.sampler.unwrap_or(Sampler::Res2s);
                 Ok(stages.map(|stage| StagePlan { sampler, ..stage }).into())
             }
-            Pipeline::Distilled if self.model.upscaler => Ok(vec![self.distilled(self.half()?)?, self.refining()?]),
+            Pipeline::Distilled if self.model.upscaler.is_some() => {
+                Ok(vec![self.distilled(self.smaller()?)?, self.refining()?])
+            }
             Pipeline::Distilled => Ok(vec![self.distilled(self.shape)?]),
         }
     }
@@ -131,21 +135,26 @@ impl Stages<'_> {
     fn distilled_lora(&self, pipeline: Pipeline) -> Result<PathBuf, PipelineError> {
         let lacks =
             |what| PipelineError::Request(format!("pipeline is {}, but the model set has no {what}", pipeline.name()));
-        if !self.model.upscaler {
+        if self.model.upscaler.is_none() {
             return Err(lacks("spatial upscaler"));
         }
         self.model.distilled_lora.clone().ok_or_else(|| lacks("distilled LoRA"))
     }
 
-    fn half(&self) -> Result<PixelShape, PipelineError> {
-        let PixelShape { width, height, .. } = self.shape;
-        for (field, side) in [("width", width), ("height", height)] {
-            if !side.is_multiple_of(64) {
-                let rule = "it must be a multiple of 64 for two stages (pipeline one-stage takes multiples of 32)";
-                return Err(PipelineError::Request(format!("{field} is {side}, but {rule}")));
+    /// The size that the upscaler makes the full one of.
+    fn smaller(&self) -> Result<PixelShape, PipelineError> {
+        let SpatialScale { numerator, denominator } = self.model.upscaler.unwrap_or(SpatialScale::TWO);
+        let unit = SPACE_SCALE * numerator;
+        let side = |field: &str, side: usize| {
+            if side.is_multiple_of(unit) {
+                return Ok(side / numerator * denominator);
             }
-        }
-        Ok(PixelShape { width: width / 2, height: height / 2, ..self.shape })
+            let rule =
+                format!("it must be a multiple of {unit} for two stages (pipeline one-stage takes multiples of 32)");
+            Err(PipelineError::Request(format!("{field} is {side}, but {rule}")))
+        };
+        let PixelShape { width, height, .. } = self.shape;
+        Ok(PixelShape { width: side("width", width)?, height: side("height", height)?, ..self.shape })
     }
 }
 

@@ -1,0 +1,214 @@
+//! The tensors of one or several files under the names that the networks ask for.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::quantized::QTensor;
+use candle_core::safetensors::MmapedSafetensors;
+use candle_core::{DType, Device, Error, Result, Shape, Tensor};
+
+use super::gguf::{Form, Gguf};
+use super::{CheckpointError, TensorShapes, tensor_shapes};
+
+/// What a tensor of a file is for us.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Found {
+    /// The name that networks ask for.
+    pub name: String,
+    /// What was added to every value when the file was made.
+    pub added: f64,
+}
+
+impl From<String> for Found {
+    fn from(name: String) -> Self {
+        Self { name, added: 0.0 }
+    }
+}
+
+/// Mapped files and what is where.
+#[derive(Default)]
+pub(super) struct Files {
+    files: Vec<File>,
+    index: BTreeMap<String, Stored>,
+    /// By the beginning of a name, the file or folder where such a tensor belongs, for messages.
+    homes: Vec<(String, PathBuf)>,
+}
+
+enum File {
+    Safetensors { path: PathBuf, tensors: MmapedSafetensors },
+    Gguf(Gguf),
+}
+
+impl File {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Safetensors { path, .. } => path,
+            Self::Gguf(file) => file.path(),
+        }
+    }
+}
+
+/// A tensor's place.
+struct Stored {
+    file: usize,
+    /// In the file.
+    name: String,
+    shape: Vec<usize>,
+    form: Form,
+    added: f64,
+}
+
+impl Files {
+    /// Adds the tensors of a safetensors file for which `name` has a name.
+    pub(super) fn add_safetensors(
+        &mut self,
+        path: &Path,
+        name: impl Fn(&str) -> Option<String>,
+    ) -> std::result::Result<(), CheckpointError> {
+        let shapes = tensor_shapes(path)?;
+        // SAFETY: model weights; not written to while the server runs.
+        let tensors = unsafe { MmapedSafetensors::new(path) }
+            .map_err(|source| CheckpointError::Tensor { path: path.into(), source })?;
+        self.files.push(File::Safetensors { path: path.into(), tensors });
+        for (stored, shape) in shapes {
+            if let Some(found) = name(&stored) {
+                self.insert(found.into(), (stored, shape, Form::Dense(DType::F32)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the tensors of a GGUF file for which `name` has a name.
+    pub(super) fn add_gguf(
+        &mut self,
+        file: Gguf,
+        name: impl Fn(&str) -> Option<Found>,
+    ) -> std::result::Result<(), CheckpointError> {
+        let tensors: Vec<_> = file.tensors().map(|(stored, t)| (stored.clone(), t.shape.clone(), t.form)).collect();
+        self.files.push(File::Gguf(file));
+        for (stored, shape, form) in tensors {
+            if let Some(found) = name(&stored) {
+                self.insert(found, (stored, shape, form))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tensors whose names begin so belong to `home`.
+    pub(super) fn set_home(&mut self, prefix: &str, home: &Path) {
+        self.homes.push((prefix.into(), home.into()));
+    }
+
+    /// Forgets the tensors that `unwanted` names.
+    pub(super) fn remove(&mut self, unwanted: impl Fn(&str) -> bool) {
+        self.index.retain(|name, _| !unwanted(name));
+    }
+
+    fn insert(
+        &mut self,
+        found: Found,
+        (name, shape, form): (String, Vec<usize>, Form),
+    ) -> std::result::Result<(), CheckpointError> {
+        let file = self.files.len() - 1;
+        let stored = Stored { file, name, shape, form, added: found.added };
+        match self.index.insert(found.name, stored) {
+            None => Ok(()),
+            Some(other) => {
+                let path = self.files[file].path();
+                let reason = format!("{} is also in {}", other.name, self.files[other.file].path().display());
+                Err(CheckpointError::Folder { path: path.into(), reason })
+            }
+        }
+    }
+
+    /// Whether there is a tensor called `name`.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.index.contains_key(name)
+    }
+
+    /// Names and shapes of all tensors.
+    pub(super) fn shapes(&self) -> TensorShapes {
+        self.index.iter().map(|(name, stored)| (name.clone(), stored.shape.clone())).collect()
+    }
+
+    /// Bytes that the tensors which `wanted` names take once they are loaded as `dtype`.
+    pub(super) fn loaded_bytes(&self, dtype: DType, wanted: impl Fn(&str) -> bool) -> usize {
+        let size = |(name, stored): (&String, &Stored)| {
+            let elements: usize = stored.shape.iter().product();
+            // Blocks stay blocks in linear layers alone, not in tables that are looked up.
+            let linear = stored.shape.len() == 2 && name.ends_with(".weight") && !name.ends_with("embed_tokens.weight");
+            if linear { stored.form.size(elements, dtype) } else { elements * dtype.size_in_bytes() }
+        };
+        self.index.iter().filter(|(name, _)| wanted(name)).map(size).sum()
+    }
+
+    /// The tensor `name` as `dtype` on `device`; of `shape`, if given.
+    pub(super) fn tensor(&self, name: &str, shape: Option<&Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
+        let stored = self.find(name, shape)?;
+        let file = &self.files[stored.file];
+        let read = || match file {
+            File::Safetensors { tensors, .. } => self.scaled(name, &stored.name, tensors, (dtype, device)),
+            File::Gguf(file) if stored.added == 0.0 => file.tensor(&stored.name, device)?.to_dtype(dtype),
+            File::Gguf(file) => {
+                let original = (file.tensor(&stored.name, device)?.to_dtype(DType::F32)? - stored.added)?;
+                original.to_dtype(dtype)
+            }
+        };
+        read().map_err(|error| error.with_path(file.path()))
+    }
+
+    /// The matrix `name` in blocks; nothing if it is stored number by number.
+    pub(super) fn blocks(&self, name: &str, shape: &Shape, device: &Device) -> Result<Option<QTensor>> {
+        let stored = self.find(name, Some(shape))?;
+        match &self.files[stored.file] {
+            File::Gguf(file) if stored.added == 0.0 => {
+                file.blocks(&stored.name, device).map_err(|error| error.with_path(file.path()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// What a safetensors file has under `stored`: as it is, or, with a `weight_scale` beside it (float8), scaled in
+    /// float32 and rounded once.
+    fn scaled(
+        &self,
+        name: &str,
+        stored: &str,
+        tensors: &MmapedSafetensors,
+        (dtype, device): (DType, &Device),
+    ) -> Result<Tensor> {
+        let scale = name.strip_suffix(".weight").and_then(|layer| self.index.get(&format!("{layer}.weight_scale")));
+        let Some(scale) = scale else { return tensors.load(stored, device)?.to_dtype(dtype) };
+        let scale = tensors.load(&scale.name, &Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?;
+        let weight = tensors.load(stored, &Device::Cpu)?.to_dtype(DType::F32)?;
+        weight.broadcast_mul(&scale)?.to_dtype(dtype)?.to_device(device)
+    }
+
+    fn find(&self, name: &str, shape: Option<&Shape>) -> Result<&Stored> {
+        let Some(stored) = self.index.get(name) else {
+            let error = Error::CannotFindTensor { path: name.into() };
+            let homes = self.homes.iter().filter(|(prefix, _)| name.starts_with(prefix));
+            let home = homes.max_by_key(|(prefix, _)| prefix.len());
+            return Err(match home {
+                Some((_, home)) => error.with_path(home),
+                None => error,
+            });
+        };
+        match shape {
+            Some(shape) if shape.dims() != stored.shape => Err(Error::UnexpectedShape {
+                msg: format!("shape mismatch for {name}"),
+                expected: shape.clone(),
+                got: Shape::from(stored.shape.as_slice()),
+            }
+            .with_path(self.files[stored.file].path())),
+            _ => Ok(stored),
+        }
+    }
+}
+
+impl std::fmt::Debug for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let files: Vec<&Path> = self.files.iter().map(File::path).collect();
+        f.debug_struct("Files").field("files", &files).field("tensors", &self.index.len()).finish()
+    }
+}

@@ -1,0 +1,44 @@
+//! What is in a folder of weights.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{CheckpointError, read_json};
+
+/// The published name of a tensor of the text encoder: newer versions of transformers put `model.` first.
+pub(super) fn hugging_face_name(name: &str) -> String {
+    match name.strip_prefix("model.language_model.") {
+        Some(rest) => format!("language_model.model.{rest}"),
+        None => name.into(),
+    }
+}
+
+/// The safetensors files of a folder: those that its index names, or all.
+pub(super) fn shards(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
+    let refuse = |reason| CheckpointError::Folder { path: folder.into(), reason };
+    let mut indices = with_extension(folder, "json")?;
+    indices.retain(|path| path.to_string_lossy().ends_with(".safetensors.index.json"));
+    let path = match indices.as_slice() {
+        [] => return with_extension(folder, "safetensors"),
+        [path] => path,
+        _ => return Err(refuse(format!("it has more than one index: {indices:?}"))),
+    };
+    let index = read_json(path)?;
+    let map = index.get("weight_map").and_then(Value::as_object);
+    let map = map.ok_or_else(|| refuse(format!("{} has no weight_map", path.display())))?;
+    let mut files: Vec<PathBuf> = map.values().filter_map(Value::as_str).map(|name| folder.join(name)).collect();
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
+
+/// The files of a folder whose names end so, in order.
+pub(super) fn with_extension(folder: &Path, wanted: &str) -> Result<Vec<PathBuf>, CheckpointError> {
+    let mut files = std::fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>())
+        .map_err(|source| CheckpointError::Io { path: folder.into(), source })?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == wanted));
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,72 @@
+//! What stands behind a network's `VarBuilder`: files or the synthetic rule, with adapters added.
+
+use std::sync::Arc;
+
+use candle_core::quantized::QTensor;
+use candle_core::{DType, Device, Result, Shape, Tensor};
+use candle_nn::Init;
+use candle_nn::var_builder::SimpleBackend;
+
+use super::files::Files;
+use crate::lora::{self, LoraStrength};
+use crate::synth::SynthBackend;
+
+/// Weights with adapters added.
+#[derive(Debug, Clone)]
+pub(crate) struct Weights {
+    source: Source,
+    loras: Arc<[LoraStrength]>,
+}
+
+/// Where weights come from.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    Files(Arc<Files>),
+    Synthetic { seed: u64 },
+}
+
+impl Weights {
+    pub(super) fn new(source: Source, loras: &[LoraStrength]) -> Self {
+        Self { source, loras: loras.into() }
+    }
+
+    /// The matrix `name` in blocks; nothing if it is stored number by number, or an adapter changes it.
+    pub(crate) fn blocks(&self, name: &str, shape: &Shape, device: &Device) -> Result<Option<QTensor>> {
+        match &self.source {
+            Source::Files(files) if !self.is_adapted(name) => files.blocks(name, shape, device),
+            _ => Ok(None),
+        }
+    }
+
+    fn is_adapted(&self, name: &str) -> bool {
+        self.loras.iter().any(|lora| lora.strength != 0.0 && lora.lora.changes(name))
+    }
+
+    fn tensor(&self, name: &str, shape: Option<Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
+        let tensor = match (&self.source, shape) {
+            (Source::Files(files), shape) => files.tensor(name, shape.as_ref(), dtype, device),
+            (Source::Synthetic { seed }, Some(shape)) => {
+                SynthBackend::new(*seed).get(shape, name, Init::default(), dtype, device)
+            }
+            (Source::Synthetic { seed }, None) => SynthBackend::new(*seed).get_unchecked(name, dtype, device),
+        }?;
+        if self.is_adapted(name) { lora::fuse(name, tensor, &self.loras, dtype) } else { Ok(tensor) }
+    }
+}
+
+impl SimpleBackend for Weights {
+    fn get(&self, shape: Shape, name: &str, _: Init, dtype: DType, device: &Device) -> Result<Tensor> {
+        self.tensor(name, Some(shape), dtype, device)
+    }
+
+    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
+        self.tensor(name, None, dtype, device)
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        match &self.source {
+            Source::Files(files) => files.contains(name),
+            Source::Synthetic { .. } => true,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Safetensors files: damaged ones are refused by name, and float8 is read exactly.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device};
+use ltx2_models::Checkpoint;
+
+fn write(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    (folder, path)
+}
+
+fn whole(metadata: &[(&str, &str)]) -> Vec<u8> {
+    let values: Vec<u8> = [1f32, 2.].iter().flat_map(|v| v.to_le_bytes()).collect();
+    let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![2], &values).unwrap();
+    let metadata = metadata.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+    safetensors::serialize([("x", view)], Some(metadata)).unwrap()
+}
+
+#[test]
+fn damaged_and_foreign_files_are_refused_by_name() {
+    let good = whole(&[("config", "{}"), ("model_version", "2.0")]);
+    for (bytes, expected) in [
+        (vec![], "it is empty"),
+        (b"not a model at all, but text".to_vec(), "not a usable safetensors file"),
+        (good[..good.len() - 3].to_vec(), "not a usable safetensors file"),
+        (whole(&[("model_version", "2.0")]), "no `config` in its metadata"),
+        (whole(&[("config", "{")]), "its config is not JSON"),
+    ] {
+        let (_folder, path) = write("model.safetensors", &bytes);
+        let error = Checkpoint::open(&path).unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains("model.safetensors"), "{error}");
+    }
+    let (_folder, path) = write("model.safetensors", &good);
+    assert_eq!(Checkpoint::open(&path).unwrap().version(), "2.0");
+    assert!(Checkpoint::open(Path::new("nowhere.safetensors")).unwrap_err().to_string().contains("nowhere"));
+}
+
+#[test]
+fn a_missing_tensor_or_another_shape_is_named() {
+    let (_folder, path) = write("model.safetensors", &whole(&[("config", "{}")]));
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let get = |shape: usize, name: &'static str| {
+        checkpoint.load(DType::F32, &Device::Cpu, |vb| vb.get(shape, name)).unwrap_err().to_string()
+    };
+    assert!(get(2, "absent").contains("absent"));
+    assert!(get(3, "x").contains('x'));
+}
+
+/// What the 256 codes of float8 e4m3 stand for: no infinities, and not-a-number at all ones.
+fn e4m3(code: u8) -> f32 {
+    let (sign, exponent, mantissa) = (code >> 7, (code >> 3) & 15, f32::from(code & 7));
+    let size = match (exponent, code & 7) {
+        (15, 7) => f32::NAN,
+        (0, _) => mantissa / 8.0 * 2f32.powi(-6),
+        _ => (1.0 + mantissa / 8.0) * 2f32.powi(i32::from(exponent) - 7),
+    };
+    if sign == 1 { -size } else { size }
+}
+
+#[test]
+fn float8_weights_are_read_exactly_with_and_without_a_scale() {
+    let codes: Vec<u8> = (0..=255).collect();
+    let scale = 0.37f32;
+    let (scale_bytes, bias) = (scale.to_le_bytes(), [0u8; 4]);
+    let view =
+        |dtype, shape: &[usize], bytes| safetensors::tensor::TensorView::new(dtype, shape.to_vec(), bytes).unwrap();
+    let tensors = [
+        ("cast.weight", view(safetensors::Dtype::F8_E4M3, &[16, 16], &codes)),
+        ("scaled.weight", view(safetensors::Dtype::F8_E4M3, &[16, 16], &codes)),
+        ("scaled.weight_scale", view(safetensors::Dtype::F32, &[], &scale_bytes)),
+        ("scaled.input_scale", view(safetensors::Dtype::F32, &[], &bias)),
+    ];
+    let metadata = HashMap::from([("config".to_string(), "{}".to_string())]);
+    let (_folder, path) = write("fp8.safetensors", &safetensors::serialize(tensors, Some(metadata)).unwrap());
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let read = |name: &'static str| {
+        let weight = checkpoint.load(DType::F32, &Device::Cpu, |vb| vb.get((16, 16), name)).unwrap();
+        weight.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    let bits = |values: Vec<f32>| values.into_iter().filter(|v| !v.is_nan()).map(f32::to_bits).collect::<Vec<_>>();
+    let expected: Vec<f32> = codes.iter().map(|code| e4m3(*code)).collect();
+    assert_eq!(bits(read("cast.weight")), bits(expected.clone()));
+    assert_eq!(bits(read("scaled.weight")), bits(expected.iter().map(|value| value * scale).collect()));
+}

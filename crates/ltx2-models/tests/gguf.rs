@@ -1,0 +1,146 @@
+//! GGUF files as checkpoints: what comes from where, what stays in blocks, what is refused.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+
+use candle_core::quantized::gguf_file::{self, Value};
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{DType, Device, Result, Tensor};
+use ltx2_models::checkpoint::{GgufKind, gguf_kind};
+use ltx2_models::linear::Linear;
+use ltx2_models::{Checkpoint, VarBuilder};
+
+const FIRST: &str = "transformer_blocks.0.audio_to_video_attn.to_q.weight";
+const MODEL: &str = "model.diffusion_model.";
+
+/// Numbers from -1 to 1.
+fn numbers(shape: (usize, usize)) -> Tensor {
+    let values: Vec<f32> = (0..shape.0 * shape.1).map(|i| (i as f32 * 0.7).sin()).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+type Kinds<'a> = &'a [(&'a str, GgmlDType, (usize, usize))];
+
+fn write_gguf(path: &Path, architecture: &str, metadata: &[(&str, Value)], tensors: Kinds) {
+    let quantise = |(_, kind, shape): &(&str, GgmlDType, (usize, usize))| QTensor::quantize(&numbers(*shape), *kind);
+    let quantised: Vec<QTensor> = tensors.iter().map(|tensor| quantise(tensor).unwrap()).collect();
+    let views: Vec<(&str, &QTensor)> =
+        tensors.iter().zip(&quantised).map(|((name, ..), tensor)| (*name, tensor)).collect();
+    let architecture = Value::String(architecture.into());
+    let mut all = vec![("general.architecture", &architecture)];
+    all.extend(metadata.iter().map(|(key, value)| (*key, value)));
+    gguf_file::write(&mut File::create(path).unwrap(), &all, &views).unwrap();
+}
+
+fn write_safetensors(path: &Path, names: &[&str]) {
+    let tensors: HashMap<String, Tensor> = names.iter().map(|name| (name.to_string(), numbers((32, 64)))).collect();
+    let metadata = HashMap::from([("config".to_string(), "{}".to_string()), ("model_version".into(), "2.0".into())]);
+    safetensors::serialize_to_file(&tensors, Some(metadata), path).unwrap();
+}
+
+/// A checkpoint whose transformer is in a GGUF file, which lacks the connectors and one layer.
+fn mixed(folder: &Path) -> Checkpoint {
+    let (safetensors, gguf) = (folder.join("ltx.safetensors"), folder.join("ltx-Q4_0.gguf"));
+    let first = format!("{MODEL}{FIRST}");
+    let (lost, connector) = (format!("{MODEL}lost.weight"), format!("{MODEL}video_embeddings_connector.a.weight"));
+    write_safetensors(&safetensors, &[&first, &lost, &connector, "vae.decoder.a.weight"]);
+    let kinds = [(FIRST, GgmlDType::Q4_0, (32, 64)), ("scale_shift_table", GgmlDType::Q8_0, (2, 64))];
+    write_gguf(&gguf, "ltxv", &[], &kinds);
+    Checkpoint::open_with_transformer(&safetensors, &gguf).unwrap()
+}
+
+#[test]
+fn the_transformer_is_the_gguf_files_and_the_rest_the_checkpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = mixed(folder.path());
+    assert_eq!((checkpoint.version(), checkpoint.path()), ("2.0", folder.path().join("ltx-Q4_0.gguf").as_path()));
+    let get = |name: &str| checkpoint.load(DType::F32, &Device::Cpu, |vb| vb.get((32, 64), name));
+    let error_of = |name: &str| {
+        let apart = (get(name).unwrap() - numbers((32, 64))).unwrap().abs().unwrap().max_all().unwrap();
+        apart.to_scalar::<f32>().unwrap()
+    };
+    assert!(error_of(&format!("{MODEL}{FIRST}")) > 0.01);
+    assert_eq!(error_of(&format!("{MODEL}video_embeddings_connector.a.weight")), 0.0);
+    assert_eq!(error_of("vae.decoder.a.weight"), 0.0);
+    // The checkpoint's own is no stand-in, and each file answers for what belongs to it.
+    for (name, file) in [(format!("{MODEL}lost.weight"), "ltx-Q4_0.gguf"), ("vae.b".into(), "ltx.safetensors")] {
+        let error = get(&name).unwrap_err().to_string();
+        assert!(error.contains(file) && error.contains(&name), "{error}");
+    }
+    let error = checkpoint.load(DType::F32, &Device::Cpu, |vb| vb.get((64, 32), &format!("{MODEL}{FIRST}")));
+    assert!(error.unwrap_err().to_string().contains("ltx-Q4_0.gguf"));
+}
+
+#[test]
+fn linear_layers_keep_their_blocks_and_compute_with_the_dequantised_weight() -> Result<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = mixed(folder.path());
+    let name = format!("{MODEL}{FIRST}");
+    let layer = name.strip_suffix(".weight").unwrap();
+    for dtype in [DType::F32, DType::BF16] {
+        let load = |vb: VarBuilder| {
+            assert!(vb.pp(layer).get_blocks((32, 64), "weight")?.is_some());
+            Ok((Linear::without_bias(64, 32, vb.pp(layer))?, vb.get((32, 64), &name)?))
+        };
+        let (linear, weight) = checkpoint.load(dtype, &Device::Cpu, load).unwrap();
+        let x = numbers((3, 64)).to_dtype(dtype)?;
+        let apart = (linear.forward(&x)? - x.matmul(&weight.t()?)?)?.to_dtype(DType::F32)?.abs()?.max_all()?;
+        assert_eq!(apart.to_scalar::<f32>()?, 0.0);
+    }
+    // 18 bytes for 32 weights; the table is read whole, whatever it was in the file.
+    assert_eq!(checkpoint.loaded_bytes(&[&name], DType::F32), 32 * 64 / 32 * 18);
+    assert_eq!(checkpoint.loaded_bytes(&[MODEL], DType::BF16), 32 * 64 / 32 * 18 + 2 * 64 * 2 + 32 * 64 * 2);
+    Ok(())
+}
+
+#[test]
+fn other_files_are_told_apart_and_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    write_safetensors(&path("ltx.safetensors"), &["vae.decoder.a.weight"]);
+    write_gguf(&path("flux.gguf"), "flux", &[], &[("double_blocks.0.img_attn.qkv.weight", GgmlDType::Q8_0, (32, 32))]);
+    write_gguf(&path("ltx.gguf"), "ltxv", &[], &[(FIRST, GgmlDType::Q8_0, (32, 32))]);
+    write_gguf(&path("part.gguf"), "gemma3", &[("split.count", Value::U16(2))], &[]);
+    assert_eq!(gguf_kind(&path("flux.gguf")).unwrap(), GgufKind::Other);
+    assert_eq!(gguf_kind(&path("ltx.gguf")).unwrap(), GgufKind::Transformer);
+    let refused = Checkpoint::open_with_transformer(&path("ltx.safetensors"), &path("flux.gguf"));
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("flux.gguf") && refused.contains("audio_to_video_attn"), "{refused}");
+    let refused = gguf_kind(&path("part.gguf")).unwrap_err().to_string();
+    assert!(refused.contains("split.count is 2"), "{refused}");
+}
+
+#[test]
+fn a_text_encoder_without_a_key_is_refused_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gemma.gguf");
+    let open = |metadata: &[(&str, Value)]| {
+        write_gguf(&path, "gemma3", metadata, &[("token_embd.weight", GgmlDType::Q8_0, (32, 32))]);
+        Checkpoint::open_folder(folder.path())
+    };
+    let mut metadata: Vec<(&str, Value)> = [
+        "gemma3.embedding_length",
+        "gemma3.block_count",
+        "gemma3.feed_forward_length",
+        "gemma3.attention.head_count",
+        "gemma3.attention.head_count_kv",
+        "gemma3.attention.key_length",
+        "gemma3.attention.sliding_window",
+    ]
+    .map(|key| (key, Value::U32(32)))
+    .into();
+    metadata.push(("gemma3.attention.layer_norm_rms_epsilon", Value::F32(1e-6)));
+    let config = open(&metadata).unwrap().config()["text_config"].clone();
+    assert_eq!((&config["vocab_size"], &config["rms_norm_eps"]), (&32.into(), &1e-6.into()));
+    for i in 0..metadata.len() {
+        let mut without = metadata.clone();
+        let (key, _) = without.remove(i);
+        let error = open(&without).unwrap_err().to_string();
+        assert!(error.contains(&format!("{key} is missing")) && error.contains("gemma.gguf"), "{error}");
+    }
+    metadata.push(("gemma3.rope.scaling.type", Value::String("yarn".into())));
+    assert!(open(&metadata).unwrap_err().to_string().contains("gemma3.rope.scaling.type is \"yarn\""));
+    std::fs::remove_file(&path).unwrap();
+    assert!(Checkpoint::open_folder(folder.path()).unwrap_err().to_string().contains("neither *.safetensors nor"));
+}

@@ -1,0 +1,75 @@
+//! The networks, each read from its files when it is asked for.
+
+use candle_core::{DType, Device};
+use ltx2_models::CheckpointError;
+use ltx2_models::audio_vae::AudioDecoder;
+use ltx2_models::lora::{Lora, LoraStrength};
+use ltx2_models::text_encoder::{EmbeddingsProcessor, Gemma};
+use ltx2_models::transformer::Transformer;
+use ltx2_models::upsampler::LatentUpsampler;
+use ltx2_models::video_vae::{PerChannelStatistics, VideoDecoder, VideoEncoder};
+use ltx2_models::vocoder::Vocoder;
+
+use super::ModelSet;
+use crate::PipelineError;
+use crate::plan::LoraPlan;
+
+impl ModelSet {
+    pub(crate) fn gemma(&self, dtype: DType, device: &Device) -> Result<Gemma, CheckpointError> {
+        self.gemma.load(dtype, device, |vb| Gemma::new(&self.configs.gemma, vb))
+    }
+
+    pub(crate) fn embeddings_processor(
+        &self,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<EmbeddingsProcessor, CheckpointError> {
+        let (config, gemma) = (&self.configs.embeddings, &self.configs.gemma);
+        self.checkpoint.load(dtype, device, |vb| EmbeddingsProcessor::new(config, gemma, vb))
+    }
+
+    pub(crate) fn transformer(
+        &self,
+        loras: &[LoraPlan],
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Transformer, CheckpointError> {
+        let open = |plan: &LoraPlan| Ok(LoraStrength { lora: Lora::open(&plan.file)?, strength: plan.strength });
+        let loras = loras.iter().map(open).collect::<Result<Vec<_>, CheckpointError>>()?;
+        self.checkpoint.load_with(&loras, dtype, device, |vb| Transformer::new(&self.configs.transformer, vb))
+    }
+
+    /// The upscaler, with the statistics of the latents that it works on.
+    pub(crate) fn upsampler(
+        &self,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<(LatentUpsampler, PerChannelStatistics), PipelineError> {
+        let (file, config) = self
+            .upsampler
+            .as_ref()
+            .ok_or_else(|| PipelineError::Request("the model set has no spatial upscaler".into()))?;
+        let upsampler = file.load(dtype, device, |vb| LatentUpsampler::new(config, vb))?;
+        let channels = self.latent_channels().0;
+        let shape = [1, channels, 1, 1, 1];
+        let statistics =
+            self.checkpoint.load(dtype, device, |vb| PerChannelStatistics::new(channels, &shape, vb.pp("vae")))?;
+        Ok((upsampler, statistics))
+    }
+
+    pub(crate) fn video_encoder(&self, dtype: DType, device: &Device) -> Result<VideoEncoder, CheckpointError> {
+        self.checkpoint.load(dtype, device, |vb| VideoEncoder::new(&self.configs.video_vae, vb))
+    }
+
+    pub(crate) fn video_decoder(&self, dtype: DType, device: &Device) -> Result<VideoDecoder, CheckpointError> {
+        self.checkpoint.load(dtype, device, |vb| VideoDecoder::new(&self.configs.video_vae, vb))
+    }
+
+    pub(crate) fn audio_decoder(&self, dtype: DType, device: &Device) -> Result<AudioDecoder, CheckpointError> {
+        self.checkpoint.load(dtype, device, |vb| AudioDecoder::new(&self.configs.audio_vae, vb))
+    }
+
+    pub(crate) fn vocoder(&self, dtype: DType, device: &Device) -> Result<Vocoder, CheckpointError> {
+        self.checkpoint.load(dtype, device, |vb| Vocoder::new(&self.configs.vocoder, vb))
+    }
+}

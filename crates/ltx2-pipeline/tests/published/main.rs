@@ -1,0 +1,64 @@
+//! The other forms in which the weights are published, against the single files: the same model in both gives the same
+//! video.
+
+mod diffusers;
+mod gguf;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use ltx2_pipeline::demo_model::Base;
+use ltx2_pipeline::trace::{ReferenceRequest, trace};
+use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision, demo_model};
+use ltx2_types::RgbImage;
+
+/// A fixture's request on the models of a folder, every tensor kept.
+fn run(models: &Path, case: &str) -> BTreeMap<String, Tensor> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let fixture = fixtures.join(format!("{case}.safetensors"));
+    let decode = |file: &String| {
+        let rgb = image::open(fixtures.join(file)).unwrap().to_rgb8();
+        RgbImage { width: rgb.width(), height: rgb.height(), data: rgb.into_raw() }
+    };
+    let request = ReferenceRequest::read(&fixture).unwrap();
+    let images: Vec<RgbImage> = request.images().unwrap().iter().map(|image| decode(&image.file)).collect();
+    let settings = EngineSettings::new(Device::Cpu, Precision::F32);
+    trace(&mut Engine::new(ModelSet::open(models).unwrap(), settings), &fixture, &images).unwrap()
+}
+
+/// How far `ours` is from `expected`, in sizes of the latter.
+fn relative_error(expected: &Tensor, ours: &Tensor) -> f64 {
+    assert_eq!(expected.dims(), ours.dims());
+    let flat = |x: &Tensor| x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    let (a, b) = (flat(expected), flat(ours));
+    let apart: f64 = a.iter().zip(&b).map(|(a, b)| (a - b).powi(2)).sum();
+    (apart / a.iter().map(|a| a.powi(2)).sum::<f64>().max(1e-24)).sqrt()
+}
+
+/// The largest error over all tensors of a run.
+fn largest_error(expected: &BTreeMap<String, Tensor>, ours: &BTreeMap<String, Tensor>) -> f64 {
+    assert!(expected.len() > 7 && expected.keys().eq(ours.keys()));
+    expected.iter().map(|(name, tensor)| relative_error(tensor, &ours[name])).fold(0.0, f64::max)
+}
+
+/// Copies files of `from`, folders made as needed.
+fn copy(from: &Path, to: &Path, names: &[&str]) {
+    for name in names {
+        let target = to.join(name);
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(from.join(name), target).unwrap();
+    }
+}
+
+/// Why the models of a folder cannot be opened.
+fn refusal(folder: &Path) -> String {
+    ModelSet::open(folder).map(|_| ()).unwrap_err().to_string()
+}
+
+/// A demo model.
+fn demo(base: Base) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    demo_model::write(folder.path(), base, 7).unwrap();
+    folder
+}
