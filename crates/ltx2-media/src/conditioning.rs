@@ -26,5 +26,10 @@ impl From<ConditioningError> for Failure {
 
 /// Decodes a PNG, JPEG or WebP and makes it look like a video frame: one H.264 pass at `crf`, or none at 0.
 pub fn conditioning_image(bytes: &[u8], crf: u32) -> Result<RgbImage, ConditioningError> {
-    Ok(still_as_video_frame(&read_image(bytes, ImageLimits::default())?, crf)?)
+    conditioning_image_within(bytes, crf, ImageLimits::default())
+}
+
+/// The same with other limits.
+pub fn conditioning_image_within(bytes: &[u8], crf: u32, limits: ImageLimits) -> Result<RgbImage, ConditioningError> {
+    Ok(still_as_video_frame(&read_image(bytes, limits)?, crf)?)
 }

@@ -29,12 +29,8 @@ impl Default for ImageLimits {
     }
 }
 
-impl ImageLimits {
-    /// Bytes that decoding may take: the widest pixels, 16-bit RGBA, and room for metadata.
-    fn max_bytes(self) -> u64 {
-        self.max_pixels.saturating_mul(8).saturating_add(16 << 20)
-    }
-}
+/// Bytes that unpacked metadata and rows may take beside the picture, whose own size is known before.
+const ROOM: u64 = 16 << 20;
 
 /// Why bytes are not a usable picture.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +116,7 @@ pub fn read_image(bytes: &[u8], limits: ImageLimits) -> Result<RgbImage, ImageEr
     let fault = |fault| from_fault(format, fault);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut decoder_limits = Limits::no_limits();
-    decoder_limits.max_alloc = Some(limits.max_bytes());
+    decoder_limits.max_alloc = Some(ROOM);
     reader.limits(decoder_limits);
     let mut decoder = reader.into_decoder().map_err(fault)?;
     check_size(decoder.dimensions(), limits)?;

@@ -1,5 +1,6 @@
 //! Files and bytes to frames and samples, and back: pictures in ([`read_image`]), the H.264 pass that conditioning
-//! stills go through ([`still_as_video_frame`]), and video with sound out ([`Mp4Writer`]).
+//! stills go through ([`still_as_video_frame`]), and video with sound and its thumbnail out ([`Mp4Writer`],
+//! [`WithThumbnail`]).
 
 mod conditioning;
 mod error;
@@ -9,10 +10,12 @@ mod image;
 mod jpeg_end;
 mod mp4;
 mod pending_file;
+mod thumbnail;
 
-pub use conditioning::{ConditioningError, conditioning_image};
+pub use conditioning::{ConditioningError, conditioning_image, conditioning_image_within};
 pub use error::MediaError;
 pub use h264_still::still_as_video_frame;
 pub use image::{ImageError, ImageLimits, read_image};
 pub use mp4::{Mp4Writer, Written};
 pub use pending_file::remove_leftovers;
+pub use thumbnail::{JpegError, WithThumbnail, small_jpeg};

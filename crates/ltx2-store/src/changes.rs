@@ -44,9 +44,9 @@ impl Store {
         let _ = self.shared.changes.send(Change::Task(id.clone()));
     }
 
-    /// To be called after a commit that changed who waits or runs.
-    pub(crate) fn announce_queue(&self) {
-        self.shared.turns.outdate();
+    /// To be called after a commit by which `id` came into the queue or left it, began to run or ended.
+    pub(crate) fn announce_queue(&self, id: &TaskId) {
+        self.shared.turns.note_moved(id);
         let _ = self.shared.changes.send(Change::Queue);
     }
 }

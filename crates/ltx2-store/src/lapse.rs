@@ -46,6 +46,7 @@ impl Store {
             transaction.commit().await?;
             self.remove_inputs(inputs).await;
             if let Some(id) = TaskId::parse(&task.id) {
+                self.end_previews(&id).await;
                 self.announce_end(&id);
             }
             let id = &task.id;

@@ -59,7 +59,7 @@ impl Store {
                 return Err(StoreError::Unreadable { id, reason: "its id is not an id".into() });
             };
             self.announce(&task);
-            self.announce_queue();
+            self.announce_queue(&task);
             let lease = Lease { task, token, length };
             match serde_json::from_str(&request) {
                 Ok(request) => return Ok(Some(Claim { lease, request, attempt })),
@@ -201,13 +201,14 @@ impl Store {
         let inputs = note_end(&mut transaction, lease.task.as_str(), kind).await?;
         transaction.commit().await?;
         self.remove_inputs(inputs).await;
+        self.end_previews(&lease.task).await;
         self.announce_end(&lease.task);
         Ok(())
     }
 
     pub(crate) fn announce_end(&self, id: &TaskId) {
         self.announce(id);
-        self.announce_queue();
+        self.announce_queue(id);
         self.shared.webhook_due.notify_one();
     }
 
@@ -223,8 +224,9 @@ impl Store {
         lease.check(&query.execute(&mut *transaction).await?)?;
         events::note(&mut transaction, lease.task.as_str(), EventKind::Queued, None).await?;
         transaction.commit().await?;
+        self.end_previews(&lease.task).await;
         self.announce(&lease.task);
-        self.announce_queue();
+        self.announce_queue(&lease.task);
         self.shared.queued.notify_one();
         Ok(())
     }

@@ -54,10 +54,15 @@ impl FileName {
         Self(format!("ltx2_{id}.jpg"))
     }
 
-    /// The task that a file of this name results from.
+    /// The small picture of it while it is made.
+    pub(crate) fn of_preview(id: &TaskId) -> Self {
+        Self(format!("ltx2_{id}.preview.jpg"))
+    }
+
+    /// The task that a file of this name belongs to.
     pub fn task(&self) -> Option<TaskId> {
         let (stem, ending) = self.0.strip_prefix("ltx2_")?.split_once('.')?;
-        ["mp4", "jpg"].contains(&ending).then(|| TaskId::parse(stem))?
+        ["mp4", "jpg", "preview.jpg", "preview.part"].contains(&ending).then(|| TaskId::parse(stem))?
     }
 
     /// A new name for an input.
@@ -96,6 +101,7 @@ mod tests {
         let id = TaskId::random();
         assert_eq!(FileName::of_video(&id).task(), Some(id.clone()));
         assert_eq!(FileName::of_thumbnail(&id).task(), Some(id.clone()));
+        assert_eq!(FileName::of_preview(&id).task(), Some(id.clone()));
         for other in ["ltx2_.mp4", "notes.txt", &format!("ltx2_{id}.mp4.bak"), &format!("{id}.mp4")] {
             assert_eq!(FileName::parse(other).unwrap().task(), None, "{other}");
         }

@@ -119,7 +119,7 @@ impl Store {
         match &submitted {
             Ok(Submitted::Queued(id)) => {
                 self.announce(id);
-                self.announce_queue();
+                self.announce_queue(id);
                 self.shared.queued.notify_one();
             }
             Ok(Submitted::Known(_)) | Err(_) => self.remove_inputs(row.inputs).await,

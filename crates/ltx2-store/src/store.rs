@@ -10,6 +10,7 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::changes::{self, Change};
 use crate::files::{self, Files};
+use crate::previews::Previews;
 use crate::retention::Held;
 use crate::turns::Turns;
 use crate::{FileName, StoreError};
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) changes: broadcast::Sender<Change>,
     pub(crate) turns: Turns,
     pub(crate) held: Held,
+    pub(crate) previews: Previews,
 }
 
 impl Store {
@@ -48,6 +50,7 @@ impl Store {
             changes: changes::channel(),
             turns: Turns::default(),
             held: Held::default(),
+            previews: Previews::default(),
         };
         let store = Self { shared: Arc::new(shared) };
         store.recover().await?;
@@ -107,7 +110,9 @@ async fn connect(database: &Path) -> Result<SqlitePool, StoreError> {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(Duration::from_secs(10));
-    Ok(SqlitePoolOptions::new().max_connections(4).connect_with(options).await?)
+    // A file does not go away as a database server may, so that there is no use in asking before each query.
+    let pool = SqlitePoolOptions::new().max_connections(4).test_before_acquire(false);
+    Ok(pool.connect_with(options).await?)
 }
 
 /// UTC milliseconds.

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use ltx2_media::{Mp4Writer, remove_leftovers};
+use ltx2_media::{Mp4Writer, WithThumbnail, remove_leftovers};
 use ltx2_store::{Artifact, Claim, FileName, Store};
 use ltx2_types::{Failure, FailureCode, Generator, Job};
 use tokio::runtime::Handle;
@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 use crate::orders::Orders;
 use crate::settle::End;
+use crate::task_previews::TaskPreviews;
 use crate::task_watch::TaskWatch;
-use crate::thumbnail::WithThumbnail;
 use crate::{Activity, Settings, Status, inputs, keeper, memory, settle};
 
 /// How long to wait after the store failed.
@@ -137,7 +137,7 @@ impl<G: Generator> DeviceThread<G> {
         let started = Instant::now();
         let id = claim.lease.task();
         tracing::info!(task = %id, attempt = claim.attempt, "task {id} starts");
-        let (watch, progress) = TaskWatch::new(self.orders.clone(), self.status.clone());
+        let (watch, progress) = TaskWatch::new(self.orders.clone(), self.status.clone(), self.previews(claim));
         let keeper = keeper::keep(self.store.clone(), claim.lease.clone(), progress, watch.news());
         let keeper = self.runtime.spawn(keeper);
         let outcome = self.guarded(claim, &watch);
@@ -149,6 +149,10 @@ impl<G: Generator> DeviceThread<G> {
         }
         let end = End { store: &self.store, orders: &self.orders, lease: &claim.lease };
         self.runtime.block_on(end.settle(outcome, interrupt, started.elapsed()));
+    }
+
+    fn previews(&self, claim: &Claim) -> TaskPreviews {
+        TaskPreviews { store: self.store.clone(), lease: claim.lease.clone() }
     }
 
     /// Makes the video; a panic is one more way to fail.
@@ -165,7 +169,7 @@ impl<G: Generator> DeviceThread<G> {
 
     fn make(&mut self, claim: &Claim, watch: &TaskWatch) -> Result<Artifact, Failure> {
         let (request, id) = (&claim.request, claim.lease.task());
-        let images = inputs::read_images(&self.store, request)?;
+        let images = inputs::read_images(&self.store, request, self.settings.image)?;
         let (file, thumbnail) = (FileName::of_video(id), FileName::of_thumbnail(id));
         let mut writer = Mp4Writer::create(&self.store.output_path(&file))?;
         let mut output = WithThumbnail::new(&mut writer);

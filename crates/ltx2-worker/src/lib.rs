@@ -7,11 +7,11 @@ mod memory;
 mod orders;
 mod settle;
 mod status;
+mod task_previews;
 mod task_watch;
-mod thumbnail;
 mod worker;
 
-pub use memory::use_one_heap;
+pub use memory::settle_allocator;
 pub use orders::WorkerControl;
 pub use status::{Activity, Status};
 pub use worker::{Settings, Worker, WorkerError, WorkerHandle};

@@ -1,19 +1,21 @@
-//! The running task's line to the outside: progress goes out, interruptions come in.
+//! The running task's line to the outside: progress and previews go out, interruptions come in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ltx2_types::{Phase, Progress, Watch};
+use ltx2_types::{Phase, Progress, RgbImage, Watch};
 use tokio::sync::{mpsc, watch};
 
 use crate::Status;
 use crate::orders::Orders;
+use crate::task_previews::TaskPreviews;
 
 pub(crate) struct TaskWatch {
     orders: watch::Receiver<Orders>,
     status: watch::Sender<Status>,
     progress: mpsc::UnboundedSender<Progress>,
     news: Arc<News>,
+    previews: TaskPreviews,
 }
 
 /// What was found out about the task since it was claimed.
@@ -51,9 +53,10 @@ impl TaskWatch {
     pub(crate) fn new(
         orders: watch::Receiver<Orders>,
         status: watch::Sender<Status>,
+        previews: TaskPreviews,
     ) -> (Self, mpsc::UnboundedReceiver<Progress>) {
         let (progress, receiver) = mpsc::unbounded_channel();
-        (Self { orders, status, progress, news: Arc::default() }, receiver)
+        (Self { orders, status, progress, news: Arc::default(), previews }, receiver)
     }
 
     /// To be told by whoever finds something out.
@@ -87,5 +90,13 @@ impl Watch for TaskWatch {
 
     fn is_cancelled(&self) -> bool {
         self.interrupt().is_some()
+    }
+
+    fn wants_preview(&self) -> bool {
+        self.previews.are_wanted()
+    }
+
+    fn preview(&self, picture: RgbImage) {
+        self.previews.put(picture);
     }
 }

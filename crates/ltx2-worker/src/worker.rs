@@ -4,6 +4,7 @@ use std::io;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use ltx2_media::ImageLimits;
 use ltx2_store::Store;
 use ltx2_types::{Failure, Generator};
 use tokio::runtime::Handle;
@@ -22,11 +23,18 @@ pub struct Settings {
     pub lease: Duration,
     /// The model's memory is given back after this long without a task; `None` keeps it.
     pub idle_timeout: Option<Duration>,
+    /// The largest pictures that are decoded; those that let pictures in are to have the same.
+    pub image: ImageLimits,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { name: "worker".into(), lease: Duration::from_secs(30), idle_timeout: Some(Duration::from_secs(60)) }
+        Self {
+            name: "worker".into(),
+            lease: Duration::from_secs(30),
+            idle_timeout: Some(Duration::from_secs(60)),
+            image: ImageLimits::default(),
+        }
     }
 }
 

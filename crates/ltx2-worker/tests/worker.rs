@@ -9,7 +9,7 @@ use std::time::Duration;
 use ltx2_store::{EventKind, FileName, InputFile, Removal, Store, TaskId, TaskStatus};
 use ltx2_types::{
     Failure, FailureCode, Generator, ImageInput, Job, Limits, Output, OutputFormat, Phase, Pipeline, Progress, Report,
-    Sound, Task, ValidRequest, Watch,
+    RgbImage, Sound, Task, ValidRequest, Watch,
 };
 use ltx2_worker::{Activity, Settings, Worker, WorkerError, WorkerHandle};
 
@@ -18,7 +18,8 @@ const PNG: &[u8] = b"\x89\x50\x4e\x47\x0d\x0a\x1a\x0a\x00\x00\x00\x0d\x49\x48\x4
     \x08\x02\x00\x00\x00\x90\x77\x53\xde\x00\x00\x00\x0c\x49\x44\x41\x54\x78\x9c\x63\xf8\xcf\xc0\x00\
     \x00\x03\x01\x01\x00\xc9\xfe\x92\xef\x00\x00\x00\x00\x49\x45\x4e\x44\xae\x42\x60\x82";
 
-/// Does what the prompt says: `fail`, `panic`, `wait` for a cancellation, or make a video.
+/// Does what the prompt says: `fail`, `panic`, `wait` for a cancellation, show pictures
+/// while it is `watched`, or make a video.
 #[derive(Default)]
 struct Bars {
     loaded: bool,
@@ -30,6 +31,15 @@ impl Generator for Bars {
         self.loaded = true;
         watch.progress(Progress { phase: Phase::Denoising, step: 1, total_steps: 8 });
         let request = job.request;
+        for step in 2.. {
+            if request.prompt != "watched" || watch.is_cancelled() {
+                break;
+            }
+            if watch.wants_preview() {
+                watch.preview(RgbImage { width: 512, height: 256, data: bars(512, 256, step) });
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let ValidRequest { width, height, num_frames, frame_rate, .. } = *request;
         output.start(OutputFormat { width, height, num_frames, frame_rate })?;
         output.sound(hum(frame_rate.seconds(num_frames)))?;
@@ -38,7 +48,7 @@ impl Generator for Bars {
             match request.prompt.as_str() {
                 "fail" => return Err(Failure::new(FailureCode::OutOfMemory, "the GPU has too little memory")),
                 "panic" => panic!("index out of bounds"),
-                "wait" => return wait(watch),
+                "wait" | "watched" => return wait(watch),
                 _ => {}
             }
         }
@@ -330,4 +340,46 @@ async fn a_worker_without_a_generator_does_not_start() {
     let mistake = || -> Result<Bars, Failure> { panic!("a mistake") };
     let error = Worker::spawn(store, mistake, Settings::default()).await.unwrap_err();
     assert!(matches!(error, WorkerError::Panicked));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn previews_are_made_for_those_who_watch() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path()).await;
+    let (worker, _) = start(&store, Settings::default()).await;
+    let id = store.enqueue(&ask("watched"), vec![]).await.unwrap();
+    until(&store, &id, |status| matches!(status, TaskStatus::Running { .. })).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(store.previews_made(&id), None);
+    let viewer = store.view_previews(&id);
+    let second = async {
+        while store.previews_made(&id).is_none_or(|made| made < 2) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), second).await.expect("two previews");
+    drop(viewer);
+    let jpeg = store.preview(&id).await.unwrap().unwrap();
+    let picture = ltx2_media::read_image(&jpeg, ltx2_media::ImageLimits::default()).unwrap();
+    assert_eq!((picture.width, picture.height), (256, 128));
+    assert_eq!(store.remove(&id).await.unwrap(), Some(Removal::Stopping));
+    assert_eq!(failure(&store, &id).await.code, FailureCode::Cancelled);
+    assert_eq!((store.previews_made(&id), store.preview(&id).await.unwrap(), outputs(&store)), (None, None, 0));
+    worker.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_are_held_to_the_worker_s_limits() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path()).await;
+    let image = ltx2_media::ImageLimits { max_pixels: 0, ..ltx2_media::ImageLimits::default() };
+    let (worker, _) = start(&store, Settings { image, ..Settings::default() }).await;
+    let picture = InputFile::new(PNG.to_vec());
+    let images = vec![ImageInput::first_frame(picture.name().as_str())];
+    let request = ValidRequest { task: Task::ImageToVideo { images }, ..ask("a fox") };
+    let id = store.enqueue(&request, vec![picture]).await.unwrap();
+    let failure = failure(&store, &id).await;
+    assert_eq!(failure.code, FailureCode::BadInput);
+    assert_eq!(failure.message, "the picture is 1x1, 1 pixels; the limit is 0 pixels");
+    worker.shutdown().await.unwrap();
 }

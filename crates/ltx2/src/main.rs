@@ -38,6 +38,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    ltx2_worker::settle_allocator();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())

@@ -16,11 +16,11 @@ use ltx2_server::{
 };
 use ltx2_store::Store;
 use ltx2_types::ValidRequest;
-use ltx2_worker::{Activity, Settings, Worker, WorkerControl, WorkerHandle, use_one_heap};
+use ltx2_worker::{Activity, Settings, Worker, WorkerControl, WorkerHandle};
 use tokio::net::TcpListener;
 
 use self::arguments::{AccessArguments, ConnectionArguments, LimitArguments, RetentionArguments, WebhookArguments};
-use crate::models::ModelArguments;
+use crate::models::{ModelArguments, limits_for};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -54,7 +54,6 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
-    use_one_heap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(arguments))
 }
@@ -64,14 +63,16 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let public_url = arguments.public_url.as_deref().map(PublicUrl::parse).transpose()?;
     let (api_keys, cors) = (arguments.access.api_keys()?, arguments.access.cors()?);
     let webhooks = arguments.webhooks.rules()?;
-    let check_request = request_check(&arguments)?;
+    let models = arguments.models.open()?;
+    let limits = limits_for(arguments.limits.request(), &models);
+    let check_request = request_check(&arguments, models)?;
     let image_limits = arguments.limits.image();
     let store = Store::open(&arguments.data_dir).await?;
     let worker = start_worker(&arguments, store.clone()).await?;
     let is_open = api_keys.is_empty();
     let router = Service {
         store: store.clone(),
-        limits: arguments.limits.request(),
+        limits,
         max_waiting: arguments.limits.max_waiting(),
         engine: engine_control(worker.control()),
         check_image: Arc::new(move |bytes| {
@@ -107,7 +108,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
 async fn start_worker(arguments: &Arguments, store: Store) -> anyhow::Result<WorkerHandle> {
     let models = arguments.models.clone();
     let idle_timeout = (arguments.idle_timeout > 0).then(|| Duration::from_secs(arguments.idle_timeout));
-    let settings = Settings { idle_timeout, ..Settings::default() };
+    let settings = Settings { idle_timeout, image: arguments.limits.image(), ..Settings::default() };
     Ok(Worker::spawn(store, move || Ok(models.engine()?), settings).await?)
 }
 
@@ -136,8 +137,7 @@ fn engine_control(worker: WorkerControl) -> EngineControl {
 }
 
 /// Refuses what this model set has no way to make, and what would take more memory than allowed.
-fn request_check(arguments: &Arguments) -> anyhow::Result<Arc<RequestCheck>> {
-    let models = arguments.models.open()?;
+fn request_check(arguments: &Arguments, models: ModelSet) -> anyhow::Result<Arc<RequestCheck>> {
     let most = match (arguments.limits.max_memory(), arguments.models.dtype) {
         (None, _) => None,
         (Some(bytes), Some(precision)) => Some((bytes, precision)),

@@ -75,7 +75,7 @@ impl Engine {
 }
 
 /// A frame `(3, h, w)` as 8-bit RGB, row by row; halves are cut off, as torch does.
-fn rgb(frame: &Tensor) -> candle_core::Result<Vec<u8>> {
+pub(super) fn rgb(frame: &Tensor) -> candle_core::Result<Vec<u8>> {
     let frame = frame.permute((1, 2, 0))?.to_dtype(DType::F32)?;
     let scaled = (((frame + 1.0)? / 2.0)?.clamp(0f32, 1f32)? * 255.0)?;
     Ok(scaled.flatten_all()?.to_vec1::<f32>()?.into_iter().map(|value| value as u8).collect())

@@ -2,6 +2,7 @@
 
 mod decode;
 mod parts;
+mod preview;
 mod session;
 mod stage;
 

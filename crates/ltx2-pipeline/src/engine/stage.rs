@@ -42,20 +42,17 @@ impl Engine {
         session.probe.keep(&format!("sigmas.{index}"), &Tensor::new(stage.sigmas.as_slice(), &Device::Cpu)?)?;
         let mut noise = std::mem::take(&mut session.noise);
         let first_step = session.steps.done;
+        let dtype = self.dtype();
         let mut observer = |event: Event| match event {
             Event::Step(step) => {
                 session.steps.done = first_step + step;
                 session.report_steps()
             }
+            Event::Predicted(tokens) => self.preview(shape, tokens, session),
             Event::Kept(name, tensor) => Ok(session.probe.keep(&trace_name(name, index), tensor)?),
         };
-        let sampling = Sampling {
-            denoiser: &denoiser,
-            sigmas: &stage.sigmas,
-            noise: &mut noise,
-            dtype: self.dtype(),
-            observer: &mut observer,
-        };
+        let sampling =
+            Sampling { denoiser: &denoiser, sigmas: &stage.sigmas, noise: &mut noise, dtype, observer: &mut observer };
         let States { video, audio } = sampling.run(stage.sampler, states)?;
         session.noise = noise;
         session.steps.done = first_step + stage.sigmas.len() - 1;

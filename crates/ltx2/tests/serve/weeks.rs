@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::server::Server;
 
 /// A line of the process's status, KiB.
-fn memory(server: &Server, line: &str) -> i64 {
+pub fn memory(server: &Server, line: &str) -> i64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.process.id())).unwrap();
     let value = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':')).expect(line);
     value.trim().trim_end_matches(" kB").parse().unwrap()

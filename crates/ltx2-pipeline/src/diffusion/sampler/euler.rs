@@ -15,6 +15,7 @@ impl Sampling<'_> {
         for (step, sigmas) in self.sigmas.windows(2).enumerate() {
             (self.observer)(Event::Step(step))?;
             let denoised = self.denoised(&states, sigmas[0])?;
+            (self.observer)(Event::Predicted(&denoised[0]))?;
             states = step_towards(&states, &denoised, sigmas)?;
             self.keep_step(step, &states)?;
         }
@@ -30,6 +31,7 @@ impl Sampling<'_> {
         for (step, sigmas) in self.sigmas.windows(2).enumerate() {
             (self.observer)(Event::Step(step))?;
             let denoised = self.denoised(&states, sigmas[0])?;
+            (self.observer)(Event::Predicted(&denoised[0]))?;
             if sigmas[1] == 0.0 {
                 states = states.with_latents(denoised);
                 self.keep_step(step, &states)?;

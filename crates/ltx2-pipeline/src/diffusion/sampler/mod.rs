@@ -14,6 +14,8 @@ use crate::PipelineError;
 pub enum Event<'a> {
     /// The step of that number begins; an error ends the run.
     Step(usize),
+    /// The clean picture's tokens as predicted in this step, `(1, n, channels)`.
+    Predicted(&'a Tensor),
     /// A tensor under the name that reference traces give it within a stage, such as `step.{stage}.0.video`.
     Kept(Name, &'a Tensor),
 }

@@ -46,7 +46,9 @@ impl Sampling<'_> {
         let Coefficients { a21, b1, b2 } = Coefficients::new(h);
         let latents = states.latents();
         let mut anchor = both(|i| Ok(latents[i].to_dtype(DType::F64)?))?;
-        let first = self.wide(self.denoised(states, sigma)?)?;
+        let first = self.denoised(states, sigma)?;
+        (self.observer)(Event::Predicted(&first[0]))?;
+        let first = self.wide(first)?;
         let mut eps1 = both(|i| Ok((&first[i] - &anchor[i])?))?;
         let mid = both(|i| Ok((&anchor[i] + (&eps1[i] * (h * a21))?)?))?;
         let mid = self.inject(states, (&anchor, mid), (f64::from(sigma), middle), SdeStream::Substep, updates)?;

@@ -1,38 +1,65 @@
-//! The first frame as a small JPEG, taken while the video passes by.
+//! Small JPEGs: of the first frame, taken while a video passes by, and of any picture.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
 use image::codecs::jpeg::JpegEncoder;
-use image::{RgbImage, imageops};
-use ltx2_types::{Failure, FailureCode, Output, OutputFormat, Sound};
+use image::imageops;
+use ltx2_types::{Failure, FailureCode, Output, OutputFormat, RgbImage, Sound};
 
-/// Longest side, pixels.
+/// Longest side of a thumbnail, pixels.
 const SIDE: u32 = 512;
 const QUALITY: u8 = 85;
 
+/// Why a picture could not be made a JPEG.
+#[derive(Debug, thiserror::Error)]
+pub enum JpegError {
+    /// The bytes are not as many as the size says.
+    #[error("a picture of {width}x{height} pixels has {received} bytes, but 3 a pixel are needed")]
+    Bytes {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+        /// Bytes that there are.
+        received: usize,
+    },
+    /// The encoder refused.
+    #[error("the JPEG could not be written: {0}")]
+    Encoder(#[from] image::ImageError),
+}
+
+/// `picture` as a JPEG, reduced to at most `side` pixels on its longer side.
+pub fn small_jpeg(picture: RgbImage, side: u32) -> Result<Vec<u8>, JpegError> {
+    let RgbImage { width, height, data } = picture;
+    let received = data.len();
+    let picture = image::RgbImage::from_raw(width, height, data).ok_or(JpegError::Bytes { width, height, received })?;
+    let mut jpeg = Vec::new();
+    reduced(picture, side).write_with_encoder(JpegEncoder::new_with_quality(&mut jpeg, QUALITY))?;
+    Ok(jpeg)
+}
+
 /// Passes everything on to an output and keeps the first frame.
-pub(crate) struct WithThumbnail<'a> {
+pub struct WithThumbnail<'a> {
     output: &'a mut dyn Output,
     size: Option<(u32, u32)>,
     first: Option<RgbImage>,
 }
 
 impl<'a> WithThumbnail<'a> {
-    pub(crate) fn new(output: &'a mut dyn Output) -> Self {
+    /// In front of `output`.
+    pub fn new(output: &'a mut dyn Output) -> Self {
         Self { output, size: None, first: None }
     }
 
-    /// Writes the picture to `path`, whole or not at all; on disk when this returns.
-    pub(crate) fn write(self, path: &Path) -> Result<(), Failure> {
+    /// Writes the picture to `path`, whole or not at all; on disk when this returns. Fails where no frame came by.
+    pub fn write(self, path: &Path) -> Result<(), Failure> {
         let broken = |reason: &dyn std::fmt::Display| {
             Failure::new(FailureCode::Output, format!("the thumbnail could not be written: {reason}"))
         };
         let first = self.first.ok_or_else(|| broken(&"there is no frame"))?;
-        let mut jpeg = Vec::new();
-        let encoder = JpegEncoder::new_with_quality(&mut jpeg, QUALITY);
-        reduced(first).write_with_encoder(encoder).map_err(|error| broken(&error))?;
+        let jpeg = small_jpeg(first, SIDE).map_err(|error| broken(&error))?;
         publish(path, &jpeg).map_err(|error| broken(&error))
     }
 }
@@ -49,19 +76,19 @@ impl Output for WithThumbnail<'_> {
 
     fn frame(&mut self, rgb: &[u8]) -> Result<(), Failure> {
         if self.first.is_none() {
-            self.first = self.size.and_then(|(width, height)| RgbImage::from_raw(width, height, rgb.to_vec()));
+            self.first = self.size.map(|(width, height)| RgbImage { width, height, data: rgb.to_vec() });
         }
         self.output.frame(rgb)
     }
 }
 
-fn reduced(picture: RgbImage) -> RgbImage {
+fn reduced(picture: image::RgbImage, side: u32) -> image::RgbImage {
     let (width, height) = picture.dimensions();
     let longest = width.max(height);
-    if longest <= SIDE {
+    if longest <= side {
         return picture;
     }
-    let scaled = |side: u32| (side * SIDE / longest).max(1);
+    let scaled = |length: u32| ((u64::from(length) * u64::from(side) / u64::from(longest)) as u32).max(1);
     imageops::thumbnail(&picture, scaled(width), scaled(height))
 }
 

@@ -1,0 +1,93 @@
+//! Previews show the video while it is made, and change nothing of it.
+
+use std::cell::RefCell;
+
+use candle_core::Device;
+use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision, demo_model};
+use ltx2_types::{
+    Failure, Generator, Job, Limits, Output, OutputFormat, Pipeline, Progress, RgbImage, Sampler, Sound, ValidRequest,
+    Watch,
+};
+
+/// All that came, as it came.
+#[derive(Default, PartialEq)]
+struct Kept {
+    sound: Option<Sound>,
+    frames: Vec<Vec<u8>>,
+}
+
+impl Output for Kept {
+    fn start(&mut self, _: OutputFormat) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn sound(&mut self, sound: Sound) -> Result<(), Failure> {
+        self.sound = Some(sound);
+        Ok(())
+    }
+
+    fn frame(&mut self, rgb: &[u8]) -> Result<(), Failure> {
+        self.frames.push(rgb.to_vec());
+        Ok(())
+    }
+}
+
+/// Wants previews where it has a place for them.
+struct Viewer(Option<RefCell<Vec<RgbImage>>>);
+
+impl Watch for Viewer {
+    fn progress(&self, _: Progress) {}
+
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+
+    fn wants_preview(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn preview(&self, picture: RgbImage) {
+        self.0.as_ref().expect("nobody wants previews").borrow_mut().push(picture);
+    }
+}
+
+/// What `request` makes with and without somebody watching, and the previews.
+fn watched(engine: &mut Engine, request: &ValidRequest) -> Vec<RgbImage> {
+    let mut run = |viewer: &Viewer| {
+        let mut kept = Kept::default();
+        engine.generate(Job { request, images: &[] }, &mut kept, viewer).unwrap();
+        kept
+    };
+    let plain = run(&Viewer(None));
+    let viewer = Viewer(Some(RefCell::default()));
+    let seen = run(&viewer);
+    assert_eq!(plain.frames.len(), request.num_frames as usize);
+    assert!(plain == seen, "a watched run makes another video");
+    viewer.0.unwrap().into_inner()
+}
+
+#[test]
+fn a_watched_run_makes_the_same_video() {
+    let folder = tempfile::tempdir().unwrap();
+    demo_model::write(folder.path(), demo_model::Base::default(), 0).unwrap();
+    let mut engine =
+        Engine::new(ModelSet::open(folder.path()).unwrap(), EngineSettings::new(Device::Cpu, Precision::F32));
+    let request = ValidRequest {
+        pipeline: Some(Pipeline::TwoStage),
+        width: 640,
+        height: 128,
+        num_frames: 9,
+        num_inference_steps: 3,
+        ..Limits::server().defaults
+    };
+    // Three steps at half the size, then three: the first and the fifth are shown.
+    let previews = watched(&mut engine, &request);
+    let sizes: Vec<(u32, u32)> = previews.iter().map(|picture| (picture.width, picture.height)).collect();
+    assert_eq!(sizes, [(160, 32), (213, 42)]);
+    for RgbImage { width, height, data } in &previews {
+        assert_eq!(data.len(), (width * height * 3) as usize);
+        assert!(data.iter().any(|value| value != &data[0]), "it is of one colour");
+    }
+    let second_order = ValidRequest { sampler: Some(Sampler::Res2s), width: 128, num_frames: 1, ..request };
+    assert_eq!(watched(&mut engine, &second_order).len(), 2);
+}
