@@ -135,6 +135,24 @@ mod tests {
         assert_eq!(philox4x32_10(u64::MAX, u64::MAX, u64::MAX), [0x408F_276D, 0x41C8_3B0E, 0xA20B_C7C6, 0x6D54_51FD]);
     }
 
+    /// What `curand_normal2_double` gives when curand's own header is compiled for the host.
+    #[test]
+    fn double_normals_are_curand_s() {
+        for (seed, counter, thread, expected) in [
+            (9_999, 0, 0, [0.265_467_758_042_997, -1.253_914_627_813_029_1]),
+            (9_999, 1, 0, [0.948_251_021_558_240_5, 1.838_554_484_988_475_2]),
+            (u64::MAX, 0, 3, [-0.419_780_085_461_448_5, -0.591_269_547_150_934_3]),
+            (u64::MAX, 1, 3, [0.136_823_411_694_241_73, 0.819_548_910_109_165_1]),
+        ] {
+            let found = normal2_f64(seed, counter, thread);
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-14), "{found:?}, not {expected:?}");
+        }
+        let threads = 2 * BLOCKS_PER_MULTIPROCESSOR * BLOCK;
+        let long = Philox::new(7, 2).randn_f64(3 * threads);
+        let first = normal2_f64(7, 0, 3);
+        assert_eq!([long[3], long[3 + threads], long[3 + 2 * threads]], [first[0], first[1], normal2_f64(7, 1, 3)[0]]);
+    }
+
     #[test]
     fn a_long_tensor_depends_on_the_card_and_goes_on_with_each_threads_next_value() {
         let threads = 2 * BLOCKS_PER_MULTIPROCESSOR * BLOCK;

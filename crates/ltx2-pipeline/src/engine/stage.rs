@@ -86,7 +86,7 @@ impl Engine {
         ))
     }
 
-    /// Twice the height and width, through the latent upsampler.
+    /// At the full height and width, through the latent upsampler.
     fn upscale(&self, latent: &Tensor, session: &mut Session) -> Result<Tensor> {
         let (upsampler, statistics) = self.models.upsampler(self.dtype(), &self.settings.device)?;
         let latent = statistics.un_normalize(&latent.to_dtype(self.dtype())?)?;

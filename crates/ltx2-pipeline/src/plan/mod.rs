@@ -76,7 +76,7 @@ pub enum Start {
     Empty,
     /// The previous stage's latents.
     Previous,
-    /// The previous stage's latents at twice the height and width.
+    /// The previous stage's latents, upscaled to this one's height and width.
     Upscaled,
 }
 
