@@ -154,7 +154,7 @@ fn check(request: &ValidRequest, models: &ModelSet, most: Option<(u64, Precision
         Err(_) => return Ok(()),
     };
     let Some((most, precision)) = most else { return Ok(()) };
-    let peak = estimate(&plan, models, precision).map_err(|error| error.to_string())?.peak as u64;
+    let peak = estimate(&plan, models, precision).peak as u64;
     if peak <= most {
         return Ok(());
     }

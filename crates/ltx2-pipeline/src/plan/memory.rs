@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Plan, StagePlan};
-use crate::{ModelSet, PipelineError, Precision};
+use crate::{ModelSet, Precision};
 
 /// Activations of a block that live at the same time, in units of tokens x width.
 const LIVE_PER_TOKEN: usize = 24;
@@ -26,7 +26,7 @@ pub struct MemoryEstimate {
 }
 
 /// The estimate for `plan` on `models`.
-pub fn estimate(plan: &Plan, models: &ModelSet, precision: Precision) -> Result<MemoryEstimate, PipelineError> {
+pub fn estimate(plan: &Plan, models: &ModelSet, precision: Precision) -> MemoryEstimate {
     let bytes = precision.dtype().size_in_bytes();
     let sizes = models.parameters(precision.dtype());
     let widest = |stage: &StagePlan| stage.tokens.0 * sizes.video_width + stage.tokens.1 * sizes.audio_width;
@@ -34,7 +34,7 @@ pub fn estimate(plan: &Plan, models: &ModelSet, precision: Precision) -> Result<
     let encoding_prompt = sizes.text_encoder;
     let denoising = sizes.transformer + sizes.upsampler + activations + SCORES;
     let decoding = sizes.transformer + sizes.autoencoders + decoder_activations(plan, sizes.decoder_channels) * bytes;
-    Ok(MemoryEstimate { encoding_prompt, denoising, decoding, peak: encoding_prompt.max(denoising).max(decoding) })
+    MemoryEstimate { encoding_prompt, denoising, decoding, peak: encoding_prompt.max(denoising).max(decoding) }
 }
 
 /// The decoder's last level works on a quarter of the height and width.

@@ -22,9 +22,8 @@ impl Tiling {
                     let parts = [time, row, column];
                     let latent = encoder.forward(&cut(pixels, parts)?)?;
                     let weights = weights(parts)?.to_device(latent.device())?.to_dtype(latent.dtype())?;
-                    let share =
-                        [placed(&latent.broadcast_mul(&weights)?, parts, whole)?, placed(&weights, parts, whole)?];
-                    let [latent, weights] = share;
+                    let latent = placed(&latent.broadcast_mul(&weights)?, parts, whole)?;
+                    let weights = placed(&weights, parts, whole)?;
                     sums = Some(match sums {
                         Some((latents, total)) => ((latents + latent)?, (total + weights)?),
                         None => (latent, weights),
