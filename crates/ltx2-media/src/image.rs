@@ -14,7 +14,7 @@ use ltx2_types::{Failure, FailureCode, RgbImage};
 use crate::jpeg_end::jpeg_has_end;
 
 /// The largest picture that [`read_image`] takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ImageLimits {
     /// Width times height.
     pub max_pixels: u64,

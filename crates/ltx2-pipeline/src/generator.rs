@@ -1,6 +1,6 @@
 //! The engine as the worker sees it.
 
-use ltx2_types::{Failure, Generator, Job, Output, Report, Watch};
+use ltx2_types::{Device, Failure, Generator, Job, Output, Report, Watch};
 
 use crate::engine::{NoProbe, Session, Steps};
 use crate::{Engine, plan};
@@ -15,15 +15,11 @@ impl Generator for Engine {
         Ok(Report { pipeline: plan.pipeline })
     }
 
-    fn unload(&mut self) {
-        Engine::unload(self);
-    }
-
     fn is_loaded(&self) -> bool {
         Engine::is_loaded(self)
     }
 
-    fn device(&self) -> &'static str {
-        if self.settings().device.is_cuda() { "cuda" } else { "cpu" }
+    fn device(&self) -> Device {
+        if self.settings().device.is_cuda() { Device::Cuda } else { Device::Cpu }
     }
 }

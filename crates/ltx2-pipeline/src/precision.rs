@@ -21,6 +21,14 @@ impl Precision {
         if device.is_cuda() { Self::Bf16 } else { Self::F32 }
     }
 
+    /// As it is written on a command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
     /// candle's name for it.
     pub fn dtype(self) -> DType {
         match self {
@@ -54,6 +62,15 @@ pub enum DeviceChoice {
 }
 
 impl DeviceChoice {
+    /// As it is written on a command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+        }
+    }
+
     /// Opens the device.
     pub fn open(self) -> Result<Device, PipelineError> {
         match self {

@@ -1,5 +1,7 @@
 //! The seam between the worker, which has tasks and files, and the engine, which has tensors.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{FrameRate, Pipeline, ValidRequest};
 
 /// Something that turns a request into pictures and sound. Lives on the one thread that owns the device.
@@ -7,12 +9,30 @@ pub trait Generator {
     /// Runs `job`, loading the model if need be, and hands the result to `output` as it is produced: the format, then
     /// the sound, then the frames in order.
     fn generate(&mut self, job: Job<'_>, output: &mut dyn Output, watch: &dyn Watch) -> Result<Report, Failure>;
-    /// Gives the model's memory back.
-    fn unload(&mut self);
     /// Whether a model is held in memory.
     fn is_loaded(&self) -> bool;
-    /// What it computes on: `cpu` or `cuda`.
-    fn device(&self) -> &'static str;
+    /// What it computes on.
+    fn device(&self) -> Device;
+}
+
+/// What a generator computes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Device {
+    /// The processor.
+    Cpu,
+    /// A GPU by CUDA.
+    Cuda,
+}
+
+impl Device {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+        }
+    }
 }
 
 /// What a run did.
@@ -92,7 +112,7 @@ pub trait Watch {
 }
 
 /// How far a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// What is being done.
     pub phase: Phase,
@@ -103,7 +123,7 @@ pub struct Progress {
 }
 
 /// The parts of a run, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Prompts to contexts (loading the text encoder included).
@@ -129,7 +149,7 @@ impl Phase {
 }
 
 /// Why a run ended without a result.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 pub struct Failure {
     /// For programs.
@@ -146,7 +166,7 @@ impl Failure {
 }
 
 /// The kinds of failure that callers may want to tell apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCode {
     /// [`Watch::is_cancelled`] said so.

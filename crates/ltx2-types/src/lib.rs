@@ -10,7 +10,7 @@ mod validate;
 pub use camera::{Camera, CameraMotion};
 pub use frame_rate::FrameRate;
 pub use generator::{
-    Failure, FailureCode, Generator, Job, Output, OutputFormat, Phase, Progress, Report, RgbImage, Sound, Watch,
+    Device, Failure, FailureCode, Generator, Job, Output, OutputFormat, Phase, Progress, Report, RgbImage, Sound, Watch,
 };
 pub use request::{
     GenerationRequest, Guidance, GuidanceRequest, ImageInput, LoraInput, LoraSource, Pipeline, Sampler, Task,

@@ -1,17 +1,17 @@
-//! Claims tasks from the store, runs them one after the other on a thread that owns the device, and stores the results.
+//! Claims tasks from the store, has an engine in a process of its own run them one after the other, and stores the
+//! results. The engine's side is [`host_engine`].
 
-mod device_thread;
-mod inputs;
-mod keeper;
-mod memory;
+mod allocator;
+mod engine;
 mod orders;
+mod run;
 mod settle;
 mod status;
-mod task_previews;
-mod task_watch;
+mod work_loop;
 mod worker;
 
-pub use memory::settle_allocator;
+pub use allocator::settle_allocator;
+pub use engine::{Line, engine_socket, host_engine, leave};
 pub use orders::WorkerControl;
 pub use status::{Activity, Status};
-pub use worker::{Settings, Worker, WorkerError, WorkerHandle};
+pub use worker::{Launch, Settings, Worker, WorkerError, WorkerHandle};

@@ -7,7 +7,7 @@ use ltx2_types::{Failure, FailureCode};
 use tokio::sync::watch;
 
 use crate::orders::Orders;
-use crate::task_watch::Interrupt;
+use crate::run::Interrupt;
 
 /// How long to wait after the store failed: as a disk fills up, or is cleared.
 const RETRY: Duration = Duration::from_secs(1);
@@ -19,6 +19,13 @@ pub(crate) struct End<'a> {
     pub(crate) lease: &'a Lease,
 }
 
+/// What is written down about it.
+enum Ending {
+    Completed(Artifact),
+    Failed(Failure),
+    Released,
+}
+
 impl End<'_> {
     /// Writes down how the task ended; tries until that is done, the lease is lost or the worker has to stop.
     pub(crate) async fn settle(
@@ -28,29 +35,31 @@ impl End<'_> {
         took: Duration,
     ) {
         let id = self.lease.task();
-        match (outcome, interrupt) {
-            (_, Some(Interrupt::LeaseLost)) => tracing::warn!(task = %id, "task {id} was taken by another worker"),
+        let ending = match (outcome, interrupt) {
+            (_, Some(Interrupt::LeaseLost)) => {
+                return tracing::warn!(task = %id, "task {id} was taken by another worker");
+            }
             (_, Some(Interrupt::Cancelled)) => {
                 tracing::info!(task = %id, "task {id} is cancelled");
-                self.discard();
-                let cancelled = Failure::new(FailureCode::Cancelled, "cancelled");
-                self.insist(async || self.store.fail(self.lease, &cancelled).await).await;
+                Ending::Failed(Failure::new(FailureCode::Cancelled, "cancelled"))
             }
             (Ok(artifact), _) => {
                 tracing::info!(task = %id, seconds = took.as_secs_f64(), "task {id} is done after {took:.1?}");
-                self.insist(async || self.store.complete(self.lease, &artifact).await).await;
+                Ending::Completed(artifact)
             }
-            (Err(Failure { code: FailureCode::Cancelled, .. }), Some(Interrupt::Stopping)) => {
+            (Err(_), Some(Interrupt::Stopping)) => {
                 tracing::info!(task = %id, "task {id} goes back to the queue: the server stops");
-                self.discard();
-                self.insist(async || self.store.release(self.lease).await).await;
+                Ending::Released
             }
-            (Err(failure), _) => {
+            (Err(failure), None) => {
                 tracing::error!(task = %id, code = ?failure.code, "task {id} failed: {failure}");
-                self.discard();
-                self.insist(async || self.store.fail(self.lease, &failure).await).await;
+                Ending::Failed(failure)
             }
+        };
+        if !matches!(ending, Ending::Completed(_)) {
+            self.discard();
         }
+        self.insist(&ending).await;
     }
 
     /// Removes what the task may have made already.
@@ -66,10 +75,15 @@ impl End<'_> {
         }
     }
 
-    async fn insist(&self, write: impl AsyncFn() -> Result<(), StoreError>) {
+    async fn insist(&self, ending: &Ending) {
         let id = self.lease.task();
         loop {
-            let Err(error) = write().await else { return };
+            let written = match ending {
+                Ending::Completed(artifact) => self.store.complete(self.lease, artifact).await,
+                Ending::Failed(failure) => self.store.fail(self.lease, failure).await,
+                Ending::Released => self.store.release(self.lease).await,
+            };
+            let Err(error) = written else { return };
             tracing::error!(task = %id, %error, "how task {id} ended could not be stored: {error}");
             let is_hopeless = matches!(error, StoreError::LeaseLost(_) | StoreError::Encode(_));
             // The next start finds the files of a completed task, and queues any other again.

@@ -1,11 +1,13 @@
 //! What the worker tells of itself while it works.
 
+use ltx2_types::Device;
+
 /// How the worker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
-    /// What the generator computes on: `cpu` or `cuda`.
-    pub device: &'static str,
-    /// Whether the generator holds a model in memory.
+    /// What the engine computes on.
+    pub device: Device,
+    /// Whether the engine holds a model in memory.
     pub loaded: bool,
     /// Whether a task is being run.
     pub activity: Activity,

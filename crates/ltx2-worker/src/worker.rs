@@ -1,18 +1,20 @@
 //! Starting and stopping the worker.
 
-use std::io;
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ltx2_media::ImageLimits;
 use ltx2_store::Store;
-use ltx2_types::{Failure, Generator};
-use tokio::runtime::Handle;
-use tokio::sync::{oneshot, watch};
+use ltx2_types::Failure;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use crate::device_thread::DeviceThread;
+use crate::engine::{Line, Note};
 use crate::orders::Orders;
-use crate::{Status, WorkerControl};
+use crate::work_loop::WorkLoop;
+use crate::{Activity, Status, WorkerControl};
+
+/// Starts an engine.
+pub type Launch = Box<dyn Fn() -> Result<Line, Failure> + Send + Sync>;
 
 /// How the worker behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +23,7 @@ pub struct Settings {
     pub name: String,
     /// How long a task stays with a worker that gives no sign of life.
     pub lease: Duration,
-    /// The model's memory is given back after this long without a task; `None` keeps it.
+    /// The engine ends after this long without a task; `None` keeps it.
     pub idle_timeout: Option<Duration>,
     /// The largest pictures that are decoded; those that let pictures in are to have the same.
     pub image: ImageLimits,
@@ -41,14 +43,11 @@ impl Default for Settings {
 /// Why the worker could not start, or how it ended.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// The system gave no thread.
-    #[error("the device thread could not be started: {0}")]
-    Thread(#[from] io::Error),
-    /// The generator could not be made.
-    #[error("the generator could not be made: {0}")]
-    Generator(#[from] Failure),
+    /// The engine could not start.
+    #[error("the engine could not start: {0}")]
+    Engine(#[from] Failure),
     /// A mistake in the code; the panic's own message is on standard error.
-    #[error("the device thread panicked")]
+    #[error("the worker panicked")]
     Panicked,
 }
 
@@ -57,32 +56,23 @@ pub enum WorkerError {
 pub enum Worker {}
 
 impl Worker {
-    /// Starts a thread, makes the generator on it with `make_generator`, and runs tasks there until told to stop.
+    /// Starts an engine with `launch` and gives it tasks until told to stop; whenever there is none, `launch` makes
+    /// another.
     ///
     /// # Panics
     /// Outside of a tokio runtime; it must live until [`WorkerHandle::shutdown`] returned.
-    pub async fn spawn<G, F>(store: Store, make_generator: F, settings: Settings) -> Result<WorkerHandle, WorkerError>
-    where
-        G: Generator,
-        F: FnOnce() -> Result<G, Failure> + Send + 'static,
-    {
-        let runtime = Handle::current();
-        let (orders, heard) = watch::channel(Orders::default());
-        let (ready, made) = oneshot::channel();
-        let work = move || {
-            let generator = match make_generator() {
-                Ok(generator) => generator,
-                // Nobody to tell: the caller stopped waiting.
-                Err(failure) => return drop(ready.send(Err(failure))),
-            };
-            let (device, status) = DeviceThread::new(store, generator, settings, runtime, heard);
-            if ready.send(Ok(status)).is_ok() {
-                device.run();
-            }
+    pub async fn spawn(store: Store, launch: Launch, settings: Settings) -> Result<WorkerHandle, WorkerError> {
+        let mut line = launch()?;
+        let device = match line.next().await {
+            Some(Note::Ready(device)) => device,
+            Some(Note::Unready(failure)) => return Err(failure.into()),
+            _ => return Err(line.why_gone().await.into()),
         };
-        let thread = thread::Builder::new().name("ltx2-device".into()).spawn(work)?;
-        let status = made.await.map_err(|_| WorkerError::Panicked)??;
-        Ok(WorkerHandle { orders, status, thread: Some(thread) })
+        let (orders, heard) = watch::channel(Orders::default());
+        let (status, told) = watch::channel(Status { device, loaded: false, activity: Activity::Idle, unloads: 0 });
+        let work =
+            WorkLoop { store, launch, settings, orders: heard, status, line: Some(line), idle_since: Instant::now() };
+        Ok(WorkerHandle { orders, status: told, work: Some(tokio::spawn(work.run())) })
     }
 }
 
@@ -91,7 +81,7 @@ impl Worker {
 pub struct WorkerHandle {
     orders: watch::Sender<Orders>,
     status: watch::Receiver<Status>,
-    thread: Option<JoinHandle<()>>,
+    work: Option<JoinHandle<()>>,
 }
 
 impl WorkerHandle {
@@ -110,18 +100,17 @@ impl WorkerHandle {
         WorkerControl { orders: self.orders.clone(), status: self.status.clone() }
     }
 
-    /// Returns when the device thread ended, which before [`WorkerHandle::shutdown`] means that it broke.
+    /// Returns when the worker ended, which before [`WorkerHandle::shutdown`] means that it broke.
     pub async fn ended(&self) {
         let mut status = self.status.clone();
         while status.changed().await.is_ok() {}
     }
 
-    /// Stops the worker: the running task is told to cancel and goes back to the queue. Returns when the thread ended.
+    /// Stops the worker: the running task is broken off and goes back to the queue. Returns when the engine has ended.
     pub async fn shutdown(mut self) -> Result<(), WorkerError> {
         self.orders.send_modify(|orders| orders.stop = true);
-        let Some(thread) = self.thread.take() else { return Ok(()) };
-        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-        joined.ok().and_then(Result::ok).ok_or(WorkerError::Panicked)
+        let Some(work) = self.work.take() else { return Ok(()) };
+        work.await.map_err(|_| WorkerError::Panicked)
     }
 }
 

@@ -2,16 +2,17 @@
 
 use std::f32::consts::TAU;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ltx2_store::{EventKind, FileName, InputFile, Removal, Store, TaskId, TaskStatus};
 use ltx2_types::{
-    Failure, FailureCode, Generator, ImageInput, Job, Limits, Output, OutputFormat, Phase, Pipeline, Progress, Report,
-    RgbImage, Sound, Task, ValidRequest, Watch,
+    Device, Failure, FailureCode, Generator, ImageInput, Job, Limits, Output, OutputFormat, Phase, Pipeline, Progress,
+    Report, RgbImage, Sound, Task, ValidRequest, Watch,
 };
-use ltx2_worker::{Activity, Settings, Worker, WorkerError, WorkerHandle};
+use ltx2_worker::{Activity, Launch, Line, Settings, Worker, WorkerHandle, host_engine};
 
 /// A picture of one red pixel.
 const PNG: &[u8] = b"\x89\x50\x4e\x47\x0d\x0a\x1a\x0a\x00\x00\x00\x0d\x49\x48\x44\x52\x00\x00\x00\x01\x00\x00\x00\x01\
@@ -20,10 +21,16 @@ const PNG: &[u8] = b"\x89\x50\x4e\x47\x0d\x0a\x1a\x0a\x00\x00\x00\x0d\x49\x48\x4
 
 /// Does what the prompt says: `fail`, `panic`, `wait` for a cancellation, show pictures
 /// while it is `watched`, or make a video.
-#[derive(Default)]
 struct Bars {
     loaded: bool,
-    unloads: Arc<AtomicU32>,
+    /// How many engines have ended.
+    ended: Arc<AtomicU32>,
+}
+
+impl Drop for Bars {
+    fn drop(&mut self) {
+        self.ended.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Generator for Bars {
@@ -59,17 +66,12 @@ impl Generator for Bars {
         Ok(Report { pipeline: Pipeline::OneStage })
     }
 
-    fn unload(&mut self) {
-        self.loaded = false;
-        self.unloads.fetch_add(1, Ordering::Relaxed);
-    }
-
     fn is_loaded(&self) -> bool {
         self.loaded
     }
 
-    fn device(&self) -> &'static str {
-        "cpu"
+    fn device(&self) -> Device {
+        Device::Cpu
     }
 }
 
@@ -96,10 +98,31 @@ fn ask(prompt: &str) -> ValidRequest {
     ValidRequest { prompt: prompt.into(), width: 64, height: 64, num_frames: 9, ..Limits::server().defaults }
 }
 
+/// Engines on threads, and how many of them have ended.
 async fn start(store: &Store, settings: Settings) -> (WorkerHandle, Arc<AtomicU32>) {
-    let unloads = Arc::new(AtomicU32::new(0));
-    let bars = Bars { loaded: false, unloads: unloads.clone() };
-    (Worker::spawn(store.clone(), || Ok(bars), settings).await.unwrap(), unloads)
+    let ended = Arc::new(AtomicU32::new(0));
+    let bars = {
+        let ended = ended.clone();
+        move || Ok(Bars { loaded: false, ended: ended.clone() })
+    };
+    (Worker::spawn(store.clone(), on_threads(bars), settings).await.unwrap(), ended)
+}
+
+fn on_threads(open: impl Fn() -> Result<Bars, Failure> + Clone + Send + Sync + 'static) -> Launch {
+    Box::new(move || {
+        let open = open.clone();
+        Ok(Line::to_thread(move |stream| drop(host_engine(stream, open, || ()))).unwrap())
+    })
+}
+
+async fn until_ended(ended: &AtomicU32, count: u32) {
+    let reached = async {
+        while ended.load(Ordering::Relaxed) < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), reached).await.expect("in time");
+    assert_eq!(ended.load(Ordering::Relaxed), count);
 }
 
 /// The status of `id` once `is_reached` likes it.
@@ -145,7 +168,7 @@ async fn a_task_becomes_a_video() {
     let store = open(data.path()).await;
     std::fs::write(store.outputs_dir().join(".ltx2_x.mp4.1-0.part"), b"left by a crash").unwrap();
     let (worker, _) = start(&store, Settings::default()).await;
-    assert_eq!((worker.status().loaded, worker.status().device), (false, "cpu"));
+    assert_eq!((worker.status().loaded, worker.status().device), (false, Device::Cpu));
 
     let id = store.enqueue(&ask("a fox"), vec![]).await.unwrap();
     assert_eq!(&video(&store, &id).await[4..8], b"ftyp");
@@ -179,7 +202,7 @@ async fn pictures_arrive_decoded_and_bad_ones_fail() {
 async fn failures_and_panics_are_told_and_the_next_task_runs() {
     let data = tempfile::tempdir().unwrap();
     let store = open(data.path()).await;
-    let (worker, unloads) = start(&store, Settings::default()).await;
+    let (worker, ended) = start(&store, Settings::default()).await;
     let failing = store.enqueue(&ask("fail"), vec![]).await.unwrap();
     let panicking = store.enqueue(&ask("panic"), vec![]).await.unwrap();
     let fine = store.enqueue(&ask("a fox"), vec![]).await.unwrap();
@@ -188,8 +211,8 @@ async fn failures_and_panics_are_told_and_the_next_task_runs() {
     assert_eq!(failure(&store, &failing).await, expected);
     let message = "the generation stopped by a mistake in the server; the server's log says more";
     assert_eq!(failure(&store, &panicking).await, Failure::new(FailureCode::Internal, message));
-    assert_eq!(unloads.load(Ordering::Relaxed), 1);
     video(&store, &fine).await;
+    until_ended(&ended, 1).await;
     assert_eq!(outputs(&store), 2);
     worker.shutdown().await.unwrap();
 }
@@ -198,7 +221,7 @@ async fn failures_and_panics_are_told_and_the_next_task_runs() {
 async fn shutting_down_gives_the_running_task_back() {
     let data = tempfile::tempdir().unwrap();
     let store = open(data.path()).await;
-    let (worker, _) = start(&store, Settings::default()).await;
+    let (worker, ended) = start(&store, Settings::default()).await;
     let id = store.enqueue(&ask("wait"), vec![]).await.unwrap();
     let progress = Progress { phase: Phase::Denoising, step: 1, total_steps: 8 };
     until(&store, &id, |status| *status == TaskStatus::Running { progress: Some(progress) }).await;
@@ -207,6 +230,8 @@ async fn shutting_down_gives_the_running_task_back() {
     worker.shutdown().await.unwrap();
     let record = store.task(&id).await.unwrap().unwrap();
     assert_eq!((record.status, record.attempts), (TaskStatus::Queued { position: 1 }, 0));
+    // This engine is a thread, which nobody waits for.
+    until_ended(&ended, 1).await;
     assert_eq!(outputs(&store), 0);
 }
 
@@ -229,11 +254,12 @@ async fn a_running_task_is_cancelled_and_leaves_nothing() {
 async fn an_order_to_unload_waits_for_the_running_task() {
     let data = tempfile::tempdir().unwrap();
     let store = open(data.path()).await;
-    let (worker, unloads) = start(&store, Settings::default()).await;
+    let (worker, ended) = start(&store, Settings::default()).await;
     let control = worker.control();
-    // Nothing is loaded: there is nothing to do.
+    // Nothing is loaded, but an engine waits.
     control.unload().await;
-    assert_eq!(unloads.load(Ordering::Relaxed), 0);
+    until_ended(&ended, 1).await;
+    control.unload().await;
 
     let id = store.enqueue(&ask("wait"), vec![]).await.unwrap();
     until(&store, &id, |status| matches!(status, TaskStatus::Running { .. })).await;
@@ -242,7 +268,8 @@ async fn an_order_to_unload_waits_for_the_running_task() {
     assert!(!unloading.is_finished());
     store.cancel(&id).await.unwrap();
     tokio::time::timeout(Duration::from_secs(20), unloading).await.expect("in time").unwrap();
-    assert_eq!((unloads.load(Ordering::Relaxed), worker.status().loaded), (1, false));
+    until_ended(&ended, 2).await;
+    assert!(!worker.status().loaded);
     worker.shutdown().await.unwrap();
 }
 
@@ -318,14 +345,14 @@ async fn an_idle_model_is_unloaded_and_loaded_again() {
     let data = tempfile::tempdir().unwrap();
     let store = open(data.path()).await;
     let settings = Settings { idle_timeout: Some(Duration::from_millis(50)), ..Settings::default() };
-    let (worker, unloads) = start(&store, settings).await;
+    let (worker, ended) = start(&store, settings).await;
     let mut status = worker.watch_status();
     for round in 1..=2 {
         let id = store.enqueue(&ask("a fox"), vec![]).await.unwrap();
         video(&store, &id).await;
         let unloaded = status.wait_for(|status| status.activity == Activity::Idle && !status.loaded);
         tokio::time::timeout(Duration::from_secs(20), unloaded).await.expect("in time").unwrap();
-        assert_eq!(unloads.load(Ordering::Relaxed), round);
+        until_ended(&ended, round).await;
     }
     worker.shutdown().await.unwrap();
 }
@@ -334,12 +361,66 @@ async fn an_idle_model_is_unloaded_and_loaded_again() {
 async fn a_worker_without_a_generator_does_not_start() {
     let data = tempfile::tempdir().unwrap();
     let store = open(data.path()).await;
-    let no_device = || Err::<Bars, _>(Failure::new(FailureCode::Model, "no CUDA device"));
+    let no_device = on_threads(|| Err(Failure::new(FailureCode::Model, "no CUDA device")));
     let error = Worker::spawn(store.clone(), no_device, Settings::default()).await.unwrap_err();
-    assert_eq!(error.to_string(), "the generator could not be made: no CUDA device");
-    let mistake = || -> Result<Bars, Failure> { panic!("a mistake") };
+    assert_eq!(error.to_string(), "the engine could not start: no CUDA device");
+    let mistake = on_threads(|| panic!("a mistake"));
     let error = Worker::spawn(store, mistake, Settings::default()).await.unwrap_err();
-    assert!(matches!(error, WorkerError::Panicked));
+    assert_eq!(error.to_string(), "the engine could not start: the engine broke; the server's log may say more");
+}
+
+/// The engine is a shell that says it is ready and goes when it is given its first task.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_dies_takes_one_task_with_it() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path()).await;
+    let ended = Arc::new(AtomicU32::new(0));
+    let launches = AtomicU32::new(0);
+    let sound = on_threads({
+        let ended = ended.clone();
+        move || Ok(Bars { loaded: false, ended: ended.clone() })
+    });
+    let launch: Launch = Box::new(move || {
+        if launches.fetch_add(1, Ordering::Relaxed) > 0 {
+            return sound();
+        }
+        let mut shell = Command::new("bash");
+        shell.args(["-c", r#"echo '{"ready":"cpu"}' >&0; read -r; kill -9 $$"#]);
+        Ok(Line::to_process(shell).unwrap())
+    });
+    let worker = Worker::spawn(store.clone(), launch, Settings::default()).await.unwrap();
+    let killed = store.enqueue(&ask("a fox"), vec![]).await.unwrap();
+    let fine = store.enqueue(&ask("a fox"), vec![]).await.unwrap();
+    let told = failure(&store, &killed).await;
+    assert_eq!(told.code, FailureCode::Internal);
+    assert!(told.message.starts_with("the engine was killed, as the system does when memory runs out"), "{told}");
+    video(&store, &fine).await;
+    assert_eq!(outputs(&store), 2);
+    worker.shutdown().await.unwrap();
+}
+
+/// What it leaves behind is gone with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_does_not_wait_for_an_engine_that_does_not_listen() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path()).await;
+    let part = store.outputs_dir().join(".ltx2_x.mp4.1-0.part");
+    let script = format!(r#"echo '{{"ready":"cpu"}}' >&0; read -r; echo x > '{}'; sleep 1000"#, part.display());
+    let launch: Launch = Box::new(move || {
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &script]);
+        Ok(Line::to_process(shell).unwrap())
+    });
+    let worker = Worker::spawn(store.clone(), launch, Settings::default()).await.unwrap();
+    let id = store.enqueue(&ask("a fox"), vec![]).await.unwrap();
+    let begun = async {
+        while outputs(&store) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), begun).await.expect("in time");
+    tokio::time::timeout(Duration::from_secs(5), worker.shutdown()).await.expect("at once").unwrap();
+    assert_eq!((store.task(&id).await.unwrap().unwrap().attempts, outputs(&store)), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo_model;
+mod engine;
 mod generate;
 mod models;
 mod plan;
@@ -33,6 +34,9 @@ enum Command {
     Trace(trace::Arguments),
     /// Measure the phases of a run one by one.
     Bench(Box<bench::Arguments>),
+    /// What `serve` runs to make videos; it talks to the server over a socket on standard input.
+    #[command(hide = true)]
+    Engine(engine::Arguments),
     /// Write a small model with synthetic weights, to try everything out without the real one.
     DemoModel(demo_model::Arguments),
 }
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Trace(arguments) => trace::run(arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Engine(arguments) => engine::run(&arguments),
         Command::DemoModel(arguments) => demo_model::run(arguments),
     };
     match result {

@@ -1,5 +1,6 @@
 //! Options about the model that several commands share.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use ltx2_pipeline::plan::default_steps;
@@ -33,6 +34,18 @@ impl ModelArguments {
     pub fn engine(&self) -> Result<Engine, PipelineError> {
         let models = self.open()?;
         Ok(Engine::new(models, self.engine_settings()?))
+    }
+
+    /// The same options for another process of this program.
+    pub fn command_line(&self) -> Vec<OsString> {
+        let mut line = vec!["--models".into(), self.models.clone().into_os_string()];
+        let mut add = |option: &str, value: &str| line.extend([option.into(), value.into()]);
+        add("--device", self.device.name());
+        if let Some(precision) = self.dtype {
+            add("--dtype", precision.name());
+        }
+        add("--noise-multiprocessors", &self.noise_multiprocessors.to_string());
+        line
     }
 
     /// Opens the device.

@@ -20,6 +20,7 @@ use ltx2_worker::{Activity, Settings, Worker, WorkerControl, WorkerHandle};
 use tokio::net::TcpListener;
 
 use self::arguments::{AccessArguments, ConnectionArguments, LimitArguments, RetentionArguments, WebhookArguments};
+use crate::engine;
 use crate::models::{ModelArguments, limits_for};
 
 #[derive(Debug, clap::Args)]
@@ -109,7 +110,7 @@ async fn start_worker(arguments: &Arguments, store: Store) -> anyhow::Result<Wor
     let models = arguments.models.clone();
     let idle_timeout = (arguments.idle_timeout > 0).then(|| Duration::from_secs(arguments.idle_timeout));
     let settings = Settings { idle_timeout, image: arguments.limits.image(), ..Settings::default() };
-    Ok(Worker::spawn(store, move || Ok(models.engine()?), settings).await?)
+    Ok(Worker::spawn(store, Box::new(move || engine::launch(&models)), settings).await?)
 }
 
 async fn webhook_calls(store: Store, rules: WebhookRules) {
@@ -127,7 +128,7 @@ fn engine_control(worker: WorkerControl) -> EngineControl {
                 Activity::Idle => EngineActivity::Idle,
                 Activity::Busy => EngineActivity::Generating,
             };
-            EngineStatus { device: status.device, loaded: status.loaded, activity }
+            EngineStatus { device: status.device.name(), loaded: status.loaded, activity }
         }),
         unload: Arc::new(move || {
             let worker = unloading.clone();

@@ -1,6 +1,7 @@
 //! What matters to a server that is left running: memory that comes back, connections that do nothing, keys.
 
 use std::net::TcpStream;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,33 +9,58 @@ use serde_json::{Value, json};
 
 use crate::server::Server;
 
-/// A line of the process's status, KiB.
-pub fn memory(server: &Server, line: &str) -> i64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process.id())).unwrap();
+/// A line of a process's status, KiB.
+pub fn memory(process: u32, line: &str) -> i64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let value = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':')).expect(line);
     value.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Pages of the program's own file are left out: they are counted from their first use on, and the system takes them
-/// back whenever it likes. Those of the weights' file would be seen after the first round by what comes on top.
+/// The processes that the server started and that are still there.
+pub fn engines(server: &Server) -> Vec<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", server.process.id())).unwrap();
+    let children = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("children")));
+    children
+        .flat_map(|list| list.unwrap_or_default().split_whitespace().map(|id| id.parse().unwrap()).collect::<Vec<_>>())
+        .collect()
+}
+
 #[test]
 fn memory_comes_back_twenty_times_over() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start_in(folder.path().to_owned(), &["--idle-timeout", "0"]);
-    let (all, own) = (memory(&server, "VmRSS"), memory(&server, "RssAnon"));
-    let mut files = 0;
+    server.path("/v1/internal/unload");
+    let before = memory(server.process.id(), "VmRSS");
     for round in 1..=20 {
         let (_, answer) = server.submit_smallest("A fox", round);
         assert_eq!(server.wait(answer["task_id"].as_str().unwrap())["status"], "completed");
         assert_eq!(server.path("/health")["vram_loaded"], true);
+        assert_eq!(engines(&server).len(), 1);
         assert_eq!(server.path("/v1/internal/unload"), json!({"status": "models unloaded"}));
         assert_eq!(server.path("/health")["vram_loaded"], false);
-        let grown = memory(&server, "RssAnon") - own;
-        assert!(grown <= all / 10, "round {round}: {grown} KiB on top of {all} KiB");
-        let mapped = memory(&server, "RssFile");
-        assert!(files == 0 || mapped <= files + all / 10, "round {round}: {mapped} KiB of files after {files} KiB");
-        files = if files == 0 { mapped } else { files };
+        assert!(engines(&server).is_empty());
+        let after = memory(server.process.id(), "VmRSS");
+        assert!(after <= before + before / 10, "round {round}: {after} KiB after {before} KiB");
     }
+}
+
+#[test]
+fn an_engine_that_is_killed_takes_one_task_with_it() {
+    let server = Server::start();
+    let long = json!({"prompt": "A fox", "width": 64, "height": 64, "num_frames": 9, "num_inference_steps": 200});
+    let (_, killed) = server.post("/v1/video/async_t2v", "application/json", long.to_string().as_bytes());
+    let (_, next) = server.submit_smallest("A fox", 2);
+    let start = Instant::now();
+    while server.path(&format!("/v1/video/tasks/{}", killed["task_id"].as_str().unwrap()))["stage"] != "denoising" {
+        assert!(start.elapsed() < Duration::from_secs(30), "it does not begin");
+    }
+    let [engine] = engines(&server)[..] else { panic!("one engine") };
+    Command::new("kill").args(["-9", &engine.to_string()]).status().unwrap();
+    let failed = server.wait(killed["task_id"].as_str().unwrap());
+    assert_eq!(failed["status"], "failed", "{failed}");
+    assert!(failed["error"].as_str().unwrap().starts_with("the engine was killed"), "{failed}");
+    assert_eq!(server.wait(next["task_id"].as_str().unwrap())["status"], "completed");
+    assert_eq!(server.outputs().len(), 2);
 }
 
 #[test]

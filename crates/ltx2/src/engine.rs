@@ -1,0 +1,42 @@
+//! `ltx2 engine`: the process that `ltx2 serve` has beside it, from the first task until there has been none for a while.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use anyhow::Context;
+use ltx2_types::{Failure, FailureCode};
+use ltx2_worker::{Line, engine_socket, host_engine, leave};
+
+use crate::models::ModelArguments;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    models: ModelArguments,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let socket = engine_socket().context("the engine is started by `ltx2 serve`, not by hand")?;
+    host_engine(socket, || Ok(arguments.models.engine()?), leave)?;
+    Ok(())
+}
+
+/// Starts it.
+pub fn launch(models: &ModelArguments) -> Result<Line, Failure> {
+    let mut command = Command::new(this_program()?);
+    command.arg0("ltx2").arg("engine").args(models.command_line());
+    Line::to_process(command).map_err(|error| failure(&error))
+}
+
+/// On Linux the very program that runs, though its file may have been replaced by another version.
+fn this_program() -> Result<std::path::PathBuf, Failure> {
+    if cfg!(target_os = "linux") {
+        Ok("/proc/self/exe".into())
+    } else {
+        std::env::current_exe().map_err(|error| failure(&error))
+    }
+}
+
+fn failure(error: &std::io::Error) -> Failure {
+    Failure::new(FailureCode::Internal, format!("the engine's process could not be started: {error}"))
+}
