@@ -28,13 +28,15 @@ pub(crate) enum ApiError {
     QueueFull(u32),
     /// There is no room for another task.
     DiskFull,
+    /// The server stops before the video that a client waits for is done.
+    Stopping,
     /// The task of a client that waited for it has failed.
     TaskFailed(String),
     /// The server's own trouble; logged, not told.
     Internal,
 }
 
-/// Seconds after which a client may try again where the queue was full.
+/// Seconds after which a client may try again where the queue was full or the server stopped.
 const RETRY_AFTER: &str = "30";
 
 /// One broken rule, in FastAPI's form.
@@ -102,7 +104,7 @@ impl ApiError {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::QueueFull(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::QueueFull(_) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::TaskFailed(_) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -118,6 +120,7 @@ impl ApiError {
             Self::TooSlow(limit) => format!("the body was not complete after {} s", limit.as_secs_f64()),
             Self::QueueFull(most) => format!("the queue is full: {most} tasks are waiting; try again later"),
             Self::DiskFull => "the server's disk is full: no task can be added".into(),
+            Self::Stopping => "the server stops; try again when it is back".into(),
             Self::TaskFailed(reason) => reason,
             Self::Internal => "Internal Server Error".into(),
         })
@@ -128,7 +131,7 @@ impl ApiError {
         match self {
             Self::Unauthorized => &[("www-authenticate", "Bearer")],
             Self::TooSlow(_) => &[("connection", "close"), ("x-should-retry", "false")],
-            Self::QueueFull(_) => &[("retry-after", RETRY_AFTER), ("x-should-retry", "false")],
+            Self::QueueFull(_) | Self::Stopping => &[("retry-after", RETRY_AFTER), ("x-should-retry", "false")],
             Self::DiskFull | Self::TaskFailed(_) => &[("x-should-retry", "false")],
             _ => &[],
         }

@@ -11,6 +11,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use ltx2_store::Store;
 use ltx2_types::{Limits, ValidRequest};
+use tokio_util::sync::CancellationToken;
 use tower_http::trace::TraceLayer;
 
 use crate::error::ApiError;
@@ -41,6 +42,8 @@ pub struct Service {
     pub cors: CorsOrigins,
     /// Whom the server may call at the end of a task; `None` refuses webhooks.
     pub webhooks: Option<WebhookRules>,
+    /// Cancelled when the server stops: whoever waits for something that may take long is let go.
+    pub closing: CancellationToken,
 }
 
 /// Says what is wrong with the bytes of a picture, if anything.

@@ -18,6 +18,7 @@ use ltx2_store::Store;
 use ltx2_types::ValidRequest;
 use ltx2_worker::{Activity, Settings, Worker, WorkerControl, WorkerHandle};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use self::arguments::{AccessArguments, ConnectionArguments, LimitArguments, RetentionArguments, WebhookArguments};
 use crate::engine;
@@ -71,6 +72,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let store = Store::open(&arguments.data_dir).await?;
     let worker = start_worker(&arguments, store.clone()).await?;
     let is_open = api_keys.is_empty();
+    let closing = CancellationToken::new();
     let router = Service {
         store: store.clone(),
         limits,
@@ -85,6 +87,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         api_keys,
         cors,
         webhooks: webhooks.clone(),
+        closing: closing.clone(),
     }
     .into_router();
     let wanted = (arguments.host.as_str(), arguments.port);
@@ -96,8 +99,12 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         tokio::spawn(webhook_calls(store.clone(), rules));
     }
     let connections = arguments.connections.connections();
+    let stop = async {
+        stop_signal().await;
+        closing.cancel();
+    };
     tokio::select! {
-        served = ltx2_server::serve(listener, router, connections, stop_signal()) => served?,
+        served = ltx2_server::serve(listener, router, connections, stop) => served?,
         () = worker.ended() => bail!("the worker ended by itself; its panic is above"),
     }
     tracing::info!("stopping: a task that runs goes back to the queue");

@@ -11,6 +11,7 @@ use ltx2_store::{Artifact, Claim, FileName, Store, TaskId};
 use ltx2_types::{Limits, Pipeline, ValidRequest};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 pub const PNG: &[u8] = b"\x89PNG\r\n\x1a\nrest";
@@ -21,6 +22,7 @@ pub struct Bench {
     pub store: Store,
     pub router: Router,
     pub data: TempDir,
+    pub closing: CancellationToken,
 }
 
 pub struct Answer {
@@ -81,9 +83,11 @@ pub async fn bench_with(change: impl FnOnce(&mut Service)) -> Bench {
         api_keys: ApiKeys::default(),
         cors: CorsOrigins::None,
         webhooks: None,
+        closing: CancellationToken::new(),
     };
+    let closing = service.closing.clone();
     change(&mut service);
-    Bench { store, router: service.into_router(), data }
+    Bench { store, router: service.into_router(), data, closing }
 }
 
 impl Bench {

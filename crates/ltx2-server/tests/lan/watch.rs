@@ -131,6 +131,29 @@ async fn a_hundred_watchers_all_see_the_end() {
 }
 
 /// A worker that ends each task as its prompt says.
+/// A stop does not wait for those who would wait for ever.
+#[tokio::test]
+async fn watchers_and_waiters_are_let_go_at_a_stop() {
+    let bench = bench().await;
+    let server = start(&bench).await;
+    let task = bench.queued(r#"{"prompt":"a fox"}"#).await;
+    let mut watcher = Watcher::open(&server, &task, None).await;
+    assert_eq!(names(&watcher.take(1).await), [(Some(1), "queued")]);
+    let waiting = async {
+        let answer = bench.post("/v1/video/t2v", Some("application/json"), r#"{"prompt": "a fox"}"#).await;
+        (answer.status.as_u16(), answer.json()["detail"].clone(), answer.headers["retry-after"].clone())
+    };
+    let close = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        bench.closing.cancel();
+    };
+    let (answer, ()) = tokio::join!(waiting, close);
+    assert_eq!(answer, (503, "the server stops; try again when it is back".into(), "30".parse().unwrap()));
+    assert!(watcher.next().await.is_none());
+    server.stop.send(()).unwrap();
+    tokio::time::timeout(Duration::from_secs(2), server.serving).await.expect("at once").unwrap().unwrap();
+}
+
 async fn work(bench: &Bench) {
     loop {
         if let Some(claim) = bench.store.claim("test", Duration::from_secs(60)).await.unwrap() {

@@ -10,7 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::unfold;
+use futures_util::stream::{StreamExt, unfold};
 use ltx2_store::{Change, EventKind, PreviewViewer, Store, StoreError, TaskEvent, TaskId, TaskRecord, TaskStatus};
 use ltx2_types::Phase;
 use serde_json::{Value, json};
@@ -61,6 +61,7 @@ pub(super) async fn watch(
         let event = watcher.next().await?;
         Some((Ok::<_, Infallible>(event), watcher))
     });
+    let events = events.take_until(service.closing.clone().cancelled_owned());
     let sse = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     Ok(([("x-accel-buffering", "no")], sse).into_response())
 }

@@ -79,7 +79,8 @@ async fn video(service: &Service, submitted: &Submitted, is_named: bool) -> Resu
             Some(TaskStatus::Queued { .. } | TaskStatus::Running { .. }) => {}
             None => return Err(ApiError::TaskFailed(UNKNOWN.into())),
         }
-        Store::wait_for_change(&mut changes, id).await;
+        let changed = Store::wait_for_change(&mut changes, id);
+        service.closing.run_until_cancelled(changed).await.ok_or(ApiError::Stopping)?;
     };
     abandoned.task = None;
     let mut response = outputs::send(service, &file, Request::new(Body::empty())).await?;
