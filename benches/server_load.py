@@ -89,11 +89,15 @@ class Server:
         sys.exit(f"the server does not listen: {self.log.read()[-2000:]}")
 
     def resident_kb(self) -> dict:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return {name: int(re.search(rf"{name}:\s+(\d+)", status)[1]) for name in ("VmRSS", "RssAnon", "RssFile")}
+        """Of the server and of the engine's process together."""
+        pid = self.process.pid
+        children = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")).split()
+        statuses = [Path(f"/proc/{process}/status").read_text() for process in [pid, *children]]
+        of = lambda name: sum(int(re.search(rf"{name}:\s+(\d+)", status)[1]) for status in statuses)
+        return {name: of(name) for name in ("VmRSS", "RssAnon", "RssFile")}
 
     def cpu_seconds(self) -> float:
-        """Of the threads that answer requests and keep the store; the model's are not among them."""
+        """Of the threads that answer requests and keep the store; the model is in a process of its own."""
         ticks = 0
         for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
             name, fields = re.match(r"\d+ \((.*)\) (.*)", (thread / "stat").read_text()).groups()

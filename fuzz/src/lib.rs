@@ -8,12 +8,14 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use ltx2_media::{ImageLimits, read_image};
 use ltx2_server::{
-    ApiKeys, BodyLimits, CorsOrigins, EngineActivity, EngineControl, EngineStatus, Secret, Service, WebhookRules,
+    AllowedNetworks, ApiKeys, BodyLimits, CorsOrigins, EngineActivity, EngineControl, EngineStatus, Secret, Service,
+    WebhookRules,
 };
 use ltx2_store::Store;
 use ltx2_types::Limits;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 /// What a file beside the results says, which no answer may have in it.
@@ -71,6 +73,8 @@ fn service(store: Store, keys: &[&str]) -> Service {
         body: BodyLimits { max_bytes: 1 << 20, timeout: Duration::from_secs(60) },
         api_keys: ApiKeys::new(keys),
         cors: CorsOrigins::Any,
-        webhooks: Some(WebhookRules { secret, allowed: vec![] }),
+        webhooks: Some(WebhookRules { secret, allowed: AllowedNetworks::default() }),
+        fetcher: None,
+        closing: CancellationToken::new(),
     }
 }

@@ -16,7 +16,7 @@ use tower_http::trace::TraceLayer;
 
 use crate::error::ApiError;
 use crate::webhooks::WebhookRules;
-use crate::{ApiKeys, CorsOrigins, PublicUrl, access, dialects, health, outputs, patience};
+use crate::{ApiKeys, CorsOrigins, Fetcher, PublicUrl, access, dialects, health, outputs, patience};
 
 /// Everything that the service needs from outside.
 pub struct Service {
@@ -42,6 +42,8 @@ pub struct Service {
     pub cors: CorsOrigins,
     /// Whom the server may call at the end of a task; `None` refuses webhooks.
     pub webhooks: Option<WebhookRules>,
+    /// Fetches pictures that clients name by URL; `None` refuses those.
+    pub fetcher: Option<Fetcher>,
     /// Cancelled when the server stops: whoever waits for something that may take long is let go.
     pub closing: CancellationToken,
 }

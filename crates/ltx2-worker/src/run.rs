@@ -87,7 +87,7 @@ impl<'a> Run<'a> {
     }
 
     /// Runs `claim` to its end, or until it is not ours to run any more.
-    pub(crate) async fn to_end(mut self, claim: &Claim, limits: ImageLimits) -> RunEnd {
+    pub(crate) async fn finish(mut self, claim: &Claim, limits: ImageLimits) -> RunEnd {
         match assignment(self.store, claim, limits) {
             Ok(assignment) => self.line.tell(&Order::Make(Box::new(assignment))).await,
             Err(failure) => return RunEnd { outcome: Err(failure), interrupt: None, line: Some(self.line) },

@@ -135,7 +135,7 @@ impl WorkLoop {
         let RunEnd { outcome, interrupt, line } = match self.take_line() {
             Ok(line) => {
                 let run = Run::new(&self.store, &claim.lease, &self.status, self.orders.clone(), line);
-                run.to_end(claim, self.settings.image).await
+                run.finish(claim, self.settings.image).await
             }
             Err(failure) => RunEnd { outcome: Err(failure), interrupt: None, line: None },
         };

@@ -20,7 +20,9 @@ use ltx2_worker::{Activity, Settings, Worker, WorkerControl, WorkerHandle};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use self::arguments::{AccessArguments, ConnectionArguments, LimitArguments, RetentionArguments, WebhookArguments};
+use self::arguments::{
+    AccessArguments, ConnectionArguments, FetchArguments, LimitArguments, RetentionArguments, WebhookArguments,
+};
 use crate::engine;
 use crate::models::{ModelArguments, limits_for};
 
@@ -51,6 +53,8 @@ pub struct Arguments {
     access: AccessArguments,
     #[command(flatten)]
     webhooks: WebhookArguments,
+    #[command(flatten)]
+    fetch: FetchArguments,
     #[command(flatten)]
     retention: RetentionArguments,
 }
@@ -87,6 +91,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         api_keys,
         cors,
         webhooks: webhooks.clone(),
+        fetcher: arguments.fetch.fetcher(arguments.limits.max_body())?,
         closing: closing.clone(),
     }
     .into_router();

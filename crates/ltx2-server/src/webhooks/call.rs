@@ -1,16 +1,13 @@
 //! Making the calls that the store says are due.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ipnet::IpNet;
 use ltx2_store::{DueWebhook, Store, StoreError, TaskStatus};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Client, StatusCode, redirect};
+use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 
-use super::{WebhookRules, address};
+use super::WebhookRules;
 
 /// How long a receiver may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -24,7 +21,7 @@ const MANY: u32 = 8;
 /// Makes the calls of `store` that are due, for ever. They are in the store until they were heard, so that they outlive
 /// the process.
 pub async fn call_webhooks(store: Store, rules: WebhookRules) -> Result<(), reqwest::Error> {
-    let caller = Arc::new(Caller { client: client(&rules)?, store, rules });
+    let caller = Arc::new(Caller { client: rules.allowed.client(TIMEOUT)?, store, rules });
     loop {
         match caller.store.due_webhooks(MANY).await {
             Ok(due) if !due.is_empty() => {
@@ -80,7 +77,7 @@ impl Caller {
     }
 
     async fn try_call(&self, due: &DueWebhook) -> Result<(), Refusal> {
-        let url = self.rules.check(&due.webhook.url).map_err(Refusal::Failed)?;
+        let url = self.rules.allowed.check(&due.webhook.url).map_err(Refusal::Failed)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let now = i64::try_from(now).unwrap_or(i64::MAX);
         let Some(body) = body(&self.store, due).await.map_err(|error| Refusal::Failed(error.to_string()))? else {
@@ -128,39 +125,4 @@ async fn body(store: &Store, due: &DueWebhook) -> Result<Option<String>, StoreEr
     let id = format!("evt_{}", due.task);
     let event = json!({"id": id, "object": "event", "type": kind, "created_at": created_at, "data": data});
     Ok(Some(event.to_string()))
-}
-
-/// A client that connects only where the rules allow it, and follows nobody elsewhere.
-fn client(rules: &WebhookRules) -> Result<Client, reqwest::Error> {
-    Client::builder()
-        .dns_resolver(Arc::new(Guarded { allowed: rules.allowed.clone() }))
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        .timeout(TIMEOUT)
-        .user_agent("ltx2")
-        .build()
-}
-
-/// Looks names up and leaves out what may not be called. The connection is made to just what it returns, so that a name
-/// cannot mean something else a moment later.
-struct Guarded {
-    allowed: Vec<IpNet>,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("{0} has only private addresses, which this server is not told to call")]
-struct OnlyPrivate(String);
-
-impl Resolve for Guarded {
-    fn resolve(&self, name: Name) -> Resolving {
-        let allowed = self.allowed.clone();
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let found: Vec<SocketAddr> = found.filter(|at| address::may_be_called(at.ip(), &allowed)).collect();
-            if found.is_empty() {
-                return Err(OnlyPrivate(name.as_str().into()).into());
-            }
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
 }

@@ -65,7 +65,11 @@ async fn what_is_wrong_with_them_is_named() {
         ("keyframes", json!([{"image": url, "time": -1}]), "must not be negative"),
         ("keyframes", json!([{"image": url, "time": "soon"}]), "time must be a number"),
         ("keyframes", json!([{"image": url, "time": 1000}]), "it must be below the number of frames, 121"),
-        ("keyframes", json!([{"image": "nowhere", "time": 1}]), "the name of a file of the form, or a data URL"),
+        (
+            "keyframes",
+            json!([{"image": "nowhere", "time": 1}]),
+            "image must be a file of the form, a URL or a data URL",
+        ),
         ("keyframes", json!([{"image": "data:image/png,abc", "time": 1}]), "must be in base64"),
         ("keyframes", json!([{"image": "data:image/png;base64,???", "time": 1}]), "must be valid base64"),
         ("keyframes", json!([{"image": "data:image/png;base64,AAAA", "time": 1}]), "not a PNG, JPEG or WebP"),

@@ -11,5 +11,6 @@ mod slow;
 mod sockets;
 mod submit;
 mod support;
+mod urls;
 mod watch;
 mod webhooks;

@@ -235,10 +235,15 @@ async fn content_types() {
     assert_eq!(with_mark.status, StatusCode::OK);
     let plain = bench.post("/v1/video/async_t2v", Some("text/plain"), body).await;
     assert_eq!(plain.faults()[0].2, "Content-Type is \"text/plain\", but it must be application/json");
-    for bad in [None, Some("application/json"), Some("multipart/form-data")] {
+    let without_picture = bench.post("/v1/video/async_i2v", Some("application/json"), body).await;
+    assert_eq!(without_picture.faults(), [("image".into(), "missing".into(), "Field required".into())]);
+    for bad in [None, Some("text/plain"), Some("multipart/form-data")] {
         let (_, kind, message) = bench.post("/v1/video/async_i2v", bad, body).await.faults().remove(0);
         assert_eq!(kind, "content_type");
-        assert!(message.ends_with("but it must be multipart/form-data with a boundary"), "{message}");
+        assert!(
+            message.ends_with("but it must be multipart/form-data with a boundary, or application/json"),
+            "{message}"
+        );
     }
 }
 

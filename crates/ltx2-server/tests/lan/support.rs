@@ -6,7 +6,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
-use ltx2_server::{ApiKeys, BodyLimits, CorsOrigins, EngineActivity, EngineControl, EngineStatus, PublicUrl, Service};
+use ltx2_server::{
+    AllowedNetworks, ApiKeys, BodyLimits, CorsOrigins, EngineActivity, EngineControl, EngineStatus, Fetcher, PublicUrl,
+    Service,
+};
 use ltx2_store::{Artifact, Claim, FileName, Store, TaskId};
 use ltx2_types::{Limits, Pipeline, ValidRequest};
 use serde_json::Value;
@@ -83,6 +86,7 @@ pub async fn bench_with(change: impl FnOnce(&mut Service)) -> Bench {
         api_keys: ApiKeys::default(),
         cors: CorsOrigins::None,
         webhooks: None,
+        fetcher: Some(Fetcher::new(AllowedNetworks::default(), MAX_BODY).unwrap()),
         closing: CancellationToken::new(),
     };
     let closing = service.closing.clone();

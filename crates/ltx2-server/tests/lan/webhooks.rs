@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use ltx2_server::{Secret, WebhookRules, call_webhooks};
+use ltx2_server::{AllowedNetworks, Secret, WebhookRules, call_webhooks};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -14,7 +14,7 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 fn rules(allowed: &[&str]) -> WebhookRules {
     let allowed = allowed.iter().map(|network| network.parse().unwrap()).collect();
-    WebhookRules { secret: Secret::parse(SECRET).unwrap(), allowed }
+    WebhookRules { secret: Secret::parse(SECRET).unwrap(), allowed: AllowedNetworks(allowed) }
 }
 
 async fn bench(allowed: &[&str]) -> Bench {

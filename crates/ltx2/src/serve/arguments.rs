@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ltx2_media::ImageLimits;
-use ltx2_server::{ApiKeys, BodyLimits, ConnectionLimits, CorsOrigins, Secret, WebhookRules};
+use ltx2_server::{AllowedNetworks, ApiKeys, BodyLimits, ConnectionLimits, CorsOrigins, Fetcher, Secret, WebhookRules};
 use ltx2_store::Retention;
 use ltx2_types::Limits;
 
@@ -155,7 +155,28 @@ pub struct WebhookArguments {
 impl WebhookArguments {
     pub fn rules(&self) -> anyhow::Result<Option<WebhookRules>> {
         let Some(secret) = &self.webhook_secret else { return Ok(None) };
-        Ok(Some(WebhookRules { secret: Secret::parse(secret)?, allowed: self.allowed.clone() }))
+        Ok(Some(WebhookRules { secret: Secret::parse(secret)?, allowed: AllowedNetworks(self.allowed.clone()) }))
+    }
+}
+
+/// Whom the server may fetch pictures from.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Pictures by URL")]
+pub struct FetchArguments {
+    /// Private network that pictures may be fetched from, as 192.168.0.0/16; can be given several times.
+    #[arg(long = "fetch-allow", value_name = "NETWORK")]
+    fetch_allowed: Vec<ipnet::IpNet>,
+    /// Fetch nothing: pictures come with the request or not at all.
+    #[arg(long)]
+    no_fetch: bool,
+}
+
+impl FetchArguments {
+    pub fn fetcher(&self, max_bytes: usize) -> anyhow::Result<Option<Fetcher>> {
+        if self.no_fetch {
+            return Ok(None);
+        }
+        Ok(Some(Fetcher::new(AllowedNetworks(self.fetch_allowed.clone()), max_bytes)?))
     }
 }
 

@@ -24,7 +24,7 @@ impl Fields {
         body: Result<Bytes, BytesRejection>,
         max_body: usize,
     ) -> Result<Self, ApiError> {
-        if !may_be_json(headers) {
+        if headers.contains_key(header::CONTENT_TYPE) && !is_json(headers) {
             return Err(wrong_content_type(headers, "application/json"));
         }
         let body = body.map_err(|rejection| unreadable(rejection.status(), &rejection.body_text(), max_body))?;
@@ -47,14 +47,17 @@ impl Fields {
         form: Result<Multipart, MultipartRejection>,
         max_body: usize,
     ) -> Result<(Self, BTreeMap<String, Bytes>), ApiError> {
-        let mut form = form.map_err(|_| wrong_content_type(headers, "multipart/form-data with a boundary"))?;
+        let mut form =
+            form.map_err(|_| wrong_content_type(headers, "multipart/form-data with a boundary, or application/json"))?;
         let broken = |error: MultipartError| unreadable(error.status(), &error.body_text(), max_body);
         let mut fields = Self { values: Map::new(), faults: Vec::new() };
         let mut files = BTreeMap::new();
         while let Some(field) = form.next_field().await.map_err(broken)? {
             let Some(name) = field.name().map(str::to_owned) else { continue };
-            let is_file = name == "image" || field.file_name().is_some();
+            let has_name = field.file_name().is_some();
             let bytes = field.bytes().await.map_err(broken)?;
+            // Some clients send a picture without the name of a file.
+            let is_file = has_name || (name == "image" && !is_url(&bytes));
             if is_file {
                 files.insert(name, bytes);
                 continue;
@@ -203,8 +206,13 @@ fn whole(number: f64) -> Option<i64> {
     (number.fract() == 0.0 && number.abs() < 9.2e18).then_some(number as i64)
 }
 
-fn may_be_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return true };
+fn is_url(bytes: &[u8]) -> bool {
+    ["http://", "https://", "data:"].iter().any(|scheme| bytes.starts_with(scheme.as_bytes()))
+}
+
+/// Whether the body is said to be JSON.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return false };
     let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }

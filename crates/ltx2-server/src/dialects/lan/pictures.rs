@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::fields::Fields;
 use crate::Service;
-use crate::error::ApiError;
+use crate::error::{ApiError, Fault, shortened};
 use crate::images::image_fault;
 
 /// Most keyframes of a request.
@@ -27,7 +27,7 @@ pub(super) struct Pictures {
 
 /// Reads `image` with `image_strength`, and `keyframes`; faults are noted in `fields`.
 ///
-/// A keyframe's `image` is the name of a file of the form, or a data URL. The first frame alone, and keyframes beside
+/// An image is a file of the form, or a URL: of the web, or a data URL. A keyframe names its file. The first frame alone, and keyframes beside
 /// it, are pictures of an image-to-video; keyframes alone are a task of their own.
 pub(super) async fn read(
     service: &Arc<Service>,
@@ -37,18 +37,26 @@ pub(super) async fn read(
     let mut inputs = Vec::new();
     let mut images = Vec::new();
     let strength = fields.number("image_strength").unwrap_or(1.0);
-    if let Some(bytes) = files.get("image") {
-        fields.faults.extend(image_fault(service, "image", bytes.clone()).await?);
-        let input = InputFile::new(bytes.clone().into());
+    let first = match files.get("image") {
+        Some(bytes) => Some(Source::Bytes(bytes.clone())),
+        None => fields.text("image").and_then(|url| match Source::parse(&url, &BTreeMap::new()) {
+            Ok(source) => Some(source),
+            Err(rule) => {
+                fields.reject("image_invalid", "image", &rule);
+                None
+            }
+        }),
+    };
+    if let Some(source) = first
+        && let Some(input) = input(service, fields, "image", source).await?
+    {
         images.push(ImageInput { strength, ..ImageInput::first_frame(input.name().as_str()) });
         inputs.push(input);
     }
     let has_first = !images.is_empty();
-    for keyframe in keyframes(service, fields, &files) {
-        fields.faults.extend(image_fault(service, "keyframes", keyframe.bytes.clone()).await?);
-        let input = InputFile::new(keyframe.bytes.into());
-        let image = ImageInput::first_frame(input.name().as_str());
-        images.push(ImageInput { frame: keyframe.frame, strength: keyframe.strength, ..image });
+    for Keyframe { source, frame, strength } in keyframes(service, fields, &files) {
+        let Some(input) = input(service, fields, "keyframes", source).await? else { continue };
+        images.push(ImageInput { frame, strength, ..ImageInput::first_frame(input.name().as_str()) });
         inputs.push(input);
     }
     let task = match (images.is_empty(), has_first) {
@@ -59,8 +67,60 @@ pub(super) async fn read(
     Ok(Pictures { task, inputs })
 }
 
+/// Where a picture is.
+enum Source {
+    Bytes(Bytes),
+    Url(String),
+}
+
+impl Source {
+    /// `text` is the name of one of `files`, or a URL; an error is the rule that it breaks.
+    fn parse(text: &str, files: &BTreeMap<String, Bytes>) -> Result<Self, String> {
+        if let Some(data) = text.strip_prefix("data:") {
+            return decoded(data).map(Self::Bytes);
+        }
+        if let Some(bytes) = files.get(text) {
+            return Ok(Self::Bytes(bytes.clone()));
+        }
+        let is_web = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
+        if is_web { Ok(Self::Url(text.into())) } else { Err(RULE.into()) }
+    }
+}
+
+const RULE: &str = "image must be a file of the form, a URL or a data URL";
+
+/// The picture of `field` as a file; `None` if it cannot be had, which is noted in `fields`.
+async fn input(
+    service: &Arc<Service>,
+    fields: &mut Fields,
+    field: &str,
+    source: Source,
+) -> Result<Option<InputFile>, ApiError> {
+    let bytes = match source {
+        Source::Bytes(bytes) => bytes,
+        Source::Url(url) => match fetch(service, &url).await {
+            Ok(bytes) => bytes,
+            Err(reason) => {
+                let url = shortened(url.into());
+                let message = format!("{field}: the image is {url}, but {reason}");
+                fields.faults.push(Fault::new("image_unreachable", Some(field), message, url));
+                return Ok(None);
+            }
+        },
+    };
+    fields.faults.extend(image_fault(service, field, bytes.clone()).await?);
+    Ok(Some(InputFile::new(bytes.into())))
+}
+
+async fn fetch(service: &Service, url: &str) -> Result<Bytes, String> {
+    match &service.fetcher {
+        Some(fetcher) => fetcher.fetch(url).await,
+        None => Err("this server fetches nothing; send the picture itself".into()),
+    }
+}
+
 struct Keyframe {
-    bytes: Bytes,
+    source: Source,
     frame: u32,
     strength: f64,
 }
@@ -98,13 +158,9 @@ fn keyframe(object: &Map<String, Value>, rate: f64, files: &BTreeMap<String, Byt
     if !(0.0..=f64::from(u32::MAX)).contains(&frame) {
         return Err("time and frame must not be negative, nor beyond 32 bits".into());
     }
-    let image = object.get("image").and_then(Value::as_str);
-    let image = image.ok_or("image must be the name of a file of the form, or a data URL")?;
-    let bytes = match image.strip_prefix("data:") {
-        Some(data) => decoded(data)?,
-        None => files.get(image).cloned().ok_or("image must be the name of a file of the form, or a data URL")?,
-    };
-    Ok(Keyframe { bytes, frame: frame as u32, strength: number("strength")?.unwrap_or(1.0) })
+    let image = object.get("image").and_then(Value::as_str).ok_or(RULE)?;
+    let source = Source::parse(image, files)?;
+    Ok(Keyframe { source, frame: frame as u32, strength: number("strength")?.unwrap_or(1.0) })
 }
 
 /// The bytes of a data URL, from behind its scheme.

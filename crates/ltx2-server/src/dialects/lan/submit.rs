@@ -5,16 +5,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::multipart::MultipartRejection;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Multipart, State};
+use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::{HeaderMap, Uri};
 use ltx2_store::{InputFile, Submission, SubmissionKey, Submitted, Webhook};
 use ltx2_types::ValidRequest;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::fields::Fields;
+use super::fields::{Fields, is_json};
 use super::map::{self, Ask};
 use super::pictures::{self, Pictures};
 use super::wire;
@@ -40,11 +39,9 @@ pub(super) async fn async_t2v(
 
 pub(super) async fn async_i2v(
     State(service): State<Arc<Service>>,
-    uri: Uri,
-    headers: HeaderMap,
-    form: Result<Multipart, MultipartRejection>,
+    request: Request,
 ) -> Result<Json<wire::Submitted>, ApiError> {
-    let submitted = i2v(&service, Incoming { headers, uri }, form).await?;
+    let submitted = i2v(&service, request).await?;
     Ok(Json(wire::Submitted::new(submitted.id())))
 }
 
@@ -62,15 +59,19 @@ pub(super) async fn t2v(
     submit(service, &incoming, Wanted { ask, key, inputs }).await
 }
 
-/// Queues a video from text and pictures.
-pub(super) async fn i2v(
-    service: &Arc<Service>,
-    incoming: Incoming,
-    form: Result<Multipart, MultipartRejection>,
-) -> Result<Submitted, ApiError> {
-    let (mut fields, files) = Fields::from_form(&incoming.headers, form, service.body.max_bytes).await?;
+/// Queues a video from text and pictures: a form with files, or JSON with URLs.
+pub(super) async fn i2v(service: &Arc<Service>, request: Request) -> Result<Submitted, ApiError> {
+    let incoming = Incoming { headers: request.headers().clone(), uri: request.uri().clone() };
+    let max_bytes = service.body.max_bytes;
+    let (mut fields, files) = if is_json(&incoming.headers) {
+        let body = Bytes::from_request(request, &()).await;
+        (Fields::from_json(&incoming.headers, body, max_bytes)?, BTreeMap::new())
+    } else {
+        let form = Multipart::from_request(request, &()).await;
+        Fields::from_form(&incoming.headers, form, max_bytes).await?
+    };
     let key = key(&incoming.headers, &fields, &files)?;
-    if !files.contains_key("image") && fields.sent("keyframes").is_null() {
+    if !files.contains_key("image") && ["image", "keyframes"].iter().all(|name| fields.sent(name).is_null()) {
         fields.faults.push(Fault::missing(Some("image")));
     }
     let Pictures { task, inputs } = pictures::read(service, &mut fields, files).await?;
@@ -125,7 +126,7 @@ fn webhook(service: &Service, incoming: &Incoming, url: String) -> Result<Webhoo
     let Some(rules) = &service.webhooks else {
         return Err(fault("this server has no webhook secret, so that it calls nobody".into()));
     };
-    rules.check(&url).map_err(fault)?;
+    rules.allowed.check(&url).map_err(fault)?;
     let base = base_url(service.public_url.as_ref(), &incoming.headers, &incoming.uri);
     Ok(Webhook { url, base })
 }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::multipart::MultipartRejection;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Multipart, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Uri};
 use axum::response::Response;
 use ltx2_store::{Store, Submitted, TaskId, TaskStatus};
@@ -27,14 +26,9 @@ pub(super) async fn t2v(
     video(&service, &submitted, is_named).await
 }
 
-pub(super) async fn i2v(
-    State(service): State<Arc<Service>>,
-    uri: Uri,
-    headers: HeaderMap,
-    form: Result<Multipart, MultipartRejection>,
-) -> Result<Response, ApiError> {
-    let is_named = is_named(&headers);
-    let submitted = submit::i2v(&service, Incoming { headers, uri }, form).await?;
+pub(super) async fn i2v(State(service): State<Arc<Service>>, request: Request) -> Result<Response, ApiError> {
+    let is_named = is_named(request.headers());
+    let submitted = submit::i2v(&service, request).await?;
     video(&service, &submitted, is_named).await
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 /// Whether a client may have `ip` called: it is public, or in one of the networks that are `allowed`.
-pub(super) fn may_be_called(ip: IpAddr, allowed: &[IpNet]) -> bool {
+pub(crate) fn may_be_called(ip: IpAddr, allowed: &[IpNet]) -> bool {
     let ip = ip.to_canonical();
     let is_public = match ip {
         IpAddr::V4(ip) => is_public_v4(ip),
