@@ -44,9 +44,8 @@ impl Store {
         let _ = self.shared.changes.send(Change::Task(id.clone()));
     }
 
-    /// To be called after a commit by which `id` came into the queue or left it, began to run or ended.
-    pub(crate) fn announce_queue(&self, id: &TaskId) {
-        self.shared.turns.note_moved(id);
+    /// To be called after a commit by which a task came into the queue or left it, began to run or ended.
+    pub(crate) fn announce_queue(&self) {
         let _ = self.shared.changes.send(Change::Queue);
     }
 }

@@ -3,6 +3,7 @@
 use ltx2_types::{Failure, FailureCode};
 use sqlx::SqliteConnection;
 
+use crate::commit::Effect;
 use crate::events::{self, EventKind};
 use crate::lease::note_end;
 use crate::record::to_word;
@@ -42,12 +43,11 @@ impl Store {
         for task in &lapsed {
             let fate = self.fate(task);
             let mut transaction = self.shared.pool.begin_with("BEGIN IMMEDIATE").await?;
-            let inputs = settle(&mut transaction, task, &fate, cutoff).await?;
-            transaction.commit().await?;
-            self.remove_inputs(inputs).await;
-            if let Some(id) = TaskId::parse(&task.id) {
-                self.end_previews(&id).await;
-                self.announce_end(&id);
+            let Some(effect) = settle(&mut transaction, task, &fate, cutoff).await? else { continue };
+            match TaskId::parse(&task.id) {
+                Some(id) => self.commit(transaction, &id, effect).await?,
+                // Nobody can ask for it.
+                None => transaction.commit().await?,
             }
             let id = &task.id;
             match fate {
@@ -81,13 +81,13 @@ impl Store {
     }
 }
 
-/// Writes `fate`, unless the lease was renewed meanwhile. Returns the inputs that are no longer needed.
+/// Writes `fate`, unless the lease was renewed meanwhile.
 async fn settle(
     connection: &mut SqliteConnection,
     task: &Lapsed,
     fate: &Fate,
     cutoff: i64,
-) -> Result<Vec<FileName>, StoreError> {
+) -> Result<Option<Effect>, StoreError> {
     let sql = "UPDATE tasks SET state = ?1, error_code = ?2, error_message = ?3, finished_at = ?4, result_bytes = ?5,
                    result_file = CASE WHEN ?1 = 'completed' THEN result_file END,
                    thumbnail_file = CASE WHEN ?1 = 'completed' THEN thumbnail_file END,
@@ -111,11 +111,11 @@ async fn settle(
         .execute(&mut *connection)
         .await?;
     if written.rows_affected() == 0 {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     if kind.is_last() {
-        return note_end(connection, &task.id, kind).await;
+        return Ok(Some(Effect::Ended(note_end(connection, &task.id, kind).await?)));
     }
     events::note(connection, &task.id, kind, None).await?;
-    Ok(Vec::new())
+    Ok(Some(Effect::Queued(None)))
 }

@@ -8,8 +8,9 @@ use sqlx::sqlite::{SqliteArguments, SqliteQueryResult};
 use sqlx::{Sqlite, SqliteConnection};
 use uuid::Uuid;
 
+use crate::commit::Effect;
 use crate::events::{self, EventKind};
-use crate::record::{from_word, to_word};
+use crate::record::{from_word, to_word, unreadable};
 use crate::store::{blocking, now};
 use crate::{Artifact, FileName, Store, StoreError, TaskId, files};
 
@@ -54,12 +55,8 @@ impl Store {
         self.take_back_lapsed(now()).await?;
         loop {
             let token = Uuid::new_v4().simple().to_string();
-            let Some((id, request, attempt)) = self.take_first(worker, &token, length).await? else { return Ok(None) };
-            let Some(task) = TaskId::parse(&id) else {
-                return Err(StoreError::Unreadable { id, reason: "its id is not an id".into() });
-            };
-            self.announce(&task);
-            self.announce_queue(&task);
+            let taken = self.take_first(worker, &token, length).await?;
+            let Some((task, request, attempt)) = taken else { return Ok(None) };
             let lease = Lease { task, token, length };
             match serde_json::from_str(&request) {
                 Ok(request) => return Ok(Some(Claim { lease, request, attempt })),
@@ -77,7 +74,7 @@ impl Store {
         worker: &str,
         token: &str,
         length: Duration,
-    ) -> Result<Option<(String, String, u32)>, StoreError> {
+    ) -> Result<Option<(TaskId, String, u32)>, StoreError> {
         let sql = "UPDATE tasks SET state = 'running', attempts = attempts + 1, started_at = ?,
                        phase = NULL, step = NULL, total_steps = NULL,
                        lease_owner = ?, lease_token = ?, lease_expires_at = ?
@@ -91,11 +88,15 @@ impl Store {
             .bind(expiry(length))
             .fetch_optional(&mut *transaction)
             .await?;
-        if let Some((id, ..)) = &row {
-            events::note(&mut transaction, id, EventKind::Started, None).await?;
-        }
-        transaction.commit().await?;
-        Ok(row)
+        let Some((id, request, attempt)) = row else { return Ok(None) };
+        let Some(task) = TaskId::parse(&id) else {
+            // It must not stop the queue.
+            transaction.commit().await?;
+            return Err(unreadable(&id, "its id is not an id"));
+        };
+        events::note(&mut transaction, &id, EventKind::Started, None).await?;
+        self.commit(transaction, &task, Effect::Started).await?;
+        Ok(Some((task, request, attempt)))
     }
 
     /// Starts the lease's time anew.
@@ -116,11 +117,6 @@ impl Store {
         let id = lease.task.as_str();
         let mut transaction = self.shared.pool.begin_with("BEGIN IMMEDIATE").await?;
         let mut phase = phase_of(&mut transaction, id).await?;
-        for &progress in steps {
-            let kind =
-                if phase.replace(progress.phase) == Some(progress.phase) { EventKind::Step } else { EventKind::Stage };
-            events::note(&mut transaction, id, kind, Some(progress)).await?;
-        }
         let sql = "UPDATE tasks SET lease_expires_at = ?, phase = ?, step = ?, total_steps = ?
                    WHERE id = ? AND lease_token = ?";
         let query = sqlx::query(sql)
@@ -131,9 +127,12 @@ impl Store {
             .bind(id)
             .bind(&lease.token);
         lease.check(&query.execute(&mut *transaction).await?)?;
-        transaction.commit().await?;
-        self.announce(&lease.task);
-        Ok(())
+        for &progress in steps {
+            let kind =
+                if phase.replace(progress.phase) == Some(progress.phase) { EventKind::Step } else { EventKind::Stage };
+            events::note(&mut transaction, id, kind, Some(progress)).await?;
+        }
+        self.commit(transaction, &lease.task, Effect::Changed).await
     }
 
     /// Whether someone asked for the task to be stopped.
@@ -199,17 +198,7 @@ impl Store {
         let mut transaction = self.shared.pool.begin_with("BEGIN IMMEDIATE").await?;
         lease.check(&update.execute(&mut *transaction).await?)?;
         let inputs = note_end(&mut transaction, lease.task.as_str(), kind).await?;
-        transaction.commit().await?;
-        self.remove_inputs(inputs).await;
-        self.end_previews(&lease.task).await;
-        self.announce_end(&lease.task);
-        Ok(())
-    }
-
-    pub(crate) fn announce_end(&self, id: &TaskId) {
-        self.announce(id);
-        self.announce_queue(id);
-        self.shared.webhook_due.notify_one();
+        self.commit(transaction, &lease.task, Effect::Ended(inputs)).await
     }
 
     /// Gives the task back to the queue, at its old place and as if it had not been started.
@@ -223,12 +212,7 @@ impl Store {
         let mut transaction = self.shared.pool.begin_with("BEGIN IMMEDIATE").await?;
         lease.check(&query.execute(&mut *transaction).await?)?;
         events::note(&mut transaction, lease.task.as_str(), EventKind::Queued, None).await?;
-        transaction.commit().await?;
-        self.end_previews(&lease.task).await;
-        self.announce(&lease.task);
-        self.announce_queue(&lease.task);
-        self.shared.queued.notify_one();
-        Ok(())
+        self.commit(transaction, &lease.task, Effect::Queued(None)).await
     }
 }
 

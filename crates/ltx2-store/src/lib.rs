@@ -5,12 +5,14 @@
 //! numbered [`TaskEvent`]s; whoever waits for them listens to [`Store::changes`].
 
 mod changes;
+mod commit;
 mod error;
 mod events;
 mod files;
 mod lapse;
 mod lease;
 mod listing;
+mod memory;
 mod names;
 mod previews;
 mod queue;

@@ -1,8 +1,11 @@
 //! Looking at tasks.
 
+use std::sync::Arc;
+
 use sqlx::{QueryBuilder, Sqlite};
 
-use crate::record::TaskRow;
+use crate::memory::Recall;
+use crate::record::{KnownTask, TaskRow};
 use crate::{FileName, Store, StoreError, TaskId, TaskRecord};
 
 /// Which tasks to list.
@@ -68,12 +71,24 @@ pub struct OpenTasks {
 impl Store {
     /// The task `id`, if there is one.
     pub async fn task(&self, id: &TaskId) -> Result<Option<TaskRecord>, StoreError> {
-        let sql = "SELECT * FROM tasks WHERE id = ?";
-        let row: Option<TaskRow> = sqlx::query_as(sql).bind(id.as_str()).fetch_optional(&self.shared.pool).await?;
-        match row {
-            Some(row) => Ok(Some(self.record(row).await?)),
+        match self.known_task(id).await? {
+            Some(task) => Ok(Some(self.record(&task).await?)),
             None => Ok(None),
         }
+    }
+
+    /// From memory, where it has not been written since it came there.
+    async fn known_task(&self, id: &TaskId) -> Result<Option<Arc<KnownTask>>, StoreError> {
+        let ticket = match self.shared.memory.recall(id) {
+            Recall::Known(task) => return Ok(Some(task)),
+            Recall::Unknown(ticket) => ticket,
+        };
+        let sql = "SELECT * FROM tasks WHERE id = ?";
+        let row: Option<TaskRow> = sqlx::query_as(sql).bind(id.as_str()).fetch_optional(&self.shared.pool).await?;
+        let Some(row) = row else { return Ok(None) };
+        let task = Arc::new(row.into_known()?);
+        self.shared.memory.keep(id, &ticket, task.clone());
+        Ok(Some(task))
     }
 
     /// At most `limit` tasks that are `listed`, the newest first, from `cursor` on.
@@ -85,7 +100,7 @@ impl Store {
         let next = rows.last().filter(|_| is_more).map(|row| Cursor(row.seq));
         let mut tasks = Vec::with_capacity(rows.len());
         for row in rows {
-            tasks.push(self.record(row).await?);
+            tasks.push(self.record(&row.into_known()?).await?);
         }
         Ok(Page { tasks, next })
     }
@@ -103,8 +118,8 @@ impl Store {
         Ok(query.build_query_as().fetch_all(&self.shared.pool).await?)
     }
 
-    async fn record(&self, row: TaskRow) -> Result<TaskRecord, StoreError> {
-        if row.is_open() { row.into_record(&*self.order().await?) } else { row.into_record(&Default::default()) }
+    async fn record(&self, task: &KnownTask) -> Result<TaskRecord, StoreError> {
+        Ok(if task.is_open() { task.record_in(&*self.order().await?) } else { task.record() })
     }
 
     /// How many tasks wait and run.

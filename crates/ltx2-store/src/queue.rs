@@ -1,11 +1,14 @@
 //! Putting tasks in.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use ltx2_types::ValidRequest;
 use sqlx::SqliteConnection;
 
+use crate::commit::Effect;
 use crate::events::{self, EventKind};
+use crate::record::{FirstRow, KnownTask};
 use crate::store::{blocking, now};
 use crate::{FileName, InputFile, Store, StoreError, TaskId, files};
 
@@ -76,7 +79,9 @@ impl Submission {
 
 /// A submission as the row has it.
 struct NewRow {
-    request: String,
+    request: Arc<ValidRequest>,
+    /// The same as JSON.
+    text: String,
     work: i64,
     priority: i32,
     key: Option<SubmissionKey>,
@@ -98,8 +103,9 @@ impl Store {
             return Err(StoreError::InputsMismatch);
         }
         let row = NewRow {
-            request: serde_json::to_string(&submission.request)?,
+            text: serde_json::to_string(&submission.request)?,
             work: work(&submission.request),
+            request: Arc::new(submission.request),
             priority: submission.priority,
             key: submission.key,
             webhook: submission.webhook,
@@ -117,11 +123,7 @@ impl Store {
             Err(error) => Err(error),
         };
         match &submitted {
-            Ok(Submitted::Queued(id)) => {
-                self.announce(id);
-                self.announce_queue(id);
-                self.shared.queued.notify_one();
-            }
+            Ok(Submitted::Queued(_)) => {}
             Ok(Submitted::Known(_)) | Err(_) => self.remove_inputs(row.inputs).await,
         }
         submitted
@@ -135,16 +137,17 @@ impl Store {
         }
         let sql = "INSERT INTO tasks (id, state, request, work, priority, idempotency_key, fingerprint, webhook_url,
                        webhook_base, created_at) VALUES (?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?)";
-        sqlx::query(sql)
+        let created_at = now();
+        let added = sqlx::query(sql)
             .bind(id.as_str())
-            .bind(&row.request)
+            .bind(&row.text)
             .bind(row.work)
             .bind(row.priority)
             .bind(row.key.as_ref().map(|key| &key.key))
             .bind(row.key.as_ref().map(|key| &key.fingerprint))
             .bind(row.webhook.as_ref().map(|webhook| &webhook.url))
             .bind(row.webhook.as_ref().map(|webhook| &webhook.base))
-            .bind(now())
+            .bind(created_at)
             .execute(&mut *transaction)
             .await?;
         for input in &row.inputs {
@@ -155,7 +158,16 @@ impl Store {
                 .await?;
         }
         events::note(&mut transaction, id.as_str(), EventKind::Queued, None).await?;
-        transaction.commit().await?;
+        let known = KnownTask::first(FirstRow {
+            seq: added.last_insert_rowid(),
+            id: id.clone(),
+            request: row.request.clone(),
+            request_bytes: row.text.len(),
+            priority: row.priority,
+            work: row.work,
+            created_at,
+        });
+        self.commit(transaction, &id, Effect::Queued(Some(known))).await?;
         Ok(Submitted::Queued(id))
     }
 

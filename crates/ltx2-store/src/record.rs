@@ -1,5 +1,7 @@
 //! A task as others see it, and as a row holds it.
 
+use std::sync::Arc;
+
 use ltx2_types::{Failure, FailureCode, Phase, Pipeline, Progress, ValidRequest};
 use serde::de::value::{Error as WordError, StrDeserializer};
 use serde::{Deserialize, Serialize};
@@ -13,7 +15,7 @@ pub struct TaskRecord {
     /// The task's name.
     pub id: TaskId,
     /// What was agreed; `None` when another version wrote it in a form that this one cannot read.
-    pub request: Option<ValidRequest>,
+    pub request: Option<Arc<ValidRequest>>,
     /// Where it stands.
     pub status: TaskStatus,
     /// Higher goes first.
@@ -92,6 +94,81 @@ impl InputFile {
     }
 }
 
+/// What a row tells by itself.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownTask {
+    /// Without its position and time, which depend on other tasks.
+    record: TaskRecord,
+    seq: i64,
+    work: i64,
+    /// Bytes of the request and the message.
+    text: usize,
+}
+
+/// A task's own row, as far as its first record needs it.
+pub(crate) struct FirstRow {
+    pub(crate) seq: i64,
+    pub(crate) id: TaskId,
+    pub(crate) request: Arc<ValidRequest>,
+    /// Bytes of the request as text.
+    pub(crate) request_bytes: usize,
+    pub(crate) priority: i32,
+    pub(crate) work: i64,
+    pub(crate) created_at: i64,
+}
+
+impl KnownTask {
+    /// A task that has come into the queue and was never anywhere else.
+    pub(crate) fn first(row: FirstRow) -> Self {
+        let record = TaskRecord {
+            id: row.id,
+            status: TaskStatus::Queued { position: 0 },
+            expected_ms: None,
+            request: Some(row.request),
+            priority: row.priority,
+            attempts: 0,
+            is_stopping: false,
+            created_at: row.created_at,
+            started_at: None,
+            finished_at: None,
+        };
+        Self { record, seq: row.seq, work: row.work, text: row.request_bytes }
+    }
+
+    /// About how much memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        // The id is held twice, and the request may have its texts beside itself.
+        size_of::<Self>() + size_of::<ValidRequest>() + 2 * size_of::<TaskId>() + self.text
+    }
+
+    /// Whether it waits or runs, so that [`Order`] has something to say about it.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.record.status, TaskStatus::Queued { .. } | TaskStatus::Running { .. })
+    }
+
+    /// The record of a task that is not open.
+    pub(crate) fn record(&self) -> TaskRecord {
+        self.record.clone()
+    }
+
+    /// The record of a task that is open, with its place in `order`.
+    pub(crate) fn record_in(&self, order: &Order) -> TaskRecord {
+        let (priority, started_at) = (self.record.priority.into(), self.record.started_at);
+        let mut record = self.record.clone();
+        match &mut record.status {
+            TaskStatus::Queued { position } => {
+                *position = order.position(priority, self.seq);
+                record.expected_ms = order.until_end_of_waiting(priority, self.seq, self.work);
+            }
+            TaskStatus::Running { .. } => {
+                record.expected_ms = started_at.and_then(|at| order.until_end_of_running(self.work, at));
+            }
+            TaskStatus::Completed(_) | TaskStatus::Failed(_) => {}
+        }
+        record
+    }
+}
+
 #[derive(sqlx::FromRow)]
 pub(crate) struct TaskRow {
     pub(crate) seq: i64,
@@ -116,38 +193,27 @@ pub(crate) struct TaskRow {
 }
 
 impl TaskRow {
-    /// Whether it waits or runs, so that [`Order`] has something to say about it.
-    pub(crate) fn is_open(&self) -> bool {
-        ["queued", "running"].contains(&self.state.as_str())
-    }
-
-    pub(crate) fn into_record(self, order: &Order) -> Result<TaskRecord, StoreError> {
+    pub(crate) fn into_known(self) -> Result<KnownTask, StoreError> {
         let id = TaskId::parse(&self.id).ok_or_else(|| unreadable(&self.id, "its id is not an id"))?;
-        Ok(TaskRecord {
+        let record = TaskRecord {
             id,
-            status: self.status(order)?,
-            expected_ms: self.expected_ms(order),
-            request: serde_json::from_str(&self.request).ok(),
+            status: self.status()?,
+            expected_ms: None,
+            request: serde_json::from_str(&self.request).ok().map(Arc::new),
             priority: self.priority,
             attempts: self.attempts,
             is_stopping: self.cancel_requested && self.state == "running",
             created_at: self.created_at,
             started_at: self.started_at,
             finished_at: self.finished_at,
-        })
+        };
+        let text = self.request.len() + self.error_message.map_or(0, |message| message.len());
+        Ok(KnownTask { record, seq: self.seq, work: self.work, text })
     }
 
-    fn expected_ms(&self, order: &Order) -> Option<i64> {
-        match self.state.as_str() {
-            "queued" => order.until_end_of_waiting(self.priority.into(), self.seq, self.work),
-            "running" => order.until_end_of_running(self.work, self.started_at?),
-            _ => None,
-        }
-    }
-
-    fn status(&self, order: &Order) -> Result<TaskStatus, StoreError> {
+    fn status(&self) -> Result<TaskStatus, StoreError> {
         Ok(match self.state.as_str() {
-            "queued" => TaskStatus::Queued { position: order.position(self.priority.into(), self.seq) },
+            "queued" => TaskStatus::Queued { position: 0 },
             "running" => TaskStatus::Running { progress: self.progress() },
             "completed" => {
                 let file = self.result_file.as_deref().and_then(FileName::parse);

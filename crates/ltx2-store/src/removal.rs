@@ -2,12 +2,13 @@
 
 use ltx2_types::FailureCode;
 
+use crate::commit::Effect;
 use crate::events::EventKind;
 use crate::lapse::CANCELLED;
 use crate::lease::note_end;
 use crate::record::to_word;
-use crate::store::{blocking, now};
-use crate::{FileName, Store, StoreError, TaskId, files};
+use crate::store::now;
+use crate::{Store, StoreError, TaskId};
 
 /// What became of a task that is not wanted any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,33 +39,26 @@ impl Store {
         let query = sqlx::query(cancel).bind(to_word(FailureCode::Cancelled)?).bind(CANCELLED).bind(now());
         if query.bind(id.as_str()).execute(&mut *transaction).await?.rows_affected() == 1 {
             let inputs = note_end(&mut transaction, id.as_str(), EventKind::Failed).await?;
-            transaction.commit().await?;
-            self.remove_inputs(inputs).await;
-            self.announce_end(id);
+            self.commit(transaction, id, Effect::Ended(inputs)).await?;
             return Ok(Some(Removal::Cancelled));
         }
         let stop = "UPDATE tasks SET cancel_requested = 1 WHERE id = ? AND state = 'running'";
-        let stopping = sqlx::query(stop).bind(id.as_str()).execute(&mut *transaction).await?.rows_affected() == 1;
-        transaction.commit().await?;
-        self.announce(id);
-        Ok(stopping.then_some(Removal::Stopping))
+        if sqlx::query(stop).bind(id.as_str()).execute(&mut *transaction).await?.rows_affected() == 0 {
+            return Ok(None);
+        }
+        self.commit(transaction, id, Effect::Changed).await?;
+        Ok(Some(Removal::Stopping))
     }
 
     /// Removes an ended task with its files; `false` when there is no such task or it has not ended.
     pub(crate) async fn delete(&self, id: &TaskId) -> Result<bool, StoreError> {
-        let sql = "DELETE FROM tasks WHERE id = ? AND state IN ('completed', 'failed') RETURNING id";
-        let gone: Option<String> = sqlx::query_scalar(sql).bind(id.as_str()).fetch_optional(&self.shared.pool).await?;
-        if gone.is_none() {
+        let mut transaction = self.shared.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let sql = "DELETE FROM tasks WHERE id = ? AND state IN ('completed', 'failed')";
+        if sqlx::query(sql).bind(id.as_str()).execute(&mut *transaction).await?.rows_affected() == 0 {
             return Ok(false);
         }
         // The row first: a crash in between leaves files that the next start sweeps, never a task without its video.
-        let folder = self.outputs_dir();
-        let names = [FileName::of_video(id), FileName::of_thumbnail(id)];
-        let removed = blocking(move || names.iter().try_for_each(|name| files::remove(&folder, name))).await;
-        if let Err(error) = removed {
-            tracing::warn!(task = %id, %error, "files of task {id} stay until the next start: {error}");
-        }
-        self.announce(id);
+        self.commit(transaction, id, Effect::Gone).await?;
         Ok(true)
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::changes::{self, Change};
 use crate::files::{self, Files};
+use crate::memory::Memory;
 use crate::previews::Previews;
 use crate::retention::Held;
 use crate::turns::Turns;
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) webhook_due: Notify,
     pub(crate) changes: broadcast::Sender<Change>,
     pub(crate) turns: Turns,
+    pub(crate) memory: Memory,
     pub(crate) held: Held,
     pub(crate) previews: Previews,
 }
@@ -49,6 +51,7 @@ impl Store {
             webhook_due: Notify::new(),
             changes: changes::channel(),
             turns: Turns::default(),
+            memory: Memory::default(),
             held: Held::default(),
             previews: Previews::default(),
         };

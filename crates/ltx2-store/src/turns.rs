@@ -1,7 +1,7 @@
 //! Who waits for how much: the queue's order, held in memory so that a poll costs the same however long the queue is.
 
 use std::collections::HashMap;
-use std::sync::{Mutex as PlainMutex, PoisonError};
+use std::sync::{Mutex as PlainMutex, MutexGuard as PlainMutexGuard, PoisonError};
 
 use sqlx::{QueryBuilder, Sqlite};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
@@ -17,12 +17,20 @@ const MANY: usize = 256;
 /// The last known order, and the tasks that have moved since.
 #[derive(Default)]
 pub(crate) struct Turns {
-    moved: PlainMutex<Moved>,
+    moves: PlainMutex<Moves>,
     /// Missing where it has to be read anew.
     order: Mutex<Option<Order>>,
 }
 
-/// Tasks that came into the queue, or left it.
+/// Tasks that came into the queue or left it, began to run or ended.
+#[derive(Default)]
+struct Moves {
+    /// By a commit that is under way, so that others see it sooner or later.
+    committing: Vec<TaskId>,
+    moved: Moved,
+}
+
+/// Tasks that have moved since the order was last read.
 enum Moved {
     /// Too many to be named.
     Many,
@@ -36,17 +44,39 @@ impl Default for Moved {
 }
 
 impl Turns {
-    /// To be called after each commit by which `id` came into the queue or left it, began to run or ended.
-    pub(crate) fn note_moved(&self, id: &TaskId) {
-        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *moved {
-            Moved::These(tasks) if tasks.len() < MANY => tasks.push(id.clone()),
-            _ => *moved = Moved::Many,
-        }
+    /// To be called before a commit by which `id` comes into the queue or leaves it, begins to run or ends.
+    pub(crate) fn begin(&self, id: &TaskId) {
+        self.lock().committing.push(id.clone());
     }
 
+    /// To be called after that commit.
+    pub(crate) fn end(&self, id: &TaskId) {
+        let mut moves = self.lock();
+        if let Some(place) = moves.committing.iter().position(|other| other == id) {
+            moves.committing.swap_remove(place);
+        }
+        moves.moved.add(id);
+    }
+
+    /// Those that have moved since the last call. One that is being committed is among them, and again the next time.
     fn take_moved(&self) -> Moved {
-        std::mem::take(&mut *self.moved.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut moves = self.lock();
+        let mut moved = std::mem::take(&mut moves.moved);
+        moves.committing.iter().for_each(|id| moved.add(id));
+        moved
+    }
+
+    fn lock(&self) -> PlainMutexGuard<'_, Moves> {
+        self.moves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Moved {
+    fn add(&mut self, id: &TaskId) {
+        match self {
+            Self::These(tasks) if tasks.len() < MANY => tasks.push(id.clone()),
+            _ => *self = Self::Many,
+        }
     }
 }
 
