@@ -1,7 +1,6 @@
 //! Claims tasks from the store, has an engine in a process of its own run them one after the other, and stores the
 //! results. The engine's side is [`host_engine`].
 
-mod allocator;
 mod engine;
 mod orders;
 mod run;
@@ -10,7 +9,6 @@ mod status;
 mod work_loop;
 mod worker;
 
-pub use allocator::settle_allocator;
 pub use engine::{Line, engine_socket, host_engine, leave};
 pub use orders::WorkerControl;
 pub use status::{Activity, Status};

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use ltx2_media::Mp4Writer;
-use ltx2_types::{FailureCode, Generator, ImageInput, Job, Phase, Progress, RgbImage, Watch};
+use ltx2_types::{FailureCode, Generator, Job, Phase, Progress, Watch};
 
 use crate::models::ModelArguments;
+use crate::pictures;
 use crate::request::RequestArguments;
 
 #[derive(Debug, clap::Args)]
@@ -25,7 +25,12 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut engine = arguments.models.engine()?;
     let request = arguments.request.valid(engine.models())?;
-    let images = request.task.images().iter().map(read_image).collect::<anyhow::Result<Vec<_>>>()?;
+    let images = request
+        .task
+        .images()
+        .iter()
+        .map(|image| pictures::read(&image.file, image.crf))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let mut output = Mp4Writer::create(&arguments.out)?;
     let bar = Bar::new();
     engine.generate(Job { request: &request, images: &images }, &mut output, &bar).map_err(|failure| {
@@ -37,11 +42,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     bar.finish();
     println!("{}", arguments.out.display());
     Ok(())
-}
-
-fn read_image(image: &ImageInput) -> anyhow::Result<RgbImage> {
-    let bytes = std::fs::read(&image.file).with_context(|| format!("image: cannot read {}", image.file))?;
-    ltx2_media::conditioning_image(&bytes, image.crf).with_context(|| format!("image {}", image.file))
 }
 
 /// Phase, step and time left on the terminal.

@@ -1,11 +1,11 @@
 //! `ltx2 trace`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use ltx2_pipeline::trace::{self, ReferenceRequest};
 
 use crate::models::ModelArguments;
+use crate::pictures;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -24,10 +24,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let images = request
         .images()?
         .iter()
-        .map(|image| {
-            let bytes = std::fs::read(Path::new(&image.file)).with_context(|| format!("cannot read {}", image.file))?;
-            ltx2_media::conditioning_image(&bytes, image.crf).with_context(|| image.file.clone())
-        })
+        .map(|image| pictures::read(&image.file, image.crf))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let mut engine = arguments.models.engine()?;
     let tensors = trace::trace(&mut engine, &arguments.like, &images)?;

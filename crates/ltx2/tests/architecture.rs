@@ -51,3 +51,24 @@ fn imports_follow_the_table() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(metadata.packages.len(), table.len());
 }
+
+/// A build for a bare GPU machine: `cargo build -p ltx2 --no-default-features`.
+#[test]
+fn the_lean_build_has_neither_ffmpeg_nor_the_server() {
+    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
+    let ltx2 = metadata.packages.iter().find(|package| package.name == "ltx2").unwrap();
+    let media = &ltx2.features["media"];
+    let optional = ltx2.dependencies.iter().filter(|dependency| dependency.optional);
+    let optional: Vec<&str> = optional.map(|dependency| dependency.name.as_str()).collect();
+    // By the table above, what is left brings in neither of them.
+    for name in ["ltx2-media", "ltx2-server", "ltx2-store", "ltx2-worker", "tokio"] {
+        assert!(optional.contains(&name) && media.contains(&format!("dep:{name}")), "{name} is always there");
+    }
+    let lean: Vec<&String> = ltx2
+        .features
+        .iter()
+        .filter(|(name, _)| !["default", "media"].contains(&name.as_str()))
+        .flat_map(|(_, turns_on)| turns_on)
+        .collect();
+    assert!(!lean.iter().any(|feature| feature.contains("media") || feature.starts_with("dep:")), "{lean:?}");
+}
