@@ -1,6 +1,10 @@
 //! `ltx2 bench`.
 
+#[cfg(feature = "media")]
+mod muxing;
+
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::{Context, ensure};
 use ltx2_pipeline::bench::{Phase, Settings, measure};
@@ -19,7 +23,7 @@ pub struct Arguments {
     base: Option<Base>,
     /// What to measure; can be given several times [default: everything but denoise and denoise-unguided].
     #[arg(long, value_name = "PHASE")]
-    phase: Vec<Phase>,
+    phase: Vec<Measured>,
     /// Pixels, a multiple of 32.
     #[arg(long, default_value_t = 768)]
     width: usize,
@@ -63,7 +67,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         warm_up: arguments.warm_up,
         runs: arguments.runs as usize,
     };
-    let report = measure(&mut engine, &settings, &arguments.phases())?;
+    let measured = arguments.measured();
+    let phases: Vec<Phase> = measured.iter().filter_map(|measured| measured.phase()).collect();
+    #[cfg_attr(not(feature = "media"), expect(unused_mut, reason = "only the engine is measured"))]
+    let mut report = measure(&mut engine, &settings, &phases)?;
+    #[cfg(feature = "media")]
+    if measured.contains(&Measured::Muxing) {
+        report.phases.push(muxing::measure(&settings)?);
+    }
     print!("{report}");
     if let Some(path) = &arguments.json {
         let text = serde_json::to_string_pretty(&report)?;
@@ -85,10 +96,54 @@ impl Arguments {
         Ok(PixelShape { frames: self.frames, height: self.height, width: self.width, frame_rate: self.rate })
     }
 
-    fn phases(&self) -> Vec<Phase> {
+    fn measured(&self) -> Vec<Measured> {
         if !self.phase.is_empty() {
             return self.phase.clone();
         }
-        Phase::ALL.into_iter().filter(|phase| !matches!(phase, Phase::Denoise | Phase::DenoiseUnguided)).collect()
+        let long = [Phase::Denoise, Phase::DenoiseUnguided].map(Measured::Engine);
+        Measured::all().into_iter().filter(|measured| !long.contains(measured)).collect()
+    }
+}
+
+/// What can be measured: the engine's phases, and what comes behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Measured {
+    Engine(Phase),
+    #[cfg(feature = "media")]
+    Muxing,
+}
+
+impl Measured {
+    fn all() -> Vec<Self> {
+        let engine = Phase::ALL.into_iter().map(Self::Engine);
+        #[cfg(feature = "media")]
+        let engine = engine.chain([Self::Muxing]);
+        engine.collect()
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Engine(phase) => phase.name(),
+            #[cfg(feature = "media")]
+            Self::Muxing => muxing::NAME,
+        }
+    }
+
+    fn phase(self) -> Option<Phase> {
+        match self {
+            Self::Engine(phase) => Some(phase),
+            #[cfg(feature = "media")]
+            Self::Muxing => None,
+        }
+    }
+}
+
+impl FromStr for Measured {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || Self::all().into_iter().map(Self::name).collect::<Vec<_>>().join(", ");
+        let known = Self::all().into_iter().find(|measured| measured.name() == text);
+        known.ok_or_else(|| format!("phase is {text}, but it must be one of {}", names()))
     }
 }

@@ -100,15 +100,6 @@ impl Phase {
     }
 }
 
-impl std::str::FromStr for Phase {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|phase| phase.name() == text);
-        known.ok_or_else(|| format!("phase is {text}, but it must be one of {}", Self::ALL.map(Self::name).join(", ")))
-    }
-}
-
 /// The first step of a usual schedule.
 fn first_of(settings: &Settings) -> Vec<f32> {
     ltx2_sigmas(settings.steps.max(2), DEFAULT_TOKENS)[..2].to_vec()

@@ -28,6 +28,12 @@ pub struct Measurement {
 }
 
 impl Measurement {
+    /// Of something that the engine has no part in, timed by the caller.
+    pub fn of_host(phase: &'static str, seconds: Vec<f64>) -> Self {
+        let median_seconds = median(&seconds);
+        Self { phase, seconds, median_seconds, peak_bytes: None, tflop: None, tflops: None, share_of_ceiling: None }
+    }
+
     pub(super) fn new(
         phase: Phase,
         seconds: Vec<f64>,
