@@ -11,7 +11,7 @@ impl Generator for Engine {
         let noise = self.noise(plan.seed);
         let mut session =
             Session { images: job.images, noise, output, watch, probe: &mut NoProbe, steps: Steps::default() };
-        self.run(&plan, &mut session)?;
+        self.run(&plan, &mut session).map_err(|error| self.settled(error, Some(job.request)))?;
         Ok(Report { pipeline: plan.pipeline })
     }
 

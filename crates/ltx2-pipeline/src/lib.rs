@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod demo_model;
+mod device;
 pub mod diffusion;
 mod engine;
 mod error;
@@ -13,7 +14,8 @@ pub mod plan;
 mod precision;
 pub mod trace;
 
+pub use device::{Card, DeviceChoice, DeviceMemory};
 pub use engine::{Engine, EngineSettings, Probe};
-pub use error::PipelineError;
+pub use error::{PipelineError, Shortage};
 pub use model_set::ModelSet;
-pub use precision::{DeviceChoice, Precision};
+pub use precision::Precision;

@@ -1,10 +1,8 @@
-//! What to compute on, and how precisely.
+//! How precisely to compute.
 
 use std::str::FromStr;
 
 use candle_core::{DType, Device};
-
-use crate::PipelineError;
 
 /// The dtype of weights and activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,50 +44,6 @@ impl FromStr for Precision {
             "f32" => Ok(Self::F32),
             "bf16" => Ok(Self::Bf16),
             other => Err(format!("dtype is {other}, but it must be f32 or bf16")),
-        }
-    }
-}
-
-/// The device as asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeviceChoice {
-    /// The GPU if this build can use one and there is one, else the CPU.
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// The first CUDA GPU.
-    Cuda,
-}
-
-impl DeviceChoice {
-    /// As it is written on a command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Cpu => "cpu",
-            Self::Cuda => "cuda",
-        }
-    }
-
-    /// Opens the device.
-    pub fn open(self) -> Result<Device, PipelineError> {
-        match self {
-            Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda => Ok(Device::new_cuda(0)?),
-            Self::Auto => Ok(Device::cuda_if_available(0)?),
-        }
-    }
-}
-
-impl FromStr for DeviceChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda),
-            other => Err(format!("device is {other}, but it must be auto, cpu or cuda")),
         }
     }
 }

@@ -177,7 +177,7 @@ pub fn trace(
         probe: &mut recorder,
         steps: Steps::default(),
     };
-    engine.run(&plan, &mut session)?;
+    engine.run(&plan, &mut session).map_err(|error| engine.settled(error, None))?;
     let mut tensors = recorder.tensors;
     tensors.insert("frames".into(), frames.tensor()?);
     Ok(tensors)

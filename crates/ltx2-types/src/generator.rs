@@ -177,8 +177,17 @@ pub enum FailureCode {
     Model,
     /// The device or the machine has too little memory.
     OutOfMemory,
+    /// The device had a fault after which this process can compute nothing more on it.
+    DeviceLost,
     /// The result could not be written.
     Output,
     /// Anything else.
     Internal,
+}
+
+impl FailureCode {
+    /// Whether the generator's process can do nothing more, and has to be started afresh.
+    pub fn is_fatal(self) -> bool {
+        self == Self::DeviceLost
+    }
 }

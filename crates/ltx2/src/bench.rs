@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Some(base) => ModelSet::synthetic(base, 0)?,
         None => arguments.models.open()?,
     };
-    let mut engine = Engine::new(models, arguments.models.engine_settings()?);
+    let mut engine = Engine::open(models, arguments.models.engine_settings()?)?;
     let settings = Settings {
         shape,
         steps: arguments.steps as usize,

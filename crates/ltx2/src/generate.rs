@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use ltx2_media::Mp4Writer;
-use ltx2_types::{FailureCode, Generator, Job, Phase, Progress, Watch};
+use ltx2_types::{Generator, Job, Phase, Progress, Watch};
 
 use crate::models::ModelArguments;
 use crate::pictures;
@@ -33,11 +33,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .collect::<anyhow::Result<Vec<_>>>()?;
     let mut output = Mp4Writer::create(&arguments.out)?;
     let bar = Bar::new();
-    engine.generate(Job { request: &request, images: &images }, &mut output, &bar).map_err(|failure| {
-        let hint =
-            if failure.code == FailureCode::OutOfMemory { " (a smaller size or fewer frames may fit)" } else { "" };
-        anyhow::anyhow!("{failure}{hint}")
-    })?;
+    engine.generate(Job { request: &request, images: &images }, &mut output, &bar)?;
     output.finish()?;
     bar.finish();
     println!("{}", arguments.out.display());

@@ -33,7 +33,12 @@ impl ModelArguments {
     /// Reads the model's headers and opens the device; weights are loaded when they are needed.
     pub fn engine(&self) -> Result<Engine, PipelineError> {
         let models = self.open()?;
-        Ok(Engine::new(models, self.engine_settings()?))
+        Engine::open(models, self.engine_settings()?)
+    }
+
+    /// The dtype that was asked for, or the device's usual one. Opens nothing.
+    pub fn precision(&self) -> Result<Precision, PipelineError> {
+        self.dtype.map_or_else(|| self.device.default_precision(), Ok)
     }
 
     /// The same options for another process of this program.
@@ -50,8 +55,7 @@ impl ModelArguments {
 
     /// Opens the device.
     pub fn engine_settings(&self) -> Result<EngineSettings, PipelineError> {
-        let device = self.device.open()?;
-        let precision = self.dtype.unwrap_or_else(|| Precision::default_on(&device));
+        let (device, precision) = (self.device.open()?, self.precision()?);
         Ok(EngineSettings {
             noise_multiprocessors: self.noise_multiprocessors as usize,
             ..EngineSettings::new(device, precision)

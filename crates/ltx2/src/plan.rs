@@ -1,6 +1,5 @@
 //! `ltx2 plan`.
 
-use ltx2_pipeline::Precision;
 use ltx2_pipeline::plan::{choose, estimate};
 use serde::Serialize;
 
@@ -26,11 +25,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let models = arguments.models.open()?;
     let request = arguments.request.valid(&models)?;
     let plan = choose(&request, &models.facts())?;
-    let precision = match arguments.models.dtype {
-        Some(precision) => precision,
-        None => Precision::default_on(&arguments.models.device.open()?),
-    };
-    let memory = estimate(&plan, &models, precision);
+    let memory = estimate(&plan, &models, arguments.models.precision()?);
     println!("{}", serde_json::to_string_pretty(&Printed { plan, memory })?);
     Ok(())
 }

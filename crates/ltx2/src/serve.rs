@@ -151,10 +151,9 @@ fn engine_control(worker: WorkerControl) -> EngineControl {
 
 /// Refuses what this model set has no way to make, and what would take more memory than allowed.
 fn request_check(arguments: &Arguments, models: ModelSet) -> anyhow::Result<Arc<RequestCheck>> {
-    let most = match (arguments.limits.max_memory(), arguments.models.dtype) {
-        (None, _) => None,
-        (Some(bytes), Some(precision)) => Some((bytes, precision)),
-        (Some(bytes), None) => Some((bytes, Precision::default_on(&arguments.models.device.open()?))),
+    let most = match arguments.limits.max_memory() {
+        Some(bytes) => Some((bytes, arguments.models.precision()?)),
+        None => None,
     };
     Ok(Arc::new(move |request| check(request, &models, most)))
 }

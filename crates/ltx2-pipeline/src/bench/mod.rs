@@ -3,17 +3,15 @@
 
 mod flops;
 mod full_size;
-mod memory;
 mod phase;
 mod report;
-
-use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 
 pub use phase::Phase;
 pub use report::{Measurement, Report};
 
+use crate::device::{self, Stopwatch};
 use crate::diffusion::patchifier::PixelShape;
 use crate::{Engine, PipelineError};
 
@@ -35,11 +33,12 @@ pub struct Settings {
 /// Measures `phases`, one after the other.
 pub fn measure(engine: &mut Engine, settings: &Settings, phases: &[Phase]) -> Result<Report, PipelineError> {
     let ceiling = matmul_ceiling(&engine.settings().device, engine.settings().precision.dtype())?;
-    let mut measurements = Vec::new();
+    let mut report = Report::new(engine, settings, ceiling);
     for phase in phases {
-        measurements.push(measure_phase(engine, settings, *phase, ceiling)?);
+        let measured = measure_phase(engine, settings, *phase, ceiling);
+        report.phases.push(measured.map_err(|error| engine.settled(error, None))?);
     }
-    Ok(Report::new(engine, settings, ceiling, measurements))
+    Ok(report)
 }
 
 fn measure_phase(
@@ -52,20 +51,18 @@ fn measure_phase(
     let flops = flops::of(phase, engine.models(), settings);
     // Each phase starts with nothing else in memory, so that its peak is its own.
     engine.unload();
-    memory::reset_peak(&device);
+    device::reset_peak(&device);
     let mut run = phase.prepare(engine, settings)?;
     for _ in 0..settings.warm_up {
         run()?;
     }
     let mut seconds = Vec::new();
     for _ in 0..settings.runs {
-        device.synchronize()?;
-        let start = Instant::now();
+        let watch = Stopwatch::start(&device)?;
         run()?;
-        device.synchronize()?;
-        seconds.push(start.elapsed().as_secs_f64());
+        seconds.push(watch.stop()?);
     }
-    Ok(Measurement::new(phase, seconds, memory::peak(&device), flops, ceiling))
+    Ok(Measurement::new(phase, seconds, device::peak(&device), flops, ceiling))
 }
 
 /// FLOP/s of the best of several square matrix products, large enough that nothing else counts.
@@ -75,11 +72,9 @@ fn matmul_ceiling(device: &Device, dtype: DType) -> Result<f64, PipelineError> {
     let (a, b) = (matrix()?, matrix()?);
     let mut best = f64::INFINITY;
     for _ in 0..8 {
-        device.synchronize()?;
-        let start = Instant::now();
+        let watch = Stopwatch::start(device)?;
         let product = a.matmul(&b)?;
-        device.synchronize()?;
-        best = best.min(start.elapsed().as_secs_f64());
+        best = best.min(watch.stop()?);
         drop(product);
     }
     Ok(2.0 * (side as f64).powi(3) / best)

@@ -5,8 +5,9 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Phase, Settings};
+use crate::device::{Clock, Stopwatch};
 use crate::diffusion::patchifier::PixelShape;
-use crate::{Engine, Precision};
+use crate::{Card, DeviceMemory, Engine, Precision};
 
 /// One phase.
 #[derive(Debug, Clone, Serialize)]
@@ -72,6 +73,12 @@ pub struct Report {
     pub model: String,
     /// cpu or cuda.
     pub device: &'static str,
+    /// Which GPU.
+    pub card: Option<Card>,
+    /// Its memory before anything was loaded.
+    pub memory: Option<DeviceMemory>,
+    /// What timed the engine's phases; `muxing` is always timed by the host.
+    pub clock: Clock,
     /// f32 or bf16.
     pub dtype: &'static str,
     /// Size and length.
@@ -87,10 +94,15 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(engine: &Engine, settings: &Settings, ceiling: f64, phases: Vec<Measurement>) -> Self {
+    /// Before the first phase.
+    pub(super) fn new(engine: &Engine, settings: &Settings, ceiling: f64) -> Self {
+        let device = &engine.settings().device;
         Self {
             model: engine.models().name(),
-            device: if engine.settings().device.is_cuda() { "cuda" } else { "cpu" },
+            device: if device.is_cuda() { "cuda" } else { "cpu" },
+            card: Card::of(device),
+            memory: DeviceMemory::of(device),
+            clock: Stopwatch::clock(device),
             dtype: match engine.settings().precision {
                 Precision::F32 => "f32",
                 Precision::Bf16 => "bf16",
@@ -99,7 +111,7 @@ impl Report {
             tokens: (settings.shape.latent().tokens(), settings.shape.audio_frames()),
             steps: settings.steps,
             ceiling_tflops: ceiling / 1e12,
-            phases,
+            phases: Vec::new(),
         }
     }
 }
@@ -112,6 +124,9 @@ impl fmt::Display for Report {
             "{}, {} {}, {width}x{height}, {frames} frames at {frame_rate}",
             self.model, self.device, self.dtype
         )?;
+        if let Some(card) = &self.card {
+            writeln!(f, "{card}")?;
+        }
         writeln!(f, "{} and {} tokens; matmul {:.2} TFLOP/s", self.tokens.0, self.tokens.1, self.ceiling_tflops)?;
         writeln!(
             f,

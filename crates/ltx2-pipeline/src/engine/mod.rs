@@ -5,6 +5,7 @@ mod parts;
 mod preview;
 mod session;
 mod stage;
+mod trouble;
 
 use candle_core::{DType, Device, Tensor};
 use ltx2_models::text_encoder::Contexts;
@@ -16,7 +17,7 @@ pub(crate) use session::{NoProbe, Session, Steps};
 use crate::diffusion::noiser::NoiseSource;
 use crate::diffusion::philox::DEFAULT_MULTIPROCESSORS;
 use crate::plan::Plan;
-use crate::{ModelSet, PipelineError, Precision};
+use crate::{ModelSet, PipelineError, Precision, device};
 use parts::Parts;
 
 type Result<T> = std::result::Result<T, PipelineError>;
@@ -56,7 +57,13 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Nothing is loaded yet.
+    /// Loads the device's kernels; weights are loaded when they are needed.
+    pub fn open(models: ModelSet, settings: EngineSettings) -> Result<Self> {
+        device::warm_up(&settings.device, settings.precision.dtype())?;
+        Ok(Self::new(models, settings))
+    }
+
+    /// Nothing is loaded yet, the device's kernels neither.
     pub fn new(models: ModelSet, settings: EngineSettings) -> Self {
         Self { models, settings, parts: Parts::default() }
     }
@@ -76,9 +83,10 @@ impl Engine {
         self.parts.is_loaded()
     }
 
-    /// Drops all weights.
+    /// Drops all weights, and gives the device's memory back.
     pub fn unload(&mut self) {
         self.parts = Parts::default();
+        device::give_back(&self.settings.device);
     }
 
     /// The seed's noise.

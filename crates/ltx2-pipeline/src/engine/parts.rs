@@ -8,6 +8,7 @@ use ltx2_models::video_vae::{VideoDecoder, VideoEncoder};
 use ltx2_models::vocoder::Vocoder;
 
 use super::{Engine, Result};
+use crate::device::make_room;
 use crate::plan::LoraPlan;
 
 /// What stays in memory between runs. The text encoder does not: it is as large as the rest.
@@ -34,6 +35,7 @@ impl Engine {
         }
         // The old one first: there is hardly room for two.
         self.parts.transformer = None;
+        make_room(&self.settings.device, self.models.parameters(self.dtype()).transformer);
         let transformer = Arc::new(self.models.transformer(loras, self.dtype(), &self.settings.device)?);
         self.parts.transformer = Some((loras.to_vec(), transformer.clone()));
         Ok(transformer)

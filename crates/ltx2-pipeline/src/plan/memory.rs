@@ -27,8 +27,12 @@ pub struct MemoryEstimate {
 
 /// The estimate for `plan` on `models`.
 pub fn estimate(plan: &Plan, models: &ModelSet, precision: Precision) -> MemoryEstimate {
+    estimate_of(plan, &models.parameters(precision.dtype()), precision)
+}
+
+/// The same, from what the estimate asks of the models.
+pub fn estimate_of(plan: &Plan, sizes: &Parameters, precision: Precision) -> MemoryEstimate {
     let bytes = precision.dtype().size_in_bytes();
-    let sizes = models.parameters(precision.dtype());
     let widest = |stage: &StagePlan| stage.tokens.0 * sizes.video_width + stage.tokens.1 * sizes.audio_width;
     let activations = plan.stages.iter().map(widest).max().unwrap_or(0) * LIVE_PER_TOKEN * bytes;
     let encoding_prompt = sizes.text_encoder;

@@ -2,6 +2,7 @@
 
 mod choose;
 mod defaults;
+mod fit;
 mod memory;
 mod stages;
 
@@ -13,7 +14,8 @@ use serde::Serialize;
 pub use choose::{ModelFacts, choose};
 pub(crate) use defaults::TILING;
 pub use defaults::default_steps;
-pub use memory::{MemoryEstimate, Parameters, estimate};
+pub use fit::{Fit, largest_that_fits};
+pub use memory::{MemoryEstimate, Parameters, estimate, estimate_of};
 
 use crate::diffusion::guider::GuiderParams;
 use crate::diffusion::patchifier::PixelShape;

@@ -87,6 +87,7 @@ impl<G: Generator> Host<G> {
             // The others are about an assignment that has ended meanwhile.
             let Order::Make(assignment) = order else { continue };
             let (failure, state) = match catch_unwind(AssertUnwindSafe(|| self.make(&assignment))) {
+                Ok(Err(failure)) if failure.code.is_fatal() => (Some(failure), EngineState::Broken),
                 Ok(outcome) => (outcome.err(), self.state()),
                 Err(panic) => {
                     tracing::error!("the engine panicked: {}", panic_text(&*panic));

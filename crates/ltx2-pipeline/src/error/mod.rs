@@ -1,10 +1,14 @@
 //! What can go wrong between a request and its frames.
 
+mod shortage;
+
 use std::path::PathBuf;
 
 use ltx2_models::CheckpointError;
 use ltx2_models::text_encoder::TokenizerError;
 use ltx2_types::{Failure, FailureCode};
+
+pub use shortage::Shortage;
 
 /// An error of planning or running.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +27,15 @@ pub enum PipelineError {
     /// The tokenizer cannot be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// The device that was asked for cannot be used.
+    #[error("{0}")]
+    Device(String),
+    /// The device has too little memory for the run. The engine is unloaded, and can run something smaller.
+    #[error("{0}")]
+    OutOfMemory(Box<Shortage>),
+    /// The device had a fault after which this process can compute nothing more on it.
+    #[error("the GPU had a fault, and this process has to be started afresh before it can be used again: {0}")]
+    DeviceLost(String),
     /// A computation failed.
     #[error("computation failed: {}", ltx2_models::checkpoint::message(.0))]
     Tensor(#[from] candle_core::Error),
@@ -37,13 +50,25 @@ pub enum PipelineError {
     Output(Failure),
 }
 
+impl PipelineError {
+    /// The computation's error in it, if it is one.
+    pub(crate) fn tensor(&self) -> Option<&candle_core::Error> {
+        match self {
+            Self::Tensor(error) | Self::Checkpoint(CheckpointError::Tensor { source: error, .. }) => Some(error),
+            _ => None,
+        }
+    }
+}
+
 impl From<PipelineError> for Failure {
     fn from(error: PipelineError) -> Self {
         let code = match &error {
             PipelineError::ModelSet { .. } | PipelineError::Checkpoint(_) | PipelineError::Tokenizer(_) => {
                 FailureCode::Model
             }
-            PipelineError::Tensor(_) => FailureCode::Internal,
+            PipelineError::OutOfMemory(_) => FailureCode::OutOfMemory,
+            PipelineError::DeviceLost(_) => FailureCode::DeviceLost,
+            PipelineError::Device(_) | PipelineError::Tensor(_) => FailureCode::Internal,
             PipelineError::Request(_) => FailureCode::BadInput,
             PipelineError::Cancelled => FailureCode::Cancelled,
             PipelineError::Output(failure) => return failure.clone(),

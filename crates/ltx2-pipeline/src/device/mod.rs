@@ -1,0 +1,20 @@
+//! What a run computes on: opening it, its memory, its clock, and what its errors mean. The only place that knows CUDA's
+//! driver.
+
+mod card;
+mod choice;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod fault;
+mod memory;
+mod stopwatch;
+mod warm_up;
+
+pub use card::Card;
+pub use choice::DeviceChoice;
+pub(crate) use fault::{Fault, fault};
+pub use memory::DeviceMemory;
+pub(crate) use memory::{Gib, give_back, make_room, peak, reset_peak};
+pub use stopwatch::Clock;
+pub(crate) use stopwatch::Stopwatch;
+pub(crate) use warm_up::warm_up;
