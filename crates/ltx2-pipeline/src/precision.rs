@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use candle_core::{DType, Device};
+use candle_core::DType;
 
 /// The dtype of weights and activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,11 +14,6 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// bfloat16 on a GPU, float32 on a CPU.
-    pub fn default_on(device: &Device) -> Self {
-        if device.is_cuda() { Self::Bf16 } else { Self::F32 }
-    }
-
     /// As it is written on a command line.
     pub fn name(self) -> &'static str {
         match self {
