@@ -5,12 +5,15 @@ pub mod attention;
 pub mod conv;
 mod conv1d;
 pub mod conv3d;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod depthwise;
 pub mod norm;
 pub mod pad;
 pub mod rope;
 mod sine;
 pub mod snake;
+pub mod synth;
 
 pub use attention::attention;
 pub use conv::{conv_transpose1d, conv1d, conv1d_strided, conv2d};
@@ -20,3 +23,10 @@ pub use norm::{layer_norm, pixel_norm, rms_norm};
 pub use pad::reflect_pad_hw;
 pub use rope::{Rope, RopeTable};
 pub use snake::AntiAliasedSnake;
+pub use synth::Synth;
+
+/// Where the tests run: on the first card in a build for cards, else on the CPU.
+#[cfg(test)]
+fn test_device() -> candle_core::Result<candle_core::Device> {
+    if cfg!(feature = "cuda") { candle_core::Device::new_cuda(0) } else { Ok(candle_core::Device::Cpu) }
+}

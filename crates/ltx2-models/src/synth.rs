@@ -9,41 +9,37 @@ use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::Init;
 use candle_nn::var_builder::SimpleBackend;
 use half::bf16;
-use rayon::prelude::*;
+use ltx2_kernels::Synth;
+use ltx2_kernels::synth::GOLDEN;
 
 use crate::vocoder::anti_aliasing_filter;
 
-const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-
 /// The values of tensor `name`, row by row.
 pub fn synth(name: &str, shape: &[usize], seed: u64) -> Vec<bf16> {
-    if name.ends_with(".filter") {
-        return anti_aliasing_filter().map(bf16::from_f32).to_vec();
+    match Values::new(name, shape, seed) {
+        Values::Known(values) => values,
+        Values::Hashed(synth) => synth.values(shape.iter().product()),
     }
-    let (center, amplitude) = scale_rule(name, shape);
-    let h = fnv1a64(name) ^ seed.wrapping_mul(GOLDEN);
-    let count: usize = shape.iter().product();
-    (0..count)
-        .into_par_iter()
-        .with_min_len(1 << 14)
-        .map(|i| {
-            let z = splitmix64(h.wrapping_add((i as u64).wrapping_mul(GOLDEN)));
-            let unit = (2.0 * ((z >> 40) as f64 / f64::from(1u32 << 24)) - 1.0) as f32;
-            bf16::from_f32(center + amplitude * unit)
-        })
-        .collect()
+}
+
+/// Where a tensor's values come from.
+enum Values {
+    Known(Vec<bf16>),
+    Hashed(Synth),
+}
+
+impl Values {
+    fn new(name: &str, shape: &[usize], seed: u64) -> Self {
+        if name.ends_with(".filter") {
+            return Self::Known(anti_aliasing_filter().map(bf16::from_f32).to_vec());
+        }
+        let (center, amplitude) = scale_rule(name, shape);
+        Self::Hashed(Synth { hash: fnv1a64(name) ^ seed.wrapping_mul(GOLDEN), center, amplitude })
+    }
 }
 
 fn fnv1a64(text: &str) -> u64 {
     text.bytes().fold(0xCBF2_9CE4_8422_2325, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
-}
-
-fn splitmix64(mut x: u64) -> u64 {
-    x ^= x >> 30;
-    x = x.wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    x ^= x >> 27;
-    x = x.wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ (x >> 31)
 }
 
 /// (center, amplitude) of a tensor, chosen so that activations neither die nor explode.
@@ -88,7 +84,11 @@ impl SynthBackend {
 
 impl SimpleBackend for SynthBackend {
     fn get(&self, shape: Shape, name: &str, _: Init, dtype: DType, device: &Device) -> Result<Tensor> {
-        Tensor::from_vec(synth(name, shape.dims(), self.seed), shape, &Device::Cpu)?.to_device(device)?.to_dtype(dtype)
+        let tensor = match Values::new(name, shape.dims(), self.seed) {
+            Values::Known(values) => Tensor::from_vec(values, shape, device),
+            Values::Hashed(synth) => synth.tensor(&shape, device),
+        };
+        tensor?.to_dtype(dtype)
     }
 
     fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> Result<Tensor> {
@@ -106,10 +106,9 @@ mod tests {
 
     #[test]
     fn follows_the_rule() {
-        // FNV-1a's published test vectors, and splitmix64's finaliser at its golden increment.
+        // FNV-1a's published test vectors.
         assert_eq!(fnv1a64(""), 0xCBF2_9CE4_8422_2325);
         assert_eq!(fnv1a64("a"), 0xAF63_DC4C_8601_EC8C);
-        assert_eq!(splitmix64(GOLDEN), 0xE220_A839_7B1D_CDAF);
         assert_ne!(synth("a.weight", &[4, 4], 0), synth("a.weight", &[4, 4], 1));
         assert!(synth("x.learnable_registers", &[64, 64], 0).iter().all(|v| v.to_f32().abs() <= 1.0));
     }

@@ -1,0 +1,58 @@
+//! This crate's CUDA kernels: their code, and what launching them takes.
+
+use std::sync::Arc;
+
+use candle_core::cuda_backend::CudaDType;
+use candle_core::cuda_backend::cudarc::driver::{CudaFunction, CudaSlice, CudaStream, LaunchArgs};
+use candle_core::op::BackpropOp;
+use candle_core::{CudaDevice, CudaStorage, Result, Shape, Storage, Tensor, bail};
+
+pub(crate) use candle_core::cuda_backend::WrapErr;
+pub(crate) use candle_core::cuda_backend::cudarc::driver::{LaunchConfig, PushKernelArg};
+
+/// The kernels of one file.
+pub(crate) struct Module {
+    name: &'static str,
+    ptx: &'static str,
+}
+
+macro_rules! module {
+    ($name:literal) => {
+        Module { name: concat!("ltx2-", $name), ptx: include_str!(concat!(env!("OUT_DIR"), "/", $name, ".ptx")) }
+    };
+}
+
+/// `synth.cu`.
+pub(crate) const SYNTH: Module = module!("synth");
+
+/// A kernel on a device.
+pub(crate) struct Kernel {
+    function: CudaFunction,
+    stream: Arc<CudaStream>,
+}
+
+impl Module {
+    /// A kernel by its name in the file.
+    pub(crate) fn kernel(&self, device: &CudaDevice, name: &str) -> Result<Kernel> {
+        if self.ptx.is_empty() {
+            bail!(
+                "{name} cannot run: this program was built without nvcc (LTX2_KERNELS_WITHOUT_NVCC), only to be checked"
+            )
+        }
+        let function = device.get_or_load_custom_func(name, self.name, self.ptx)?.into_cuda_function();
+        Ok(Kernel { function, stream: device.cuda_stream() })
+    }
+}
+
+impl Kernel {
+    /// Takes the arguments, in the kernel's order.
+    pub(crate) fn builder(&self) -> LaunchArgs<'_> {
+        self.stream.launch_builder(&self.function)
+    }
+}
+
+/// A tensor over what a kernel wrote, of as many elements as `shape`.
+pub(crate) fn tensor<T: CudaDType>(out: CudaSlice<T>, device: &CudaDevice, shape: Shape) -> Tensor {
+    let storage = CudaStorage::wrap_cuda_slice(out, device.clone());
+    Tensor::from_storage(Storage::Cuda(storage), shape, BackpropOp::none(), false)
+}
