@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// `src/NAME.cu` becomes `NAME.ptx`.
-const KERNELS: [&str; 1] = ["synth"];
+const KERNELS: [&str; 2] = ["attention", "synth"];
 const HEADER: &str = "src/device.cuh";
 const WITHOUT_NVCC: &str = "LTX2_KERNELS_WITHOUT_NVCC";
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use candle_core::cuda_backend::CudaDType;
-use candle_core::cuda_backend::cudarc::driver::{CudaFunction, CudaSlice, CudaStream, LaunchArgs};
+use candle_core::cuda_backend::cudarc::driver::sys::CUfunction_attribute;
+use candle_core::cuda_backend::cudarc::driver::{CudaFunction, CudaSlice, CudaStream, CudaView, LaunchArgs};
 use candle_core::op::BackpropOp;
-use candle_core::{CudaDevice, CudaStorage, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape, Storage, Tensor, bail};
 
 pub(crate) use candle_core::cuda_backend::WrapErr;
 pub(crate) use candle_core::cuda_backend::cudarc::driver::{LaunchConfig, PushKernelArg};
@@ -22,6 +23,8 @@ macro_rules! module {
     };
 }
 
+/// `attention.cu`.
+pub(crate) const ATTENTION: Module = module!("attention");
 /// `synth.cu`.
 pub(crate) const SYNTH: Module = module!("synth");
 
@@ -48,6 +51,20 @@ impl Kernel {
     /// Takes the arguments, in the kernel's order.
     pub(crate) fn builder(&self) -> LaunchArgs<'_> {
         self.stream.launch_builder(&self.function)
+    }
+
+    /// Lets a block have `bytes` of shared memory, where that is more than every card gives unasked.
+    pub(crate) fn allow_shared(&self, bytes: u32) -> Result<()> {
+        let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        self.function.set_attribute(attribute, bytes as i32).w()
+    }
+}
+
+/// A tensor's elements from its first one on, for a kernel to read.
+pub(crate) fn view<'a, T: CudaDType>(storage: &'a Storage, layout: &Layout) -> Result<CudaView<'a, T>> {
+    match storage {
+        Storage::Cuda(storage) => Ok(storage.as_cuda_slice::<T>()?.slice(layout.start_offset()..)),
+        other => bail!("a CUDA kernel cannot read what is on {:?}", other.device().location()),
     }
 }
 

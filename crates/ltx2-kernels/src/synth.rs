@@ -52,10 +52,10 @@ impl Synth {
         }
         let kernel = cuda::SYNTH.kernel(device, "synth_bf16")?;
         // Every value is written below.
-        let out = unsafe { device.alloc::<bf16>(count)? };
+        let mut out = unsafe { device.alloc::<bf16>(count)? };
         let items = count as u64;
         let mut launch = kernel.builder();
-        launch.arg(&out).arg(&items).arg(&self.hash).arg(&self.center).arg(&self.amplitude);
+        launch.arg(&mut out).arg(&items).arg(&self.hash).arg(&self.center).arg(&self.amplitude);
         let config = LaunchConfig {
             grid_dim: (count.div_ceil(THREADS).min(MOST_BLOCKS) as u32, 1, 1),
             block_dim: (THREADS as u32, 1, 1),

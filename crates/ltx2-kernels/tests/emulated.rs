@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use candle_core::{DType, Device, Result, Tensor};
 use half::bf16;
-use ltx2_kernels::Synth;
+use ltx2_kernels::{Synth, attention};
 
 /// Compiles `host/main.cpp`, which includes every kernel, once.
 fn program() -> &'static Path {
@@ -46,6 +47,21 @@ fn run(kernel: &str, numbers: &[String], operands: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
+/// `tensor`'s values in bfloat16, as bytes.
+fn bytes(tensor: &Tensor) -> Result<Vec<u8>> {
+    let values = tensor.to_dtype(DType::BF16)?.flatten_all()?.to_vec1::<bf16>()?;
+    Ok(values.into_iter().flat_map(bf16::to_le_bytes).collect())
+}
+
+/// Numbers around `mean` that bfloat16 has, in float32.
+fn random(mean: f32, shape: &[usize]) -> Result<Tensor> {
+    Tensor::randn(mean, 1., shape, &Device::Cpu)?.to_dtype(DType::BF16)?.to_dtype(DType::F32)
+}
+
+fn largest(x: &Tensor) -> Result<f32> {
+    x.abs()?.max_all()?.to_scalar()
+}
+
 fn to_bf16(bytes: &[u8]) -> Vec<bf16> {
     bytes.chunks_exact(2).map(|pair| bf16::from_le_bytes([pair[0], pair[1]])).collect()
 }
@@ -58,4 +74,27 @@ fn synthetic_values_are_the_same_to_the_bit() {
         let numbers = [5001u64.to_string(), hash.to_string(), center.to_string(), amplitude.to_string()];
         assert_eq!(to_bf16(&run("synth", &numbers, &[])), synth.values(5001), "{synth:?}");
     }
+}
+
+#[test]
+fn attention_is_that_of_float32_but_for_its_roundings() -> Result<()> {
+    for (d, b, h, t, s) in
+        [(64, 1, 1, 1, 1), (64, 2, 3, 130, 65), (64, 1, 2, 5, 64), (128, 2, 2, 70, 33), (128, 1, 1, 129, 97)]
+    {
+        // With means like these no score is near zero, so that a key too many would count.
+        let make = |tokens: usize, mean: f32| random(mean, &[b, tokens, h * d + 8]);
+        let (q, k, v) = (make(t, 0.7)?, make(s, -0.7)?, make(s, 0.)?);
+        let scale = 1. / (d as f64).sqrt();
+        let numbers = [d, b, h, t, s].map(|n| n.to_string());
+        let numbers = [&numbers[..], &[(scale * std::f64::consts::LOG2_E).to_string()]].concat();
+        let out = to_bf16(&run("attention", &numbers, &[bytes(&q)?, bytes(&k)?, bytes(&v)?].concat()));
+        let out = Tensor::from_vec(out, (b, t, h, d), &Device::Cpu)?.to_dtype(DType::F32)?;
+        let heads = |x: &Tensor| x.narrow(2, 0, h * d)?.reshape((b, (), h, d))?.transpose(1, 2);
+        let (q, k, v) = (heads(&q)?, heads(&k)?, heads(&v)?);
+        let exact = attention::plain(&q, &k, &v, scale, None)?.transpose(1, 2)?;
+        // Half a unit in the last of 8 bits for the weights, and half a one for the result.
+        let (apart, limit) = (largest(&(out - exact)?)?, largest(&v)? / 256.);
+        assert!(apart < limit, "{d} {b} {h} {t} {s}: {apart} of {limit}");
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "attention.cu"
 #include "synth.cu"
 
 using emulation::launch;
@@ -60,11 +61,35 @@ void synth(const Arguments &numbers) {
     out.write();
 }
 
+// width batch heads queries keys scale; q, k and v, each (batch, tokens, heads, width) with 8 elements between tokens
+// that belong to no head, then the same of (batch, queries, heads, width) without those.
+void attend(const Arguments &numbers) {
+    uint64_t width = numbers.whole(0), batch = numbers.whole(1), heads = numbers.whole(2);
+    uint64_t queries = numbers.whole(3), keys = numbers.whole(4), row = heads * width + 8;
+    auto strides = [&](uint64_t tokens) {
+        return attention::Strides{static_cast<int64_t>(tokens * row), static_cast<int64_t>(width),
+                                  static_cast<int64_t>(row)};
+    };
+    attention::Sizes sizes{static_cast<int32_t>(heads), static_cast<int32_t>(queries), static_cast<int32_t>(keys)};
+    Guarded q = Guarded::read(batch * queries * row * sizeof(bf16));
+    Guarded k = Guarded::read(batch * keys * row * sizeof(bf16)), v = Guarded::read(batch * keys * row * sizeof(bf16));
+    Guarded out(batch * queries * heads * width * sizeof(bf16));
+    auto kernel = width == 64 ? attention_bf16_d64 : attention_bf16_d128;
+    unsigned shared = width == 64 ? attention::shared_bytes<64, 2, 64> : attention::shared_bytes<128, 2, 32>;
+    dim3 grid{static_cast<unsigned>(queries + 127) / 128, static_cast<unsigned>(batch * heads)};
+    launch(grid, {attention::THREADS}, shared, [&] {
+        kernel(q.as<bf16>(), k.as<bf16>(), v.as<bf16>(), out.as<bf16>(), strides(queries), strides(keys), strides(keys),
+               sizes, numbers.real(5));
+    });
+    out.write();
+}
+
 }  // namespace
 
 int main(int count, char **texts) {
     Arguments numbers{{texts + std::min(count, 2), texts + count}};
     std::string kernel = count > 1 ? texts[1] : "";
     if (kernel == "synth") synth(numbers);
+    else if (kernel == "attention") attend(numbers);
     else emulation::fail("there is no such kernel");
 }
