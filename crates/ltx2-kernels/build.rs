@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// `src/NAME.cu` becomes `NAME.ptx`.
-const KERNELS: [&str; 2] = ["attention", "synth"];
-const HEADER: &str = "src/device.cuh";
+const KERNELS: [&str; 5] = ["attention", "modulate", "norm_rope", "residual", "synth"];
+const HEADERS: [&str; 2] = ["src/device.cuh", "src/row.cuh"];
 const WITHOUT_NVCC: &str = "LTX2_KERNELS_WITHOUT_NVCC";
 
 fn main() {
@@ -17,7 +17,9 @@ fn main() {
     if env::var_os("CARGO_FEATURE_CUDA").is_none() {
         return;
     }
-    println!("cargo:rerun-if-changed={HEADER}");
+    for header in HEADERS {
+        println!("cargo:rerun-if-changed={header}");
+    }
     for name in ["NVCC", "CUDA_HOME", "CUDA_PATH", "PATH", WITHOUT_NVCC] {
         println!("cargo:rerun-if-env-changed={name}");
     }

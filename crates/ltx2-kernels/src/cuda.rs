@@ -6,7 +6,7 @@ use candle_core::cuda_backend::CudaDType;
 use candle_core::cuda_backend::cudarc::driver::sys::CUfunction_attribute;
 use candle_core::cuda_backend::cudarc::driver::{CudaFunction, CudaSlice, CudaStream, CudaView, LaunchArgs};
 use candle_core::op::BackpropOp;
-use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CudaDevice, CudaStorage, D, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
 
 pub(crate) use candle_core::cuda_backend::WrapErr;
 pub(crate) use candle_core::cuda_backend::cudarc::driver::{LaunchConfig, PushKernelArg};
@@ -25,6 +25,12 @@ macro_rules! module {
 
 /// `attention.cu`.
 pub(crate) const ATTENTION: Module = module!("attention");
+/// `modulate.cu`.
+pub(crate) const MODULATE: Module = module!("modulate");
+/// `norm_rope.cu`.
+pub(crate) const NORM_ROPE: Module = module!("norm_rope");
+/// `residual.cu`.
+pub(crate) const RESIDUAL: Module = module!("residual");
 /// `synth.cu`.
 pub(crate) const SYNTH: Module = module!("synth");
 
@@ -58,6 +64,52 @@ impl Kernel {
         let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         self.function.set_attribute(attribute, bytes as i32).w()
     }
+}
+
+/// Tensors that kernels can read 16 bytes at a time.
+pub(crate) struct Packed<'a> {
+    /// Where all of them are.
+    pub(crate) device: &'a CudaDevice,
+    /// What they all hold.
+    pub(crate) dtype: DType,
+    /// How many elements are read at a time.
+    pub(crate) elements: usize,
+}
+
+impl<'a> Packed<'a> {
+    /// If `tensors` are contiguous on a card, all bfloat16 or all float32, and begin and have `width` in whole packs.
+    pub(crate) fn new(tensors: &[&'a Tensor], width: usize) -> Option<Self> {
+        let Device::Cuda(device) = tensors[0].device() else { return None };
+        let dtype = tensors[0].dtype();
+        let elements = match dtype {
+            DType::BF16 => 8,
+            DType::F32 => 4,
+            _ => return None,
+        };
+        let fits = |x: &&Tensor| {
+            x.dtype() == dtype
+                && x.device().same_device(tensors[0].device())
+                && x.is_contiguous()
+                && x.layout().start_offset() % elements == 0
+        };
+        (width > 0 && width % elements == 0 && tensors.iter().all(fits)).then_some(Self { device, dtype, elements })
+    }
+}
+
+/// How far apart the rows of `other` are that belong to neighbouring rows of `x`: 0 if it has one row for all; none if it
+/// broadcasts otherwise.
+pub(crate) fn row_step(x: &Tensor, other: &Tensor) -> Option<usize> {
+    let width = x.dim(D::Minus1).ok()?;
+    match other.dims() {
+        dims if dims == x.dims() => Some(width),
+        [.., last] if *last == width && other.elem_count() == width => Some(0),
+        _ => None,
+    }
+}
+
+/// A block of whole warps for `work` things to do, a thread for each where there are not too many.
+pub(crate) fn threads(work: usize) -> u32 {
+    (work.div_ceil(32) * 32).clamp(32, 256) as u32
 }
 
 /// A tensor's elements from its first one on, for a kernel to read.

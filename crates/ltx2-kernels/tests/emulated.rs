@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use candle_core::{DType, Device, Result, Tensor};
 use half::bf16;
-use ltx2_kernels::{Synth, attention};
+use ltx2_kernels::{Rope, RopeTable, Synth, attention, gated_residual, norm_rope, rms_norm_modulate};
 
 /// Compiles `host/main.cpp`, which includes every kernel, once.
 fn program() -> &'static Path {
@@ -47,15 +47,51 @@ fn run(kernel: &str, numbers: &[String], operands: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// `tensor`'s values in bfloat16, as bytes.
-fn bytes(tensor: &Tensor) -> Result<Vec<u8>> {
-    let values = tensor.to_dtype(DType::BF16)?.flatten_all()?.to_vec1::<bf16>()?;
-    Ok(values.into_iter().flat_map(bf16::to_le_bytes).collect())
+/// The values of `tensors` in `dtype`, as bytes, one after the other.
+fn bytes(tensors: &[&Tensor], dtype: DType) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for tensor in tensors {
+        let values = tensor.to_dtype(dtype)?.flatten_all()?;
+        match dtype {
+            DType::BF16 => bytes.extend(values.to_vec1::<bf16>()?.into_iter().flat_map(bf16::to_le_bytes)),
+            _ => bytes.extend(values.to_vec1::<f32>()?.into_iter().flat_map(f32::to_le_bytes)),
+        }
+    }
+    Ok(bytes)
+}
+
+/// What `bytes` of `dtype` say, in float32.
+fn tensor(bytes: &[u8], dtype: DType, shape: &[usize]) -> Result<Tensor> {
+    Tensor::from_raw_buffer(bytes, dtype, shape, &Device::Cpu)?.to_dtype(DType::F32)
+}
+
+/// In float32, as after being kept in `dtype`.
+fn rounded(x: &Tensor, dtype: DType) -> Result<Tensor> {
+    x.to_dtype(dtype)?.to_dtype(DType::F32)
 }
 
 /// Numbers around `mean` that bfloat16 has, in float32.
 fn random(mean: f32, shape: &[usize]) -> Result<Tensor> {
-    Tensor::randn(mean, 1., shape, &Device::Cpu)?.to_dtype(DType::BF16)?.to_dtype(DType::F32)
+    rounded(&Tensor::randn(mean, 1., shape, &Device::Cpu)?, DType::BF16)
+}
+
+/// How many values are not the same.
+fn unequal(a: &Tensor, b: &Tensor) -> Result<f32> {
+    a.ne(b)?.to_dtype(DType::F32)?.sum_all()?.to_scalar()
+}
+
+/// Near the `plain` form, and in bfloat16 equal to what is `exact` but for its roundings. A sum in another order may turn
+/// one of them over.
+fn assert_rounded(out: &Tensor, plain: &Tensor, exact: &Tensor, dtype: DType) -> Result<()> {
+    let (apart, most) = (largest(&(out - plain)?)?, largest(plain)?);
+    if dtype == DType::BF16 {
+        assert!(apart < 0.03 * most, "{apart} of {most}");
+        let unequal = unequal(out, exact)?;
+        assert!(unequal <= 1. + 0.01 * out.elem_count() as f32, "{unequal} of {out:?}");
+    } else {
+        assert!(apart < 2e-6 * most, "{apart} of {most}");
+    }
+    Ok(())
 }
 
 fn largest(x: &Tensor) -> Result<f32> {
@@ -72,7 +108,7 @@ fn synthetic_values_are_the_same_to_the_bit() {
     {
         let synth = Synth { hash, center, amplitude };
         let numbers = [5001u64.to_string(), hash.to_string(), center.to_string(), amplitude.to_string()];
-        assert_eq!(to_bf16(&run("synth", &numbers, &[])), synth.values(5001), "{synth:?}");
+        assert_eq!(to_bf16(&run("synth_bf16", &numbers, &[])), synth.values(5001), "{synth:?}");
     }
 }
 
@@ -87,14 +123,81 @@ fn attention_is_that_of_float32_but_for_its_roundings() -> Result<()> {
         let scale = 1. / (d as f64).sqrt();
         let numbers = [d, b, h, t, s].map(|n| n.to_string());
         let numbers = [&numbers[..], &[(scale * std::f64::consts::LOG2_E).to_string()]].concat();
-        let out = to_bf16(&run("attention", &numbers, &[bytes(&q)?, bytes(&k)?, bytes(&v)?].concat()));
-        let out = Tensor::from_vec(out, (b, t, h, d), &Device::Cpu)?.to_dtype(DType::F32)?;
+        let out = run("attention_bf16", &numbers, &bytes(&[&q, &k, &v], DType::BF16)?);
+        let out = tensor(&out, DType::BF16, &[b, t, h, d])?;
         let heads = |x: &Tensor| x.narrow(2, 0, h * d)?.reshape((b, (), h, d))?.transpose(1, 2);
         let (q, k, v) = (heads(&q)?, heads(&k)?, heads(&v)?);
         let exact = attention::plain(&q, &k, &v, scale, None)?.transpose(1, 2)?;
         // Half a unit in the last of 8 bits for the weights, and half a one for the result.
         let (apart, limit) = (largest(&(out - exact)?)?, largest(&v)? / 256.);
         assert!(apart < limit, "{d} {b} {h} {t} {s}: {apart} of {limit}");
+    }
+    Ok(())
+}
+
+/// The names of a kernel for both dtypes.
+fn both(kernel: &str) -> [(String, DType); 2] {
+    [(format!("{kernel}_bf16"), DType::BF16), (format!("{kernel}_f32"), DType::F32)]
+}
+
+/// Numbers as the program takes them.
+fn texts(numbers: &[usize], eps: f64) -> Vec<String> {
+    numbers.iter().map(usize::to_string).chain([eps.to_string()]).collect()
+}
+
+#[test]
+fn the_modulated_norm_rounds_where_the_plain_form_does() -> Result<()> {
+    for (rows, width, scales, shifts) in [(1, 8, 1, 1), (3, 72, 1, 3), (5, 1040, 5, 1)] {
+        let (x, scale, shift) =
+            (random(0.5, &[rows, width])?, random(0., &[scales, width])?, random(0., &[shifts, width])?);
+        let eps = 1e-6;
+        let square = (x.sqr()?.mean_keepdim(1)? + eps)?;
+        for (kernel, dtype) in both("rms_norm_modulate") {
+            let out = run(&kernel, &texts(&[rows, width, scales, shifts], eps), &bytes(&[&x, &scale, &shift], dtype)?);
+            let out = tensor(&out, dtype, &[rows, width])?;
+            let normed = rounded(&x.broadcast_div(&square.sqrt()?)?, dtype)?;
+            let product = rounded(&normed.broadcast_mul(&rounded(&(&scale + 1.)?, dtype)?)?, dtype)?;
+            let exact = rounded(&product.broadcast_add(&shift)?, dtype)?;
+            let plain = rms_norm_modulate(&x, &scale, &shift, eps)?;
+            assert_rounded(&out, &plain, &exact, dtype)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_gated_residual_is_the_plain_one_to_the_bit() -> Result<()> {
+    for (rows, width, gates) in [(1, 8, 1), (5, 88, 1), (7, 264, 7)] {
+        let (x, y, gate) = (random(0., &[rows, width])?, random(0., &[rows, width])?, random(0., &[gates, width])?);
+        for (kernel, dtype) in both("gated_residual") {
+            let out = run(&kernel, &[rows, width, gates].map(|n| n.to_string()), &bytes(&[&x, &y, &gate], dtype)?);
+            let [x, y, gate] = [x.to_dtype(dtype)?, y.to_dtype(dtype)?, gate.to_dtype(dtype)?];
+            let plain = gated_residual(&x, &y, &gate)?.to_dtype(DType::F32)?;
+            assert_eq!(unequal(&tensor(&out, dtype, &[rows, width])?, &plain)?, 0., "{kernel} {rows} {width}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn normed_and_turned_heads_are_rounded_where_the_plain_form_does() -> Result<()> {
+    for (b, t, heads, d) in [(1, 1, 1, 16), (2, 3, 5, 64), (1, 7, 2, 128)] {
+        let (x, weight) = (random(0.5, &[b, t, heads * d])?, random(1., &[heads * d])?);
+        let angle = random(0., &[heads, t, d / 2])?;
+        let (cos, sin) = (rounded(&angle.cos()?, DType::BF16)?, rounded(&angle.sin()?, DType::BF16)?);
+        let eps = 1e-6;
+        for (kernel, dtype) in both("norm_rope") {
+            let out = run(&kernel, &texts(&[b, t, heads, d], eps), &bytes(&[&x, &weight, &cos, &sin], dtype)?);
+            let out = tensor(&out, dtype, &[b, t, heads, d])?.transpose(1, 2)?;
+            let table = RopeTable { cos: cos.clone(), sin: sin.clone() };
+            let plain = norm_rope(&x, &weight, eps, Rope::Split, &table)?;
+            let square = (x.sqr()?.mean_keepdim(2)? + eps)?;
+            let normed = rounded(&x.broadcast_div(&square.sqrt()?)?.broadcast_mul(&weight)?, dtype)?;
+            let normed = normed.reshape((b, t, heads, d))?.transpose(1, 2)?.contiguous()?.to_dtype(dtype)?;
+            let table = RopeTable { cos: cos.to_dtype(dtype)?, sin: sin.to_dtype(dtype)? };
+            let exact = Rope::Split.apply(&normed, &table)?.to_dtype(DType::F32)?;
+            assert_rounded(&out, &plain, &exact, dtype)?;
+        }
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Attention as the transformer and the connectors use it (`Attention`): q and k are RMS-normed over the full width.
 
 use candle_core::{D, DType, Result, Tensor};
-use ltx2_kernels::{Rope, RopeTable, attention, rms_norm};
+use ltx2_kernels::{Rope, RopeTable, attention, norm_rope, rms_norm};
 
 use crate::VarBuilder;
 use crate::linear::Linear;
@@ -65,10 +65,9 @@ impl Attention {
         q_rope: Option<&RopeTable>,
         k_rope: Option<&RopeTable>,
     ) -> Result<Tensor> {
-        let q = self.heads(&rms_norm(&self.to_q.forward(x)?, Some(&self.q_norm), self.config.norm_eps)?, q_rope)?;
-        let k =
-            self.heads(&rms_norm(&self.to_k.forward(context)?, Some(&self.k_norm), self.config.norm_eps)?, k_rope)?;
-        let v = self.heads(&self.to_v.forward(context)?, None)?;
+        let q = self.turned(&self.to_q.forward(x)?, &self.q_norm, q_rope)?;
+        let k = self.turned(&self.to_k.forward(context)?, &self.k_norm, k_rope)?;
+        let v = self.heads(&self.to_v.forward(context)?)?;
         let out = attention(&q, &k, &v, 1.0 / (self.config.dim_head as f64).sqrt(), None)?;
         let (b, _, t, _) = out.dims4()?;
         let out = out.transpose(1, 2)?.reshape((b, t, self.config.heads * self.config.dim_head))?;
@@ -90,13 +89,17 @@ impl Attention {
         heads.broadcast_mul(&gates.unsqueeze(D::Minus1)?)?.reshape((b, t, width))
     }
 
-    /// `(b, t, heads * d)` to `(b, heads, t, d)`, turned by `rope`.
-    fn heads(&self, x: &Tensor, rope: Option<&RopeTable>) -> Result<Tensor> {
-        let (b, t, _) = x.dims3()?;
-        let x = x.reshape((b, t, self.config.heads, self.config.dim_head))?.transpose(1, 2)?;
+    /// `x (b, t, heads * d)`, normed and turned, to `(b, heads, t, d)`.
+    fn turned(&self, x: &Tensor, norm: &Tensor, rope: Option<&RopeTable>) -> Result<Tensor> {
         match rope {
-            Some(table) => self.config.rope.apply(&x, table),
-            None => Ok(x),
+            Some(table) => norm_rope(x, norm, self.config.norm_eps, self.config.rope, table),
+            None => self.heads(&rms_norm(x, Some(norm), self.config.norm_eps)?),
         }
+    }
+
+    /// `(b, t, heads * d)` to `(b, heads, t, d)`.
+    fn heads(&self, x: &Tensor) -> Result<Tensor> {
+        let (b, t, _) = x.dims3()?;
+        x.reshape((b, t, self.config.heads, self.config.dim_head))?.transpose(1, 2)
     }
 }

@@ -8,6 +8,9 @@
 #include <string>
 
 #include "attention.cu"
+#include "modulate.cu"
+#include "norm_rope.cu"
+#include "residual.cu"
 #include "synth.cu"
 
 using emulation::launch;
@@ -84,12 +87,60 @@ void attend(const Arguments &numbers) {
     out.write();
 }
 
+// rows width scale-rows shift-rows eps; x, scale, shift.
+template <typename T>
+void modulated(const Arguments &numbers,
+               void (*kernel)(const T *, const T *, const T *, T *, int32_t, int64_t, int64_t, float)) {
+    uint64_t rows = numbers.whole(0), width = numbers.whole(1), scales = numbers.whole(2), shifts = numbers.whole(3);
+    Guarded x = Guarded::read(rows * width * sizeof(T)), scale = Guarded::read(scales * width * sizeof(T));
+    Guarded shift = Guarded::read(shifts * width * sizeof(T)), out(rows * width * sizeof(T));
+    launch({static_cast<unsigned>(rows)}, {64}, 0, [&] {
+        kernel(x.as<T>(), scale.as<T>(), shift.as<T>(), out.as<T>(), static_cast<int32_t>(width),
+               static_cast<int64_t>(scales > 1 ? width : 0), static_cast<int64_t>(shifts > 1 ? width : 0),
+               numbers.real(4));
+    });
+    out.write();
+}
+
+// rows width gate-rows; x, y, gate.
+template <typename T>
+void added(const Arguments &numbers, void (*kernel)(const T *, const T *, const T *, T *, uint32_t, uint32_t)) {
+    uint64_t count = numbers.whole(0) * numbers.whole(1), gates = numbers.whole(2) * numbers.whole(1);
+    Guarded x = Guarded::read(count * sizeof(T)), y = Guarded::read(count * sizeof(T));
+    Guarded gate = Guarded::read(gates * sizeof(T)), out(count * sizeof(T));
+    unsigned packs = count * sizeof(T) / 16, gate_packs = gates * sizeof(T) / 16;
+    launch({packs / 32 + 1}, {32}, 0,
+           [&] { kernel(x.as<T>(), y.as<T>(), gate.as<T>(), out.as<T>(), packs, gate_packs); });
+    out.write();
+}
+
+// batch tokens heads width eps; x, weight, cos, sin.
+template <typename T>
+void turned(const Arguments &numbers,
+            void (*kernel)(const T *, const T *, const T *, const T *, T *, int32_t, int32_t, int32_t, float)) {
+    uint64_t batch = numbers.whole(0), tokens = numbers.whole(1), heads = numbers.whole(2), width = numbers.whole(3);
+    uint64_t row = heads * width * sizeof(T), count = batch * tokens;
+    Guarded x = Guarded::read(count * row), weight = Guarded::read(row), cos = Guarded::read(tokens * row / 2);
+    Guarded sin = Guarded::read(tokens * row / 2), out(count * row);
+    launch({static_cast<unsigned>(count)}, {96}, 0, [&] {
+        kernel(x.as<T>(), weight.as<T>(), cos.as<T>(), sin.as<T>(), out.as<T>(), static_cast<int32_t>(tokens),
+               static_cast<int32_t>(heads), static_cast<int32_t>(width), numbers.real(4));
+    });
+    out.write();
+}
+
 }  // namespace
 
 int main(int count, char **texts) {
     Arguments numbers{{texts + std::min(count, 2), texts + count}};
     std::string kernel = count > 1 ? texts[1] : "";
-    if (kernel == "synth") synth(numbers);
-    else if (kernel == "attention") attend(numbers);
+    bool half = kernel.ends_with("_bf16");
+    if (kernel == "synth_bf16") synth(numbers);
+    else if (kernel == "attention_bf16") attend(numbers);
+    else if (kernel.starts_with("rms_norm_modulate_"))
+        half ? modulated(numbers, rms_norm_modulate_bf16) : modulated(numbers, rms_norm_modulate_f32);
+    else if (kernel.starts_with("gated_residual_"))
+        half ? added(numbers, gated_residual_bf16) : added(numbers, gated_residual_f32);
+    else if (kernel.starts_with("norm_rope_")) half ? turned(numbers, norm_rope_bf16) : turned(numbers, norm_rope_f32);
     else emulation::fail("there is no such kernel");
 }

@@ -2,7 +2,7 @@
 //! (`BasicAVTransformerBlock`).
 
 use candle_core::{Result, Tensor};
-use ltx2_kernels::{RopeTable, rms_norm};
+use ltx2_kernels::{RopeTable, gated_residual, modulate, rms_norm, rms_norm_modulate};
 
 use super::config::{StreamConfig, TransformerConfig};
 use super::modality::{Modality, Pass, Timesteps};
@@ -39,7 +39,6 @@ pub(super) struct Block {
     index: usize,
     video: BlockStream,
     audio: BlockStream,
-    norm_eps: f64,
 }
 
 /// Per-token modulation of one stream in one pass, before each block adds its own table.
@@ -62,7 +61,6 @@ impl Block {
             index,
             video: BlockStream::new(config, Side::Video, &vb)?,
             audio: BlockStream::new(config, Side::Audio, &vb)?,
-            norm_eps: config.norm_eps,
         })
     }
 
@@ -76,29 +74,29 @@ impl Block {
         let skip = pass.perturbations;
         let vx = self.video.attend(&vx, &pass.video, v_mod, skip.skip_video_self_attn.contains(self.index))?;
         let ax = self.audio.attend(&ax, &pass.audio, a_mod, skip.skip_audio_self_attn.contains(self.index))?;
-        let (vx_norm, ax_norm) = (rms_norm(&vx, None, self.norm_eps)?, rms_norm(&ax, None, self.norm_eps)?);
+        let (v_before, a_before) = (vx.clone(), ax.clone());
         let (v_rope, a_rope) = (&pass.video.rope.cross, &pass.audio.rope.cross);
         let cross = |stream: &BlockStream,
                      row: usize,
                      x: Tensor,
-                     norms: [&Tensor; 2],
+                     before: [&Tensor; 2],
                      mods: [&StreamModulation; 2],
                      ropes: [&RopeTable; 2],
                      other: &BlockStream| {
-            let query = stream.for_cross(norms[0], mods[0], row)?;
-            let context = other.for_cross(norms[1], mods[1], row)?;
+            let query = stream.for_cross(before[0], mods[0], row)?;
+            let context = other.for_cross(before[1], mods[1], row)?;
             let heard = stream.cross.forward(&query, &context, Some(ropes[0]), Some(ropes[1]))?;
-            x + heard.broadcast_mul(&stream.cross_gate(mods[0])?)?
+            gated_residual(&x, &heard, &stream.cross_gate(mods[0])?)
         };
         let seen = if skip.skip_a2v_cross_attn.contains(self.index) {
             vx
         } else {
-            cross(&self.video, 0, vx, [&vx_norm, &ax_norm], [v_mod, a_mod], [v_rope, a_rope], &self.audio)?
+            cross(&self.video, 0, vx, [&v_before, &a_before], [v_mod, a_mod], [v_rope, a_rope], &self.audio)?
         };
         let heard = if skip.skip_v2a_cross_attn.contains(self.index) {
             ax
         } else {
-            cross(&self.audio, 2, ax, [&ax_norm, &vx_norm], [a_mod, v_mod], [a_rope, v_rope], &self.video)?
+            cross(&self.audio, 2, ax, [&a_before, &v_before], [a_mod, v_mod], [a_rope, v_rope], &self.video)?
         };
         Ok((self.video.feed_forward(&seen, v_mod)?, self.audio.feed_forward(&heard, a_mod)?))
     }
@@ -152,34 +150,33 @@ impl BlockStream {
         perturbed: bool,
     ) -> Result<Tensor> {
         let [shift, scale, gate] = self.ada_values(modulation, 0)?;
-        let normed = modulate(&rms_norm(x, None, self.norm_eps)?, &scale, &shift)?;
+        let normed = rms_norm_modulate(x, &scale, &shift, self.norm_eps)?;
         let attended = if perturbed {
             self.attn1.values_only(&normed)?
         } else {
             let rope = Some(&modality.rope.own);
             self.attn1.forward(&normed, &normed, rope, rope)?
         };
-        let x = (x + attended.broadcast_mul(&gate)?)?;
-        let read = self.read_text(&x, modality, modulation)?;
-        x + read
+        let x = gated_residual(x, &attended, &gate)?;
+        self.read_text(&x, modality, modulation)
     }
 
-    /// Attention to the text; in LTX-2.3 the noise level modulates the query, the text and what is read.
+    /// `x` and its attention to the text; in LTX-2.3 the noise level modulates the query, the text and what is read.
     fn read_text(&self, x: &Tensor, modality: &Modality, modulation: &StreamModulation) -> Result<Tensor> {
-        let normed = rms_norm(x, None, self.norm_eps)?;
         let (Some(prompt), Some(table)) = (&modulation.prompt, &self.prompt_scale_shift_table) else {
-            return self.attn2.forward(&normed, modality.context, None, None);
+            return x + self.attn2.forward(&rms_norm(x, None, self.norm_eps)?, modality.context, None, None)?;
         };
         let [shift, scale, gate] = self.ada_values(modulation, 6)?;
         let row = |i: usize| prompt.narrow(1, i, 1)?.broadcast_add(&table.narrow(0, i, 1)?);
         let context = modulate(modality.context, &row(1)?, &row(0)?)?;
-        self.attn2.forward(&modulate(&normed, &scale, &shift)?, &context, None, None)?.broadcast_mul(&gate)
+        let normed = rms_norm_modulate(x, &scale, &shift, self.norm_eps)?;
+        gated_residual(x, &self.attn2.forward(&normed, &context, None, None)?, &gate)
     }
 
     fn feed_forward(&self, x: &Tensor, modulation: &StreamModulation) -> Result<Tensor> {
         let [shift, scale, gate] = self.ada_values(modulation, 3)?;
-        let normed = modulate(&rms_norm(x, None, self.norm_eps)?, &scale, &shift)?;
-        x + self.ff.forward(&normed)?.broadcast_mul(&gate)?
+        let normed = rms_norm_modulate(x, &scale, &shift, self.norm_eps)?;
+        gated_residual(x, &self.ff.forward(&normed)?, &gate)
     }
 
     /// Rows `first..first + 3` of table + timestep, for each token.
@@ -192,18 +189,13 @@ impl BlockStream {
         Ok([row(first)?, row(first + 1)?, row(first + 2)?])
     }
 
-    /// The normed stream as the cross-attention in direction `row` (0 to the picture, 2 to the sound) reads it.
-    fn for_cross(&self, normed: &Tensor, modulation: &StreamModulation, row: usize) -> Result<Tensor> {
+    /// The stream as the cross-attention in direction `row` (0 to the picture, 2 to the sound) reads it.
+    fn for_cross(&self, x: &Tensor, modulation: &StreamModulation, row: usize) -> Result<Tensor> {
         let value = |i: usize| modulation.cross.narrow(1, i, 1)?.broadcast_add(&self.cross_table.narrow(0, i, 1)?);
-        modulate(normed, &value(row)?, &value(row + 1)?)
+        rms_norm_modulate(x, &value(row)?, &value(row + 1)?, self.norm_eps)
     }
 
     fn cross_gate(&self, modulation: &StreamModulation) -> Result<Tensor> {
         modulation.cross_gate.broadcast_add(&self.cross_table.narrow(0, 4, 1)?)
     }
-}
-
-/// `x (1 + scale) + shift`.
-pub(super) fn modulate(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
-    x.broadcast_mul(&(scale + 1.0)?)?.broadcast_add(shift)
 }

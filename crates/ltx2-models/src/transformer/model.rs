@@ -1,9 +1,9 @@
 //! The whole transformer: latents of both modalities in, velocities out.
 
 use candle_core::{DType, Device, Result, Tensor};
-use ltx2_kernels::layer_norm;
+use ltx2_kernels::{layer_norm, modulate};
 
-use super::block::{Block, Side, StreamModulation, modulate};
+use super::block::{Block, Side, StreamModulation};
 use super::config::{StreamConfig, TransformerConfig};
 use super::modality::{Modality, Pass, StreamRope};
 use crate::VarBuilder;
