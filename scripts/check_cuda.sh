@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Type-check and lint the `cuda` feature on a machine with neither nvcc nor a GPU. candle's kernels, which nvcc takes minutes
+# for, are replaced by empty ones in a workspace beside this one: same sources, same versions, another build script.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+root="$PWD"
+target="${CARGO_TARGET_DIR:-$root/target}/check-cuda"
+workspace="$target/workspace"
+kernels="$target/candle-kernels"
+
+host="$(rustc -vV | sed -n 's/^host: //p')"
+manifest="$(cargo metadata --locked --features ltx2/cuda --filter-platform "$host" --format-version 1 |
+  grep -o '"manifest_path":"[^"]*/candle-kernels-[^"]*/Cargo.toml"')"
+source="$(dirname "$(cut -d '"' -f 4 <<<"$manifest")")"
+rm -rf "$workspace" "$kernels"
+mkdir -p "$workspace" "$kernels"
+
+cp -r "$source/src" "$kernels/"
+# Without what its own build script needs.
+sed '/^\[build-dependencies/,$d' "$source/Cargo.toml" >"$kernels/Cargo.toml"
+modules="$(sed -n 's/^mdl!(\([A-Z_]*\),.*/\1/p' "$source/src/lib.rs")"
+[ -n "$modules" ] || { echo "check_cuda: candle-kernels declares its modules in another way" >&2; exit 1; }
+{
+  echo 'fn main() {'
+  echo '    let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").unwrap());'
+  echo "    let text = \"$(for module in $modules; do printf 'pub const %s: &str = \\"\\"; ' "$module"; done)\";"
+  echo '    std::fs::write(out.join("ptx.rs"), text).unwrap();'
+  echo '}'
+} >"$kernels/build.rs"
+
+for name in crates models scripts; do
+  ln -s "$root/$name" "$workspace/$name"
+done
+cp Cargo.lock "$workspace/"
+# Nothing is run, so nothing is optimised.
+sed '/^\[profile/,$d' Cargo.toml >"$workspace/Cargo.toml"
+printf '\n[patch.crates-io]\ncandle-kernels = { path = "%s" }\n' "$kernels" >>"$workspace/Cargo.toml"
+
+# cudarc asks nvcc for its version unless it is told one.
+CUDARC_CUDA_VERSION=13000 cargo clippy --manifest-path "$workspace/Cargo.toml" --target-dir "$target/build" \
+  -p ltx2 -p ltx2-pipeline -p ltx2-models -p ltx2-kernels --no-default-features --features ltx2/cuda --all-targets \
+  -- -D warnings
