@@ -1,10 +1,14 @@
 //! Safetensors files: damaged ones are refused by name, and float8 is read exactly.
 
+mod common;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
 use ltx2_models::Checkpoint;
+
+use common::test_device;
 
 fn write(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -78,7 +82,7 @@ fn float8_weights_are_read_exactly_with_and_without_a_scale() {
     let (_folder, path) = write("fp8.safetensors", &safetensors::serialize(tensors, Some(metadata)).unwrap());
     let checkpoint = Checkpoint::open(&path).unwrap();
     let read = |name: &'static str| {
-        let weight = checkpoint.load(DType::F32, &Device::Cpu, |vb| vb.get((16, 16), name)).unwrap();
+        let weight = checkpoint.load(DType::F32, &test_device(), |vb| vb.get((16, 16), name)).unwrap();
         weight.flatten_all().unwrap().to_vec1::<f32>().unwrap()
     };
     let bits = |values: Vec<f32>| values.into_iter().filter(|v| !v.is_nan()).map(f32::to_bits).collect::<Vec<_>>();

@@ -1,5 +1,7 @@
 //! GGUF files as checkpoints: what comes from where, what stays in blocks, what is refused.
 
+mod common;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
@@ -10,6 +12,8 @@ use candle_core::{DType, Device, Result, Tensor};
 use ltx2_models::checkpoint::{GgufKind, gguf_kind};
 use ltx2_models::linear::Linear;
 use ltx2_models::{Checkpoint, VarBuilder};
+
+use common::test_device;
 
 const FIRST: &str = "transformer_blocks.0.audio_to_video_attn.to_q.weight";
 const MODEL: &str = "model.diffusion_model.";
@@ -55,9 +59,15 @@ fn the_transformer_is_the_gguf_files_and_the_rest_the_checkpoints() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = mixed(folder.path());
     assert_eq!((checkpoint.version(), checkpoint.path()), ("2.0", folder.path().join("ltx-Q4_0.gguf").as_path()));
-    let get = |name: &str| checkpoint.load(DType::F32, &Device::Cpu, |vb| vb.get((32, 64), name));
+    let device = test_device();
+    let get = |name: &str| checkpoint.load(DType::F32, &device, |vb| vb.get((32, 64), name));
     let error_of = |name: &str| {
-        let apart = (get(name).unwrap() - numbers((32, 64))).unwrap().abs().unwrap().max_all().unwrap();
+        let apart = (get(name).unwrap().to_device(&Device::Cpu).unwrap() - numbers((32, 64)))
+            .unwrap()
+            .abs()
+            .unwrap()
+            .max_all()
+            .unwrap();
         apart.to_scalar::<f32>().unwrap()
     };
     assert!(error_of(&format!("{MODEL}{FIRST}")) > 0.01);
@@ -68,7 +78,7 @@ fn the_transformer_is_the_gguf_files_and_the_rest_the_checkpoints() {
         let error = get(&name).unwrap_err().to_string();
         assert!(error.contains(file) && error.contains(&name), "{error}");
     }
-    let error = checkpoint.load(DType::F32, &Device::Cpu, |vb| vb.get((64, 32), &format!("{MODEL}{FIRST}")));
+    let error = checkpoint.load(DType::F32, &device, |vb| vb.get((64, 32), &format!("{MODEL}{FIRST}")));
     assert!(error.unwrap_err().to_string().contains("ltx-Q4_0.gguf"));
 }
 
@@ -83,8 +93,9 @@ fn linear_layers_keep_their_blocks_and_compute_with_the_dequantised_weight() -> 
             assert!(vb.pp(layer).get_blocks((32, 64), "weight")?.is_some());
             Ok((Linear::without_bias(64, 32, vb.pp(layer))?, vb.get((32, 64), &name)?))
         };
-        let (linear, weight) = checkpoint.load(dtype, &Device::Cpu, load).unwrap();
-        let x = numbers((3, 64)).to_dtype(dtype)?;
+        let device = test_device();
+        let (linear, weight) = checkpoint.load(dtype, &device, load).unwrap();
+        let x = numbers((3, 64)).to_device(&device)?.to_dtype(dtype)?;
         let apart = (linear.forward(&x)? - x.matmul(&weight.t()?)?)?.to_dtype(DType::F32)?.abs()?.max_all()?;
         assert_eq!(apart.to_scalar::<f32>()?, 0.0);
     }

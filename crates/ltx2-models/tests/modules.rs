@@ -1,6 +1,8 @@
 //! Vocoders, audio decoder, upsamplers and tiled video encoder against the official modules, on small configurations with synthetic weights
 //! (see `scripts/make_module_fixtures.py`).
 
+mod common;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +18,8 @@ use ltx2_models::video_vae::{Tiling, VideoEncoder, VideoVaeConfig};
 use ltx2_models::vocoder::{Vocoder, VocoderConfig, anti_aliasing_filter};
 use ltx2_models::{Section, VarBuilder};
 use serde_json::{Value, json};
+
+use common::test_device;
 
 /// Relative to the norm of the official result; measured is 1e-5 at most.
 const LIMIT: f64 = 1e-4;
@@ -37,7 +41,7 @@ impl SimpleBackend for Weights {
         let parts: Vec<&str> = name.rsplitn(3, '.').collect();
         let filter = (parts[0] == "filter").then(|| format!("{}.{}.filter", self.case, parts[1]));
         match filter.and_then(|filter| self.tensors.get(&filter)) {
-            Some(filter) => filter.reshape(shape)?.to_dtype(dtype),
+            Some(filter) => filter.reshape(shape)?.to_device(device)?.to_dtype(dtype),
             None => self.synthetic.get(shape, name, hint, dtype, device),
         }
     }
@@ -62,6 +66,7 @@ impl Fixture {
     /// Checks all cases of `kind`: `build` makes the network from configuration and weights.
     fn check(&self, kind: &str, dtype: DType, limit: f64, build: impl Fn(&Section, VarBuilder) -> Network) {
         let cases = self.cases.as_object().unwrap().iter().filter(|(_, case)| case["kind"] == kind);
+        let device = test_device();
         let mut compared = 0;
         for (name, case) in cases {
             let weights = Weights {
@@ -69,12 +74,15 @@ impl Fixture {
                 tensors: self.tensors.clone(),
                 case: name.clone(),
             };
-            let network =
-                build(&Section::root(&case["config"]), VarBuilder::from_backend(Box::new(weights), dtype, Device::Cpu));
+            let network = build(
+                &Section::root(&case["config"]),
+                VarBuilder::from_backend(Box::new(weights), dtype, device.clone()),
+            );
             for i in 0..case["inputs"].as_u64().unwrap() {
                 let (x, official) =
                     (&self.tensors[&format!("{name}.{i}.in")], &self.tensors[&format!("{name}.{i}.out")]);
-                let ours = network(&x.to_dtype(dtype).unwrap()).unwrap().to_dtype(DType::F32).unwrap();
+                let x = x.to_device(&device).unwrap().to_dtype(dtype).unwrap();
+                let ours = network(&x).unwrap().to_dtype(DType::F32).unwrap().to_device(&Device::Cpu).unwrap();
                 assert_eq!(ours.dims(), official.dims(), "{name}.{i}");
                 let apart = apart(&ours, official).unwrap();
                 println!("{name}.{i}: {apart:.1e}");

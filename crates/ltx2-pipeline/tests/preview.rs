@@ -1,8 +1,9 @@
 //! Previews show the video while it is made, and change nothing of it.
 
+mod common;
+
 use std::cell::RefCell;
 
-use candle_core::Device;
 use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision, demo_model};
 use ltx2_types::{
     Failure, Generator, Job, Limits, Output, OutputFormat, Pipeline, Progress, RgbImage, Sampler, Sound, ValidRequest,
@@ -71,7 +72,7 @@ fn a_watched_run_makes_the_same_video() {
     let folder = tempfile::tempdir().unwrap();
     demo_model::write(folder.path(), demo_model::Base::default(), 0).unwrap();
     let mut engine =
-        Engine::new(ModelSet::open(folder.path()).unwrap(), EngineSettings::new(Device::Cpu, Precision::F32));
+        Engine::new(ModelSet::open(folder.path()).unwrap(), EngineSettings::new(common::test_device(), Precision::F32));
     let request = ValidRequest {
         pipeline: Some(Pipeline::TwoStage),
         width: 640,

@@ -1,8 +1,9 @@
 //! What a run tells while it runs.
 
+mod common;
+
 use std::cell::RefCell;
 
-use candle_core::Device;
 use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision, demo_model};
 use ltx2_types::{
     Failure, Generator, Job, Limits, Output, OutputFormat, Phase, Pipeline, Progress, Sound, ValidRequest, Watch,
@@ -42,7 +43,7 @@ fn progress_never_goes_back_over_two_stages() {
     let folder = tempfile::tempdir().unwrap();
     demo_model::write(folder.path(), demo_model::Base::default(), 0).unwrap();
     let models = ModelSet::open(folder.path()).unwrap();
-    let mut engine = Engine::new(models, EngineSettings::new(Device::Cpu, Precision::F32));
+    let mut engine = Engine::new(models, EngineSettings::new(common::test_device(), Precision::F32));
     let request = ValidRequest {
         pipeline: Some(Pipeline::TwoStage),
         width: 64,

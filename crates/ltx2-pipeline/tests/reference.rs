@@ -1,5 +1,7 @@
 //! Our runs against traces of the official code (see `scripts/make_fixtures.py`), tensor by tensor.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
@@ -10,6 +12,8 @@ use ltx2_pipeline::demo_model::{self, Base};
 use ltx2_pipeline::trace::{ReferenceRequest, trace};
 use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision};
 use ltx2_types::RgbImage;
+
+use common::test_device;
 
 /// How far a tensor may be from the reference's.
 struct Limits {
@@ -60,14 +64,14 @@ fn relative_error(reference: &Tensor, ours: &Tensor) -> f64 {
     (apart / size.max(1e-24)).sqrt()
 }
 
-fn compare(case: &str, device: Device) {
-    compare_in(case, device, Precision::F32, &F32);
+fn compare(case: &str) {
+    compare_in(case, Precision::F32, &F32);
 }
 
-fn compare_in(case: &str, device: Device, precision: Precision, limits: &Limits) {
+fn compare_in(case: &str, precision: Precision, limits: &Limits) {
     let fixture = fixtures().join(format!("{case}.safetensors"));
     let folder = tempfile::tempdir().unwrap();
-    let mut engine = Engine::new(models(&fixture, folder.path()), EngineSettings::new(device, precision));
+    let mut engine = Engine::new(models(&fixture, folder.path()), EngineSettings::new(test_device(), precision));
     let ours = trace(&mut engine, &fixture, &images(&fixture)).unwrap();
     let reference = candle_core::safetensors::load(&fixture, &Device::Cpu).unwrap();
     let mut names: Vec<&String> = reference.keys().collect();
@@ -85,113 +89,113 @@ fn compare_in(case: &str, device: Device, precision: Precision, limits: &Limits)
 /// Full guidance, every tensor kept.
 #[test]
 fn text_to_video() {
-    compare("text", Device::Cpu);
+    compare("text");
 }
 
 /// A picture at strength 0.8, other scripts in the prompts, a fractional rate, four heads.
 #[test]
 fn image_to_video() {
-    compare("image", Device::Cpu);
+    compare("image");
 }
 
 /// Interleaved RoPE with unturned channels, an empty prompt and one of more than 1024 tokens.
 #[test]
 fn interleaved_rope() {
-    compare("interleaved", Device::Cpu);
+    compare("interleaved");
 }
 
 /// No guidance at all, a held picture and a keyframe.
 #[test]
 fn unguided_with_keyframe() {
-    compare("unguided", Device::Cpu);
+    compare("unguided");
 }
 
 /// As the official pipelines run on a GPU.
 #[test]
 fn bfloat16() {
-    compare_in("bf16", Device::Cpu, Precision::Bf16, &BF16);
+    compare_in("bf16", Precision::Bf16, &BF16);
 }
 
 /// An adapter on the transformer.
 #[test]
 fn lora() {
-    compare("lora", Device::Cpu);
+    compare("lora");
 }
 
 /// Half size with guidance, upscaled, refined with the LoRA; a picture in both stages.
 #[test]
 fn two_stage() {
-    compare("two_stage", Device::Cpu);
+    compare("two_stage");
 }
 
 /// Eight and three fixed sigmas without guidance.
 #[test]
 fn distilled() {
-    compare("distilled", Device::Cpu);
+    compare("distilled");
 }
 
 /// Decoded in tiles of space and time.
 #[test]
 fn tiled_decode() {
-    compare("tiled", Device::Cpu);
+    compare("tiled");
 }
 
 /// Pictures as further tokens in both stages.
 #[test]
 fn keyframes() {
-    compare("keyframes", Device::Cpu);
+    compare("keyframes");
 }
 
 /// Each velocity corrected by how it changed.
 #[test]
 fn gradient_estimation() {
-    compare("gradient_estimation", Device::Cpu);
+    compare("gradient_estimation");
 }
 
 /// Two predictions a step with fresh noise, steps short enough for the refinement, a picture.
 #[test]
 fn hq() {
-    compare("hq", Device::Cpu);
+    compare("hq");
 }
 
 /// LTX-2.3: gates, modulated text, features per modality, a vocoder with bandwidth extension.
 #[test]
 fn v23_text_to_video() {
-    compare("v23_text", Device::Cpu);
+    compare("v23_text");
 }
 
 /// LTX-2.3 with four heads, a picture, an empty prompt and one of more than 1024 tokens.
 #[test]
 fn v23_heads() {
-    compare("v23_heads", Device::Cpu);
+    compare("v23_heads");
 }
 
 /// LTX-2.3 with an adapter.
 #[test]
 fn v23_lora() {
-    compare("v23_lora", Device::Cpu);
+    compare("v23_lora");
 }
 
 /// LTX-2.3 at half size with guidance, upscaled, refined with the LoRA.
 #[test]
 fn v23_two_stage() {
-    compare("v23_two_stage", Device::Cpu);
+    compare("v23_two_stage");
 }
 
 /// LTX-2.3, distilled, decoded in tiles.
 #[test]
 fn v23_tiled_decode() {
-    compare("v23_tiled", Device::Cpu);
+    compare("v23_tiled");
 }
 
 /// LTX-2.3 with pictures as further tokens in both stages.
 #[test]
 fn v23_keyframes() {
-    compare("v23_keyframes", Device::Cpu);
+    compare("v23_keyframes");
 }
 
 /// LTX-2.3 with the second-order sampler in both stages.
 #[test]
 fn v23_hq() {
-    compare("v23_hq", Device::Cpu);
+    compare("v23_hq");
 }

@@ -1,13 +1,15 @@
 //! The other forms in which the weights are published, against the single files: the same model in both gives the same
 //! video.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod diffusers;
 mod gguf;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use ltx2_pipeline::demo_model::Base;
 use ltx2_pipeline::trace::{ReferenceRequest, trace};
 use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision, demo_model};
@@ -23,7 +25,7 @@ fn run(models: &Path, case: &str) -> BTreeMap<String, Tensor> {
     };
     let request = ReferenceRequest::read(&fixture).unwrap();
     let images: Vec<RgbImage> = request.images().unwrap().iter().map(|image| decode(&image.file)).collect();
-    let settings = EngineSettings::new(Device::Cpu, Precision::F32);
+    let settings = EngineSettings::new(common::test_device(), Precision::F32);
     trace(&mut Engine::new(ModelSet::open(models).unwrap(), settings), &fixture, &images).unwrap()
 }
 
