@@ -14,7 +14,7 @@ pub mod plan;
 mod precision;
 pub mod trace;
 
-pub use device::{Card, DeviceChoice, DeviceMemory};
+pub use device::{Card, Clock, DeviceChoice, DeviceMemory};
 pub use engine::{Engine, EngineSettings, Probe};
 pub use error::{PipelineError, Shortage};
 pub use model_set::ModelSet;
