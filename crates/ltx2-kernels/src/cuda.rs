@@ -25,6 +25,8 @@ macro_rules! module {
 
 /// `attention.cu`.
 pub(crate) const ATTENTION: Module = module!("attention");
+/// `columns.cu`.
+pub(crate) const COLUMNS: Module = module!("columns");
 /// `modulate.cu`.
 pub(crate) const MODULATE: Module = module!("modulate");
 /// `norm_rope.cu`.

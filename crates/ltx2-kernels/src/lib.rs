@@ -2,6 +2,7 @@
 //! form stands beside it and one test holds both together.
 
 pub mod attention;
+pub mod columns;
 pub mod conv;
 mod conv1d;
 pub mod conv3d;

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use candle_core::{DType, Device, Result, Tensor};
 use half::bf16;
+use ltx2_kernels::columns::Window;
 use ltx2_kernels::{Rope, RopeTable, Synth, attention, gated_residual, norm_rope, rms_norm_modulate};
 
 /// Compiles `host/main.cpp`, which includes every kernel, once.
@@ -197,6 +198,36 @@ fn normed_and_turned_heads_are_rounded_where_the_plain_form_does() -> Result<()>
             let table = RopeTable { cos: cos.to_dtype(dtype)?, sin: sin.to_dtype(dtype)? };
             let exact = Rope::Split.apply(&normed, &table)?.to_dtype(DType::F32)?;
             assert_rounded(&out, &plain, &exact, dtype)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn columns_are_the_plain_ones_to_the_bit() -> Result<()> {
+    for (w, size, padding, frames, lines) in [
+        (8, [3, 3, 3], 1, 0..3, 0..5),
+        (10, [3, 3, 3], 0, 1..2, 2..3),
+        (5, [1, 2, 3], 0, 2..5, 1..4),
+        (4, [2, 1, 1], 0, 0..4, 0..5),
+    ] {
+        let (t, c, h) = (5, 2, 5);
+        let x = random(0., &[t, c, h, w])?;
+        let window = Window { size, padding };
+        let plain = window.columns(&x, frames.clone(), lines.clone())?;
+        let across = window.places(&x)?[2];
+        let numbers = [t, c, h, w, size[0], size[1], size[2], padding, frames.start, lines.start, lines.len(), across];
+        let numbers = numbers.iter().chain([&frames.len()]).map(usize::to_string).collect::<Vec<_>>();
+        for (kernel, dtype, at_once) in [
+            ("columns_16x8", DType::BF16, 8),
+            ("columns_16x1", DType::BF16, 1),
+            ("columns_32x4", DType::F32, 4),
+            ("columns_32x1", DType::F32, 1),
+        ] {
+            if across % at_once == 0 {
+                let out = tensor(&run(kernel, &numbers, &bytes(&[&x], dtype)?), dtype, plain.dims())?;
+                assert_eq!(unequal(&out, &plain)?, 0., "{kernel} {window:?}");
+            }
         }
     }
     Ok(())

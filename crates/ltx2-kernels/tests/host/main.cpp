@@ -8,6 +8,7 @@
 #include <string>
 
 #include "attention.cu"
+#include "columns.cu"
 #include "modulate.cu"
 #include "norm_rope.cu"
 #include "residual.cu"
@@ -129,6 +130,20 @@ void turned(const Arguments &numbers,
     out.write();
 }
 
+// t c h w; frames height width padding of the window; first frame, top, height and width of the part; its frames. x.
+template <typename T>
+void gathered(const Arguments &numbers, void (*kernel)(const T *, T *, columns::Video, columns::Window, columns::Part)) {
+    auto at = [&](size_t i) { return static_cast<int32_t>(numbers.whole(i)); };
+    columns::Video video{at(1), at(2), at(3)};
+    columns::Window window{at(4), at(5), at(6), at(7)};
+    columns::Part part{at(8), at(9), at(10), at(11)};
+    unsigned frames = at(12), rows = at(1) * at(4), pixels = at(10) * at(11);
+    Guarded x = Guarded::read(sizeof(T) * at(0) * at(1) * at(2) * at(3));
+    Guarded out(sizeof(T) * frames * rows * at(5) * at(6) * pixels);
+    launch({pixels / 32 + 1, rows, frames}, {32}, 0, [&] { kernel(x.as<T>(), out.as<T>(), video, window, part); });
+    out.write();
+}
+
 }  // namespace
 
 int main(int count, char **texts) {
@@ -142,5 +157,9 @@ int main(int count, char **texts) {
     else if (kernel.starts_with("gated_residual_"))
         half ? added(numbers, gated_residual_bf16) : added(numbers, gated_residual_f32);
     else if (kernel.starts_with("norm_rope_")) half ? turned(numbers, norm_rope_bf16) : turned(numbers, norm_rope_f32);
+    else if (kernel == "columns_16x8") gathered(numbers, columns_16x8);
+    else if (kernel == "columns_16x1") gathered(numbers, columns_16x1);
+    else if (kernel == "columns_32x4") gathered(numbers, columns_32x4);
+    else if (kernel == "columns_32x1") gathered(numbers, columns_32x1);
     else emulation::fail("there is no such kernel");
 }
