@@ -1,15 +1,12 @@
 // Attention without its score matrix, by online softmax (FlashAttention-2, arXiv 2307.08691), on tensor cores from sm_80
 // on: bfloat16 in and out, float32 scores, softmax and sums.
 //
-// A block of four warps has 64 * TILES queries, each warp 16 * TILES of them; keys and values come by copies into two
-// buffers, one read while the other fills. Rows lie in shared memory in pieces of 16 bytes, at their number xor the
+// Each of a block's WARPS has 16 * TILES queries; keys and values come, KEYS at a step, by copies into two buffers, one read
+// while the other fills. Rows lie in shared memory in pieces of 16 bytes, at their number xor the
 // row's, so that eight rows' reads of one column fall into different banks.
 #include "device.cuh"
 
 namespace attention {
-
-constexpr int WARPS = 4;
-constexpr int THREADS = WARPS * 32;
 
 // Distances between neighbours in elements.
 struct Strides {
@@ -27,7 +24,7 @@ DEVICE uint32_t place(int row, int piece) {
 }
 
 // Begins to copy rows `first..first + Rows` of a tensor with `rows` of them, with zeros for those past its end.
-template <int D, int Rows>
+template <int D, int THREADS, int Rows>
 DEVICE void copy_rows(uint32_t to, const bf16 *from, int64_t stride, int first, int rows) {
     constexpr int PIECES = D / 8, AT_ONCE = THREADS / PIECES;
     static_assert(AT_ONCE % 8 == 0 && Rows % AT_ONCE == 0, "a thread's pieces lie at one place of their rows");
@@ -52,7 +49,7 @@ DEVICE float row_sum(float x) {
 }
 
 // Of a block: its queries, then twice the keys and the values of a step.
-template <int D, int TILES, int KEYS>
+template <int D, int WARPS, int TILES, int KEYS>
 constexpr unsigned shared_bytes = (WARPS * TILES * 16 + 4 * KEYS) * D * 2;
 
 template <int D, int TILES, int KEYS>
@@ -162,10 +159,10 @@ struct Warp {
     }
 };
 
-template <int D, int TILES, int KEYS>
+template <int D, int WARPS, int TILES, int KEYS>
 DEVICE void attend(const bf16 *q, const bf16 *k, const bf16 *v, bf16 *out, Strides q_strides, Strides k_strides,
                    Strides v_strides, Sizes sizes, float scale) {
-    constexpr int QUERIES = WARPS * TILES * 16;
+    constexpr int QUERIES = WARPS * TILES * 16, THREADS = WARPS * 32;
     constexpr uint32_t STEP_BYTES = KEYS * D * 2;
     const int lane = threadIdx.x % 32, first_row = threadIdx.x / 32 * TILES * 16, first = blockIdx.x * QUERIES;
     const int head = blockIdx.y % sizes.heads, batch = blockIdx.y / sizes.heads;
@@ -174,12 +171,12 @@ DEVICE void attend(const bf16 *q, const bf16 *k, const bf16 *v, bf16 *out, Strid
     v += batch * v_strides.batch + head * v_strides.head;
     auto copy_step = [&](int step) {
         uint32_t at = steps_at + step % 2 * 2 * STEP_BYTES;
-        copy_rows<D, KEYS>(at, k, k_strides.token, step * KEYS, sizes.keys);
-        copy_rows<D, KEYS>(at + STEP_BYTES, v, v_strides.token, step * KEYS, sizes.keys);
+        copy_rows<D, THREADS, KEYS>(at, k, k_strides.token, step * KEYS, sizes.keys);
+        copy_rows<D, THREADS, KEYS>(at + STEP_BYTES, v, v_strides.token, step * KEYS, sizes.keys);
         copy_commit();
     };
-    copy_rows<D, QUERIES>(queries, q + batch * q_strides.batch + head * q_strides.head, q_strides.token, first,
-                          sizes.queries);
+    copy_rows<D, THREADS, QUERIES>(queries, q + batch * q_strides.batch + head * q_strides.head, q_strides.token, first,
+                                   sizes.queries);
     copy_step(0);
 
     Warp<D, TILES, KEYS> warp;
@@ -204,13 +201,13 @@ DEVICE void attend(const bf16 *q, const bf16 *k, const bf16 *v, bf16 *out, Strid
 }  // namespace attention
 
 // `out (batch, queries, heads, width)`, contiguous; `scale` is that of the scores times log2 e, and above zero. Grid:
-// queries / (64 TILES) rounded up, batch · heads.
-#define ATTENTION(width, tiles, keys)                                                                                  \
-    extern "C" __global__ void THREADS_PER_BLOCK(attention::THREADS) attention_bf16_d##width(                          \
-        const bf16 *q, const bf16 *k, const bf16 *v, bf16 *out, attention::Strides q_strides,                          \
-        attention::Strides k_strides, attention::Strides v_strides, attention::Sizes sizes, float scale) {             \
-        attention::attend<width, tiles, keys>(q, k, v, out, q_strides, k_strides, v_strides, sizes, scale);            \
+// queries over 16 · warps · tiles rounded up, batch · heads.
+#define ATTENTION(name, width, warps, tiles, keys)                                                                     \
+    extern "C" __global__ void THREADS_PER_BLOCK(warps * 32)                                                           \
+        name(const bf16 *q, const bf16 *k, const bf16 *v, bf16 *out, attention::Strides q_strides,                     \
+             attention::Strides k_strides, attention::Strides v_strides, attention::Sizes sizes, float scale) {        \
+        attention::attend<width, warps, tiles, keys>(q, k, v, out, q_strides, k_strides, v_strides, sizes, scale);     \
     }
 
-ATTENTION(64, 2, 64)
-ATTENTION(128, 2, 32)
+ATTENTION(attention_bf16_d64, 64, 4, 2, 64)
+ATTENTION(attention_bf16_d128, 128, 4, 2, 32)

@@ -63,17 +63,31 @@ mod on_cuda {
 
     use crate::cuda::{self, LaunchConfig, PushKernelArg, WrapErr};
 
-    /// Queries of a block, as `attention.cu` has them.
-    const QUERIES: usize = 128;
-    /// Threads of a block.
-    const THREADS: u32 = 128;
-
-    /// What is compiled for one width of a head.
+    /// What `attention.cu` compiles for one width of a head, in the words that it uses.
     #[derive(Clone, Copy)]
     pub(super) struct Kernel {
         name: &'static str,
-        /// `shared_bytes` of its sizes.
-        shared_bytes: u32,
+        width: usize,
+        warps: usize,
+        tiles: usize,
+        keys: usize,
+    }
+
+    const KERNELS: [Kernel; 2] = [
+        Kernel { name: "attention_bf16_d64", width: 64, warps: 4, tiles: 2, keys: 64 },
+        Kernel { name: "attention_bf16_d128", width: 128, warps: 4, tiles: 2, keys: 32 },
+    ];
+
+    impl Kernel {
+        /// Queries of a block.
+        fn queries(&self) -> usize {
+            16 * self.warps * self.tiles
+        }
+
+        /// A block's queries, and twice the keys and values of a step.
+        fn shared_bytes(&self) -> u32 {
+            ((self.queries() + 4 * self.keys) * self.width * 2) as u32
+        }
     }
 
     /// Distances between neighbours in elements.
@@ -101,11 +115,7 @@ mod on_cuda {
         if !q.device().is_cuda() || q.dtype() != DType::BF16 || mask.is_some() || scale <= 0.0 {
             return None;
         }
-        match q.dims() {
-            [.., 64] => Some(Kernel { name: "attention_bf16_d64", shared_bytes: (QUERIES as u32 + 4 * 64) * 128 }),
-            [.., 128] => Some(Kernel { name: "attention_bf16_d128", shared_bytes: (QUERIES as u32 + 4 * 32) * 256 }),
-            _ => None,
-        }
+        KERNELS.into_iter().find(|kernel| q.dims().last() == Some(&kernel.width))
     }
 
     pub(super) fn attention(kernel: Kernel, q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> Result<Tensor> {
@@ -114,7 +124,7 @@ mod on_cuda {
         if k.dims() != [b, h, s, d] || v.dims() != [b, h, s, d] || k.dtype() != q.dtype() || v.dtype() != q.dtype() {
             bail!("attention of {q:?} to {k:?} and {v:?}: they have to agree in all but their lengths")
         }
-        if b * h == 0 || t == 0 || s == 0 || b * h > 65_535 || t.max(s) > i32::MAX as usize - QUERIES {
+        if b * h == 0 || t == 0 || s == 0 || b * h > 65_535 || t.max(s) > i32::MAX as usize - kernel.queries() {
             bail!(
                 "attention of {t} queries to {s} keys in {b}x{h} heads: lengths have to be above zero, heads below 65536"
             )
@@ -132,14 +142,14 @@ mod on_cuda {
             let (q, k, v) =
                 (cuda::view::<bf16>(&q, q_at)?, cuda::view::<bf16>(&k, k_at)?, cuda::view::<bf16>(&v, v_at)?);
             let function = cuda::ATTENTION.kernel(device, kernel.name)?;
-            function.allow_shared(kernel.shared_bytes)?;
+            function.allow_shared(kernel.shared_bytes())?;
             let mut launch = function.builder();
             launch.arg(&q).arg(&k).arg(&v).arg(&mut out).arg(&q_strides).arg(&k_strides).arg(&v_strides);
             launch.arg(&sizes).arg(&scale);
             let config = LaunchConfig {
-                grid_dim: (t.div_ceil(QUERIES) as u32, (b * h) as u32, 1),
-                block_dim: (THREADS, 1, 1),
-                shared_mem_bytes: kernel.shared_bytes,
+                grid_dim: (t.div_ceil(kernel.queries()) as u32, (b * h) as u32, 1),
+                block_dim: (32 * kernel.warps as u32, 1, 1),
+                shared_mem_bytes: kernel.shared_bytes(),
             };
             unsafe { launch.launch(config) }.w()?;
         }

@@ -47,11 +47,12 @@ DEVICE uint32_t shared_base() {
 
 // Begins a copy of 16 bytes to shared memory; zeros where not `valid`, and then `from` is not read.
 DEVICE void copy_async(uint32_t to, const bf16 *from, bool valid) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0));
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0)
+                 : "memory");
 }
 
 // Closes a group of copies.
-DEVICE void copy_commit() { asm volatile("cp.async.commit_group;"); }
+DEVICE void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
 // Waits for this thread's groups but the last `Pending`.
 template <int Pending>

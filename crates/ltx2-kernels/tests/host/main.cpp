@@ -79,9 +79,9 @@ void attend(const Arguments &numbers) {
     Guarded k = Guarded::read(batch * keys * row * sizeof(bf16)), v = Guarded::read(batch * keys * row * sizeof(bf16));
     Guarded out(batch * queries * heads * width * sizeof(bf16));
     auto kernel = width == 64 ? attention_bf16_d64 : attention_bf16_d128;
-    unsigned shared = width == 64 ? attention::shared_bytes<64, 2, 64> : attention::shared_bytes<128, 2, 32>;
+    unsigned shared = width == 64 ? attention::shared_bytes<64, 4, 2, 64> : attention::shared_bytes<128, 4, 2, 32>;
     dim3 grid{static_cast<unsigned>(queries + 127) / 128, static_cast<unsigned>(batch * heads)};
-    launch(grid, {attention::THREADS}, shared, [&] {
+    launch(grid, {128}, shared, [&] {
         kernel(q.as<bf16>(), k.as<bf16>(), v.as<bf16>(), out.as<bf16>(), strides(queries), strides(keys), strides(keys),
                sizes, numbers.real(5));
     });
