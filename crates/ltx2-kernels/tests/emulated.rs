@@ -18,7 +18,7 @@ fn program() -> &'static Path {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let (program, partial) = (folder.join("emulated"), folder.join(format!("emulated.{}", std::process::id())));
         let status = Command::new("c++")
-            .args(["-std=c++20", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-o"])
+            .args(["-std=c++20", "-O2", "-ffp-contract=off", "-o"])
             .arg(&partial)
             .arg("-I")
             .arg(package.join("src"))
