@@ -9,10 +9,17 @@ impl Generator for Engine {
     fn generate(&mut self, job: Job<'_>, output: &mut dyn Output, watch: &dyn Watch) -> Result<Report, Failure> {
         let plan = plan::choose(job.request, &self.models().facts())?;
         let noise = self.noise(plan.seed);
-        let mut session =
-            Session { images: job.images, noise, output, watch, probe: &mut NoProbe, steps: Steps::default() };
+        let mut session = Session {
+            images: job.images,
+            noise,
+            output,
+            watch,
+            probe: &mut NoProbe,
+            steps: Steps::default(),
+            enhanced_prompt: None,
+        };
         self.run(&plan, &mut session).map_err(|error| self.settled(error, Some(job.request)))?;
-        Ok(Report { pipeline: plan.pipeline })
+        Ok(Report { pipeline: plan.pipeline, enhanced_prompt: session.enhanced_prompt })
     }
 
     fn is_loaded(&self) -> bool {

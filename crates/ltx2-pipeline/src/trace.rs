@@ -129,6 +129,7 @@ impl ReferenceRequest {
             camera: None,
             loras: self.loras(facts.distilled_lora.as_deref())?,
             prompt: self.prompt.clone(),
+            enhance_prompt: false,
             negative_prompt: self.negative_prompt.clone(),
             width: self.width,
             height: self.height,
@@ -176,6 +177,7 @@ pub fn trace(
         watch: &Unwatched,
         probe: &mut recorder,
         steps: Steps::default(),
+        enhanced_prompt: None,
     };
     engine.run(&plan, &mut session).map_err(|error| engine.settled(error, None))?;
     let mut tensors = recorder.tensors;

@@ -145,11 +145,13 @@ impl Store {
 
     /// Notes that `artifact` is about to be given its names: if those are found after a crash, the task is completed.
     pub async fn prepare(&self, lease: &Lease, artifact: &Artifact) -> Result<(), StoreError> {
-        let sql = "UPDATE tasks SET result_file = ?, thumbnail_file = ?, pipeline = ? WHERE id = ? AND lease_token = ?";
+        let sql = "UPDATE tasks SET result_file = ?, thumbnail_file = ?, pipeline = ?, enhanced_prompt = ?
+                   WHERE id = ? AND lease_token = ?";
         let query = sqlx::query(sql)
             .bind(artifact.file.as_str())
             .bind(artifact.thumbnail.as_ref().map(FileName::as_str))
             .bind(to_word(artifact.pipeline)?)
+            .bind(&artifact.enhanced_prompt)
             .bind(lease.task.as_str())
             .bind(&lease.token);
         lease.check(&query.execute(&self.shared.pool).await?)
@@ -167,12 +169,13 @@ impl Store {
         })
         .await?;
         let sql = "UPDATE tasks SET state = 'completed', result_file = ?, thumbnail_file = ?, pipeline = ?,
-                       result_bytes = ?, finished_at = ?, lease_owner = NULL, lease_token = NULL, lease_expires_at = NULL
+                       enhanced_prompt = ?, result_bytes = ?, finished_at = ?, lease_owner = NULL, lease_token = NULL, lease_expires_at = NULL
                    WHERE id = ? AND lease_token = ?";
         let update = sqlx::query(sql)
             .bind(artifact.file.as_str())
             .bind(artifact.thumbnail.as_ref().map(FileName::as_str))
             .bind(to_word(artifact.pipeline)?)
+            .bind(&artifact.enhanced_prompt)
             .bind(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.end(lease, update, EventKind::Completed).await
     }

@@ -62,6 +62,8 @@ pub struct Artifact {
     pub thumbnail: Option<FileName>,
     /// Which stages made it.
     pub pipeline: Pipeline,
+    /// What became of the prompt, where it was to be enhanced.
+    pub enhanced_prompt: Option<String>,
 }
 
 impl Artifact {
@@ -187,6 +189,7 @@ pub(crate) struct TaskRow {
     result_file: Option<String>,
     thumbnail_file: Option<String>,
     pipeline: Option<String>,
+    enhanced_prompt: Option<String>,
     created_at: i64,
     started_at: Option<i64>,
     finished_at: Option<i64>,
@@ -207,7 +210,9 @@ impl TaskRow {
             started_at: self.started_at,
             finished_at: self.finished_at,
         };
-        let text = self.request.len() + self.error_message.map_or(0, |message| message.len());
+        let further =
+            [&self.error_message, &self.enhanced_prompt].into_iter().flatten().map(String::len).sum::<usize>();
+        let text = self.request.len() + further;
         Ok(KnownTask { record, seq: self.seq, work: self.work, text })
     }
 
@@ -222,7 +227,8 @@ impl TaskRow {
                 let pipeline =
                     pipeline.ok_or_else(|| unreadable(&self.id, "it is completed by an unknown pipeline"))?;
                 let thumbnail = self.thumbnail_file.as_deref().and_then(FileName::parse);
-                TaskStatus::Completed(Artifact { file, thumbnail, pipeline })
+                let enhanced_prompt = self.enhanced_prompt.clone();
+                TaskStatus::Completed(Artifact { file, thumbnail, pipeline, enhanced_prompt })
             }
             "failed" => TaskStatus::Failed(self.failure()),
             other => return Err(unreadable(&self.id, &format!("its state is {other}"))),

@@ -52,6 +52,7 @@ impl Row {
                 file: FileName::parse(self.result_file.as_deref().unwrap()).unwrap(),
                 thumbnail: None,
                 pipeline: Pipeline::OneStage,
+                enhanced_prompt: None,
             }),
             _ => {
                 let message = self.error_message.clone().unwrap();
@@ -145,7 +146,7 @@ impl World {
     async fn complete(&self, store: &Store, lease: &Lease) -> Result<(), StoreError> {
         let file = FileName::of_video(lease.task());
         std::fs::write(store.output_path(&file), b"video").unwrap();
-        let artifact = Artifact { file, thumbnail: None, pipeline: Pipeline::OneStage };
+        let artifact = Artifact { file, thumbnail: None, pipeline: Pipeline::OneStage, enhanced_prompt: None };
         store.prepare(lease, &artifact).await?;
         store.complete(lease, &artifact).await
     }

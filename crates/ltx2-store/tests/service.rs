@@ -42,7 +42,7 @@ fn write_outputs(store: &Store, id: &TaskId, bytes: usize) -> Artifact {
     let (file, thumbnail) = (FileName::of_video(id), FileName::of_thumbnail(id));
     std::fs::write(store.output_path(&file), vec![0; bytes]).unwrap();
     std::fs::write(store.output_path(&thumbnail), b"jpg").unwrap();
-    Artifact { file, thumbnail: Some(thumbnail), pipeline: Pipeline::OneStage }
+    Artifact { file, thumbnail: Some(thumbnail), pipeline: Pipeline::OneStage, enhanced_prompt: None }
 }
 
 /// A completed task with 10 + 3 bytes.

@@ -37,7 +37,7 @@ fn failure(record: TaskRecord) -> Failure {
 async fn write_output(store: &Store, id: &TaskId) -> Artifact {
     let file = FileName::of_video(id);
     std::fs::write(store.output_path(&file), b"video").unwrap();
-    Artifact { file, thumbnail: None, pipeline: Pipeline::OneStage }
+    Artifact { file, thumbnail: None, pipeline: Pipeline::OneStage, enhanced_prompt: None }
 }
 
 fn files_in(folder: &Path) -> HashSet<String> {
@@ -154,7 +154,12 @@ async fn completing_needs_the_file() {
     let store = open(data.path()).await;
     let id = store.enqueue(&text("a fox"), vec![]).await.unwrap();
     let lease = claim(&store).await.lease;
-    let artifact = Artifact { file: FileName::of_video(&id), thumbnail: None, pipeline: Pipeline::OneStage };
+    let artifact = Artifact {
+        file: FileName::of_video(&id),
+        thumbnail: None,
+        pipeline: Pipeline::OneStage,
+        enhanced_prompt: Some("A fox walks".into()),
+    };
     assert!(matches!(store.complete(&lease, &artifact).await, Err(StoreError::File { .. })));
     assert_eq!(record(&store, &id).await.status, TaskStatus::Running { progress: None });
 }

@@ -36,10 +36,12 @@ impl Device {
 }
 
 /// What a run did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Which stages ran.
     pub pipeline: Pipeline,
+    /// What became of the prompt, where it was to be enhanced.
+    pub enhanced_prompt: Option<String>,
 }
 
 /// A request with its inputs decoded.

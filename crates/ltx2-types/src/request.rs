@@ -12,6 +12,8 @@ pub struct GenerationRequest {
     pub task: Task,
     /// Text to be turned into picture and sound.
     pub prompt: String,
+    /// Whether the prompt is first written out into the description of a shot.
+    pub enhance_prompt: bool,
     /// Text to steer away from.
     pub negative_prompt: Option<String>,
     /// Which stages; `None` takes the best that the model has.
@@ -46,6 +48,7 @@ impl GenerationRequest {
         Self {
             task,
             prompt: prompt.into(),
+            enhance_prompt: false,
             negative_prompt: None,
             pipeline: None,
             sampler: None,
@@ -241,6 +244,9 @@ pub struct ValidRequest {
     pub task: Task,
     /// Text to be turned into picture and sound.
     pub prompt: String,
+    /// Whether the prompt is first written out into the description of a shot.
+    #[serde(default)]
+    pub enhance_prompt: bool,
     /// Text to steer away from.
     pub negative_prompt: String,
     /// Which stages; `None` takes the best that the model has.

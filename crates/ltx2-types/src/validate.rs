@@ -58,6 +58,7 @@ impl Limits {
             defaults: ValidRequest {
                 task: Task::TextToVideo,
                 prompt: String::new(),
+                enhance_prompt: false,
                 negative_prompt: DEFAULT_NEGATIVE_PROMPT.into(),
                 pipeline: None,
                 sampler: None,
@@ -202,6 +203,7 @@ pub fn validate(
     Ok(ValidRequest {
         task: request.task,
         prompt: request.prompt,
+        enhance_prompt: request.enhance_prompt,
         negative_prompt,
         pipeline: request.pipeline,
         sampler: request.sampler,

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ltx2_media::ImageLimits;
 use ltx2_store::{Artifact, Change, Claim, FileName, Lease, Store, StoreError};
-use ltx2_types::{Failure, FailureCode, ImageInput, Phase, Pipeline, Progress};
+use ltx2_types::{Failure, FailureCode, ImageInput, Phase, Progress, Report};
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -143,7 +143,7 @@ impl<'a> Run<'a> {
                 self.steps.push(progress);
             }
             Note::Preview(jpeg) => self.put_preview(&jpeg).await,
-            Note::Made(pipeline) => self.keep(pipeline).await,
+            Note::Made(report) => self.keep(report).await,
             Note::Unready(_) | Note::Ended { .. } => {}
         }
         self.look_for_viewers().await;
@@ -162,12 +162,17 @@ impl<'a> Run<'a> {
     }
 
     /// Writes down what was made before it gets its name, so that a crash in between loses nothing.
-    async fn keep(&mut self, pipeline: Pipeline) {
+    async fn keep(&mut self, report: Report) {
         if self.told.interrupt.is_some() {
             return self.line.tell(&Order::Cancel).await;
         }
         let id = self.lease.task();
-        let artifact = Artifact { file: FileName::of_video(id), thumbnail: Some(FileName::of_thumbnail(id)), pipeline };
+        let artifact = Artifact {
+            file: FileName::of_video(id),
+            thumbnail: Some(FileName::of_thumbnail(id)),
+            pipeline: report.pipeline,
+            enhanced_prompt: report.enhanced_prompt,
+        };
         match self.store.prepare(self.lease, &artifact).await {
             Ok(()) => {
                 self.told.artifact = Some(artifact);

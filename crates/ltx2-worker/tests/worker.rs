@@ -63,7 +63,8 @@ impl Generator for Bars {
         // Red, but through a video codec.
         let is_red = |pixel: &[u8]| pixel[0] > 200 && pixel[1] < 60 && pixel[2] < 60;
         assert!(job.images.iter().all(|image| image.data.chunks(3).all(is_red)));
-        Ok(Report { pipeline: Pipeline::OneStage })
+        let enhanced_prompt = request.enhance_prompt.then(|| format!("{}, at length", request.prompt));
+        Ok(Report { pipeline: Pipeline::OneStage, enhanced_prompt })
     }
 
     fn is_loaded(&self) -> bool {
@@ -170,11 +171,13 @@ async fn a_task_becomes_a_video() {
     let (worker, _) = start(&store, Settings::default()).await;
     assert_eq!((worker.status().loaded, worker.status().device), (false, Device::Cpu));
 
-    let id = store.enqueue(&ask("a fox"), vec![]).await.unwrap();
+    let id = store.enqueue(&ValidRequest { enhance_prompt: true, ..ask("a fox") }, vec![]).await.unwrap();
     assert_eq!(&video(&store, &id).await[4..8], b"ftyp");
     let picture = std::fs::read(store.output_path(&FileName::of_thumbnail(&id))).unwrap();
     assert_eq!(picture[..3], *b"\xff\xd8\xff");
     assert_eq!(outputs(&store), 2);
+    let TaskStatus::Completed(artifact) = end(&store, &id).await else { panic!("not completed") };
+    assert_eq!(artifact.enhanced_prompt.as_deref(), Some("a fox, at length"));
     let mut status = worker.watch_status();
     status.wait_for(|status| status.activity == Activity::Idle).await.unwrap();
     assert!(worker.status().loaded);

@@ -33,9 +33,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .collect::<anyhow::Result<Vec<_>>>()?;
     let mut output = Mp4Writer::create(&arguments.out)?;
     let bar = Bar::new();
-    engine.generate(Job { request: &request, images: &images }, &mut output, &bar)?;
+    let report = engine.generate(Job { request: &request, images: &images }, &mut output, &bar)?;
     output.finish()?;
     bar.finish();
+    if let Some(prompt) = report.enhanced_prompt {
+        eprintln!("prompt: {prompt}");
+    }
     println!("{}", arguments.out.display());
     Ok(())
 }

@@ -32,6 +32,9 @@ pub struct RequestArguments {
     /// given several times.
     #[arg(long, value_name = "FILE@TIME[:STRENGTH]")]
     keyframe: Vec<Keyframe>,
+    /// Have the text encoder write the prompt out into the description of a shot first.
+    #[arg(long)]
+    enhance_prompt: bool,
     /// Stages: one-stage, two-stage, distilled or hq [default: distilled or two-stage if the model set is made for it].
     #[arg(long)]
     pipeline: Option<Pipeline>,
@@ -114,6 +117,7 @@ impl RequestArguments {
         let s = &self.scales;
         let guidance = |cfg, stg, modality, rescale| GuidanceRequest { cfg, stg, modality, rescale };
         GenerationRequest {
+            enhance_prompt: self.enhance_prompt,
             negative_prompt: self.negative_prompt.clone(),
             pipeline: self.pipeline,
             sampler: self.sampler,

@@ -40,6 +40,7 @@ impl GemmaConfig {
         text.expect("attention_bias", false)?;
         text.expect("use_bidirectional_attention", false)?;
         text.expect("attn_logit_softcapping", Value::Null)?;
+        text.expect("final_logit_softcapping", Value::Null)?;
         let [global, local] = ropes(&text)?;
         let config = Self {
             hidden_size: text.get("hidden_size", 3840)?,
@@ -134,29 +135,54 @@ impl Gemma {
     /// Padding stands on the left, where the causal mask hides it and nothing downstream looks at it: it is left out,
     /// and the tokens keep the positions that they have behind it.
     pub fn hidden_states(&self, ids: &[u32]) -> Result<Vec<Tensor>> {
-        let n = ids.len();
-        let ids = Tensor::new(ids, &self.device)?;
-        let scale = (self.config.hidden_size as f64).sqrt();
-        // The scale is rounded to the weights' dtype in the published implementation.
-        let scale = Tensor::new(scale as f32, &self.device)?.to_dtype(self.dtype)?;
-        let mut x = self.embed_tokens.index_select(&ids, 0)?.unsqueeze(0)?.broadcast_mul(&scale)?;
-        let local = self.view(self.config.rope_local_base_freq, 1.0, self.config.sliding_window, n)?;
-        let global = self.view(self.config.rope_theta, self.config.rope_factor, usize::MAX, n)?;
-        let mut states = vec![x.clone()];
-        for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&self.config, &x, if self.config.is_global(i) { &global } else { &local })?;
-            states.push(x.clone());
+        let mut states = Vec::new();
+        let last = self.pass(ids, MAX_TOKENS - ids.len(), None, |state| states.push(state.clone()))?;
+        // In the place of the last layer's own.
+        if let Some(state) = states.last_mut() {
+            *state = last;
         }
-        let last = states.last_mut().expect("the embedding at least");
-        *last = norm(last, &self.norm, self.config.rms_norm_eps)?;
         Ok(states)
     }
 
-    fn view(&self, theta: f64, factor: f64, window: usize, n: usize) -> Result<View> {
+    /// How likely each token is to follow `cache` and then `ids`, as logits in float32; `cache` has seen them afterwards.
+    pub(super) fn next_logits(&self, ids: &[u32], cache: &mut Cache) -> Result<Vec<f32>> {
+        let last = self.pass(ids, cache.len(), Some(cache), |_| ())?;
+        let last = last.narrow(1, ids.len() - 1, 1)?.squeeze(0)?;
+        last.matmul(&self.embed_tokens.t()?)?.squeeze(0)?.to_dtype(DType::F32)?.to_vec1()
+    }
+
+    /// Shows each layer's result for `ids`, of which the first stands at position `first`, and returns the last one
+    /// normed.
+    fn pass(
+        &self,
+        ids: &[u32],
+        first: usize,
+        mut cache: Option<&mut Cache>,
+        mut show: impl FnMut(&Tensor),
+    ) -> Result<Tensor> {
+        let seen = cache.as_ref().map_or(0, |cache| cache.len());
+        let tokens = Tensor::new(ids, &self.device)?;
+        let scale = (self.config.hidden_size as f64).sqrt();
+        // The scale is rounded to the weights' dtype in the published implementation.
+        let scale = Tensor::new(scale as f32, &self.device)?.to_dtype(self.dtype)?;
+        let mut x = self.embed_tokens.index_select(&tokens, 0)?.unsqueeze(0)?.broadcast_mul(&scale)?;
+        let span = Span { first, count: ids.len(), seen };
+        let local = self.view(self.config.rope_local_base_freq, 1.0, self.config.sliding_window, span)?;
+        let global = self.view(self.config.rope_theta, self.config.rope_factor, usize::MAX, span)?;
+        show(&x);
+        for (i, layer) in self.layers.iter().enumerate() {
+            let view = if self.config.is_global(i) { &global } else { &local };
+            x = layer.forward(&self.config, &x, view, cache.as_mut().map(|cache| cache.layer(i)))?;
+            show(&x);
+        }
+        norm(&x, &self.norm, self.config.rms_norm_eps)
+    }
+
+    fn view(&self, theta: f64, factor: f64, window: usize, span: Span) -> Result<View> {
         let (half, heads) = (self.config.head_dim / 2, self.config.num_attention_heads);
-        let first = MAX_TOKENS - n;
+        let Span { first, count: n, seen } = span;
         let mut angles = Vec::with_capacity(n * half);
-        for position in first..MAX_TOKENS {
+        for position in first..first + n {
             for i in 0..half {
                 let exponent = (2 * i) as f32 / self.config.head_dim as f32;
                 let frequency = 1.0 / (theta as f32).powf(exponent) / factor as f32;
@@ -165,15 +191,56 @@ impl Gemma {
         }
         let angles = Tensor::from_vec(angles, (1, n, half), &Device::Cpu)?;
         let side = |x: Tensor| x.repeat((heads, 1, 1))?.to_device(&self.device)?.to_dtype(self.dtype);
-        let mask: Vec<f32> = (0..n * n)
-            .map(|i| (i / n, i % n))
+        let keys = seen + n;
+        let mask: Vec<f32> = (0..n * keys)
+            .map(|i| (seen + i / keys, i % keys))
             .map(|(q, k)| if k <= q && q - k < window { 0.0 } else { f32::NEG_INFINITY })
             .collect();
         Ok(View {
             rope: RopeTable { cos: side(angles.cos()?)?, sin: side(angles.sin()?)? },
-            mask: Tensor::from_vec(mask, (1, 1, n, n), &self.device)?,
+            mask: Tensor::from_vec(mask, (1, 1, n, keys), &self.device)?,
         })
     }
+}
+
+/// Where tokens stand.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    /// Position of the first.
+    first: usize,
+    count: usize,
+    /// How many before them the layers remember.
+    seen: usize,
+}
+
+/// Keys and values of the tokens that were seen, `(1, kv_heads, n, head_dim)` each, for every layer.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    layers: Vec<LayerCache>,
+}
+
+type LayerCache = Option<(Tensor, Tensor)>;
+
+impl Cache {
+    fn len(&self) -> usize {
+        self.layers.first().and_then(Option::as_ref).map_or(0, |(k, _)| k.dims()[2])
+    }
+
+    fn layer(&mut self, index: usize) -> &mut LayerCache {
+        if self.layers.len() <= index {
+            self.layers.resize(index + 1, None);
+        }
+        &mut self.layers[index]
+    }
+}
+
+/// What was remembered and `k` and `v` behind it, which is then remembered.
+fn remember(cache: &mut LayerCache, k: Tensor, v: Tensor) -> Result<(Tensor, Tensor)> {
+    let both = match cache.take() {
+        Some((before_k, before_v)) => (Tensor::cat(&[before_k, k], 2)?, Tensor::cat(&[before_v, v], 2)?),
+        None => (k, v),
+    };
+    Ok(cache.insert(both).clone())
 }
 
 /// What a layer of one kind sees: local layers a window, global ones everything before.
@@ -221,16 +288,16 @@ impl Layer {
         })
     }
 
-    fn forward(&self, config: &GemmaConfig, x: &Tensor, view: &View) -> Result<Tensor> {
+    fn forward(&self, config: &GemmaConfig, x: &Tensor, view: &View, cache: Option<&mut LayerCache>) -> Result<Tensor> {
         let eps = config.rms_norm_eps;
-        let attended = self.attend(config, &norm(x, &self.input_layernorm, eps)?, view)?;
+        let attended = self.attend(config, &norm(x, &self.input_layernorm, eps)?, view, cache)?;
         let x = (x + norm(&attended, &self.post_attention_layernorm, eps)?)?;
         let inner = norm(&x, &self.pre_feedforward_layernorm, eps)?;
         let gated = (self.gate_proj.forward(&inner)?.gelu()? * self.up_proj.forward(&inner)?)?;
         x + norm(&self.down_proj.forward(&gated)?, &self.post_feedforward_layernorm, eps)?
     }
 
-    fn attend(&self, config: &GemmaConfig, x: &Tensor, view: &View) -> Result<Tensor> {
+    fn attend(&self, config: &GemmaConfig, x: &Tensor, view: &View, cache: Option<&mut LayerCache>) -> Result<Tensor> {
         let (b, n, _) = x.dims3()?;
         let (heads, kv_heads, d) = (config.num_attention_heads, config.num_key_value_heads, config.head_dim);
         let split = |x: Tensor, heads: usize| x.reshape((b, n, heads, d))?.transpose(1, 2)?.contiguous();
@@ -241,9 +308,14 @@ impl Layer {
         let narrowed =
             RopeTable { cos: view.rope.cos.narrow(0, 0, kv_heads)?, sin: view.rope.sin.narrow(0, 0, kv_heads)? };
         let k = Rope::Split.apply(&k, &narrowed)?;
+        let (k, v) = match cache {
+            Some(cache) => remember(cache, k, v)?,
+            None => (k, v),
+        };
+        let keys = k.dim(2)?;
         let each = |x: Tensor| {
             let groups = heads / kv_heads;
-            x.unsqueeze(2)?.expand((b, kv_heads, groups, n, d))?.reshape((b, heads, n, d))
+            x.unsqueeze(2)?.expand((b, kv_heads, groups, keys, d))?.reshape((b, heads, keys, d))
         };
         let out = attention(&q, &each(k)?, &each(v)?, config.query_pre_attn_scalar.powf(-0.5), Some(&view.mask))?;
         self.o_proj.forward(&out.transpose(1, 2)?.reshape((b, n, heads * d))?)

@@ -2,12 +2,14 @@
 //! modality (paper section 3.3).
 
 mod connector;
+mod continuation;
 mod feature_extractor;
 mod gemma;
 mod processor;
 mod tokenizer;
 
 pub use connector::{Connector, ConnectorConfig};
+pub use continuation::Continuation;
 pub use feature_extractor::{FeatureExtractor, FeatureExtractorConfig, Features, ScaledEmbed};
 pub use gemma::{Gemma, GemmaConfig};
 pub use processor::{Contexts, EmbeddingsConfig, EmbeddingsProcessor};

@@ -78,4 +78,25 @@ impl Tokenizer {
             .map_err(|error| TokenizerError { path: self.path.clone(), reason: error.to_string() })?;
         Ok(Tokens { ids: encoding.get_ids().to_vec(), pad: self.pad })
     }
+
+    /// The ids of a conversation in which a user said `text` and the model is to answer, not cut.
+    pub fn encode_turn(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let fail = |reason: String| TokenizerError { path: self.path.clone(), reason };
+        let mut inner = self.inner.clone();
+        inner.with_truncation(None).map_err(|error| fail(error.to_string()))?;
+        let turn = format!("<start_of_turn>user\n{text}<end_of_turn>\n<start_of_turn>model\n");
+        let encoding = inner.encode(turn, true).map_err(|error| fail(error.to_string()))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Whether the model ends its answer with `id`.
+    pub fn ends_turn(&self, id: u32) -> bool {
+        ["<end_of_turn>", "<eos>"].iter().any(|token| self.inner.token_to_id(token) == Some(id))
+    }
+
+    /// The text of `ids`, without special tokens.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
+        let fail = |error: tokenizers::Error| TokenizerError { path: self.path.clone(), reason: error.to_string() };
+        self.inner.decode(ids, true).map_err(fail)
+    }
 }

@@ -70,6 +70,11 @@ impl Philox {
 }
 
 /// The four normals that a thread draws at a time.
+/// Number `index` of a seed's numbers in [0, 1), of which all are equally likely.
+pub(crate) fn uniform(seed: u64, index: u64) -> f32 {
+    (philox4x32_10(seed, index, 0)[0] >> 8) as f32 / (1u32 << 24) as f32
+}
+
 fn normal4(seed: u64, counter: u64, thread: u64) -> [f32; 4] {
     let [x, y, z, w] = philox4x32_10(seed, counter, thread);
     let (a, b) = box_muller(x, y);

@@ -1,6 +1,7 @@
 //! Runs a plan. Knows stages, conditioning items and guidance; not which kind of task they came from.
 
 mod decode;
+mod enhance;
 mod parts;
 mod preview;
 mod session;
@@ -110,9 +111,13 @@ impl Engine {
     fn encode_prompts(&self, plan: &Plan, session: &mut Session) -> Result<(Contexts, Option<Contexts>)> {
         let (dtype, device) = (self.dtype(), &self.settings.device);
         session.report(Phase::EncodingPrompt, 0, 1)?;
-        let mut prompts = vec![("positive", &plan.prompt)];
-        prompts.extend(plan.negative_prompt.as_ref().map(|prompt| ("negative", prompt)));
         let gemma = self.models.gemma(dtype, device)?;
+        if plan.enhance_prompt {
+            session.enhanced_prompt = Some(self.enhanced(&gemma, &plan.prompt, plan.seed, session.watch)?);
+        }
+        let prompt = session.enhanced_prompt.clone().unwrap_or_else(|| plan.prompt.clone());
+        let mut prompts = vec![("positive", &prompt)];
+        prompts.extend(plan.negative_prompt.as_ref().map(|prompt| ("negative", prompt)));
         let mut states = Vec::new();
         for (label, prompt) in &prompts {
             let tokens = self.models.tokenizer().encode(prompt)?;

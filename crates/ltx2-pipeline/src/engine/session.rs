@@ -37,6 +37,8 @@ pub(crate) struct Session<'a> {
     pub watch: &'a dyn Watch,
     pub probe: &'a mut dyn Probe,
     pub steps: Steps,
+    /// What became of the prompt, once it is known, where the plan has it enhanced.
+    pub enhanced_prompt: Option<String>,
 }
 
 impl Session<'_> {

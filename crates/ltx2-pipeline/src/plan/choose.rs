@@ -66,6 +66,7 @@ pub fn choose(request: &ValidRequest, model: &ModelFacts) -> Result<Plan, Pipeli
         model: model.version.clone(),
         pipeline,
         prompt: request.prompt.clone(),
+        enhance_prompt: request.enhance_prompt,
         negative_prompt: needs_negative.then(|| request.negative_prompt.clone()),
         seed: request.seed,
         stages,

@@ -29,6 +29,9 @@ pub struct Plan {
     pub pipeline: Pipeline,
     /// Text to be turned into picture and sound.
     pub prompt: String,
+    /// Whether the text encoder first writes the prompt out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub enhance_prompt: bool,
     /// Text to steer away from; absent where no guidance does.
     pub negative_prompt: Option<String>,
     /// Seed of the noise.

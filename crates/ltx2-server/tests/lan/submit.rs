@@ -91,6 +91,18 @@ async fn every_setting_arrives_whatever_its_spelling() {
 }
 
 #[tokio::test]
+async fn prompts_are_enhanced_on_request() {
+    let bench = bench().await;
+    let claim = bench.accepted(bench.t2v(r#"{"prompt":"a fox","enhance_prompt":true}"#).await).await;
+    assert_eq!(claim.request, ValidRequest { enhance_prompt: true, ..defaults("a fox") });
+    bench.complete(&claim, b"video").await;
+    let told = bench.get(&format!("/v1/video/tasks/{}", claim.lease.task())).await.json();
+    assert_eq!(told["enhanced_prompt"], "a fox, at length");
+    let form: [(&str, &[u8]); 3] = [("prompt", b"a fox"), ("enhance_prompt", b"true"), ("image", PNG)];
+    assert!(bench.accepted(bench.i2v(&form).await).await.request.enhance_prompt);
+}
+
+#[tokio::test]
 async fn a_picture_is_stored_as_the_first_frame() {
     let bench = bench().await;
     for name in ["image", "image!"] {
@@ -122,7 +134,7 @@ async fn minus_one_draws_a_seed_that_clients_can_send_back() {
 async fn all_faults_are_told_at_once_in_this_api_s_words() {
     let bench = bench().await;
     let body = r#"{"height":100,"width":"wide","num_frames":2.5,"frame_rate":"nan","num_inference_steps":true,"seed":-2,
-        "cfg_scale_video":{},"stg_scale_video":-1,"modality_scale":1000,"negative_prompt":3,"enhance_prompt":"true"}"#;
+        "cfg_scale_video":{},"stg_scale_video":-1,"modality_scale":1000,"negative_prompt":3,"enhance_prompt":"perhaps"}"#;
     let answer = bench.t2v(body).await;
     let faults = answer.faults();
     let told: Vec<(&str, &str, &str)> = faults.iter().map(|(a, b, c)| (&**a, &**b, &**c)).collect();
@@ -130,12 +142,8 @@ async fn all_faults_are_told_at_once_in_this_api_s_words() {
     assert_eq!(
         told,
         [
-            (
-                "enhance_prompt",
-                "not_supported",
-                "enhance_prompt is \"true\", but this server cannot enhance prompts yet; leave it out"
-            ),
             ("prompt", "missing", "Field required"),
+            ("enhance_prompt", "bool_parsing", "enhance_prompt is \"perhaps\", but it must be true or false"),
             ("negative_prompt", "string_type", "negative_prompt is 3, but it must be a text"),
             ("width", "int_parsing", &format!("width is \"wide\", {whole}")),
             ("num_frames", "int_from_float", &format!("num_frames is 2.5, {whole}")),
@@ -157,13 +165,13 @@ async fn all_faults_are_told_at_once_in_this_api_s_words() {
 #[tokio::test]
 async fn forms_are_checked_like_json() {
     let bench = bench().await;
-    let faults = bench.i2v(&[("height", b"100"), ("seed", b"\xff"), ("prompt", b""), ("enhance_prompt", b"1")]).await;
+    let faults = bench.i2v(&[("height", b"100"), ("seed", b"\xff"), ("prompt", b""), ("enhance_prompt", b"2")]).await;
     let fields: Vec<(String, String)> = faults.faults().into_iter().map(|(field, kind, _)| (field, kind)).collect();
     let expected = [
         ("seed", "string_unicode"),
         ("image", "missing"),
-        ("enhance_prompt", "not_supported"),
         ("prompt", "missing"),
+        ("enhance_prompt", "bool_parsing"),
         ("height", "multiple_of"),
     ];
     assert_eq!(fields, expected.map(|(field, kind)| (field.to_owned(), kind.to_owned())));

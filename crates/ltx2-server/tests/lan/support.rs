@@ -152,7 +152,8 @@ impl Bench {
         let (file, picture) = (FileName::of_video(claim.lease.task()), FileName::of_thumbnail(claim.lease.task()));
         std::fs::write(self.store.output_path(&file), content).unwrap();
         std::fs::write(self.store.output_path(&picture), b"\xff\xd8\xff").unwrap();
-        let artifact = Artifact { file, thumbnail: Some(picture), pipeline: Pipeline::TwoStage };
+        let enhanced_prompt = claim.request.enhance_prompt.then(|| format!("{}, at length", claim.request.prompt));
+        let artifact = Artifact { file, thumbnail: Some(picture), pipeline: Pipeline::TwoStage, enhanced_prompt };
         self.store.complete(&claim.lease, &artifact).await.unwrap();
     }
 

@@ -116,7 +116,7 @@ impl<G: Generator> Host<G> {
         let watch = AssignmentWatch { stream: &self.stream.0, wishes: &self.wishes };
         let report = self.generator.generate(Job { request, images: &images }, &mut output, &watch)?;
         output.write(thumbnail)?;
-        self.wait_to_publish(Note::Made(report.pipeline))?;
+        self.wait_to_publish(Note::Made(report))?;
         writer.finish()?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ltx2_media::ImageLimits;
-use ltx2_types::{Device, Failure, Pipeline, Progress, ValidRequest};
+use ltx2_types::{Device, Failure, Progress, Report, ValidRequest};
 use serde::{Deserialize, Serialize};
 
 /// From the server.
@@ -48,7 +48,7 @@ pub(crate) enum Note {
     /// A small picture of what is being made: a JPEG in base64.
     Preview(String),
     /// The video is whole, and waits to be published under its name.
-    Made(Pipeline),
+    Made(Report),
     /// The assignment is over: the video has its name, or there is a failure and no video.
     Ended {
         /// Why there is none.

@@ -41,6 +41,7 @@ fn generation_request(settings: Settings, task: Task) -> GenerationRequest {
     let guidance =
         |cfg| GuidanceRequest { cfg, stg: settings.stg_scale_video, modality: settings.modality_scale, rescale: None };
     GenerationRequest {
+        enhance_prompt: settings.enhance_prompt,
         negative_prompt: settings.negative_prompt,
         pipeline: settings.pipeline,
         sampler: settings.sampler,
@@ -87,6 +88,7 @@ pub(super) fn task_body(record: TaskRecord, base: &str) -> TaskBody {
             url: format!("{base}/outputs/{}", artifact.file),
             thumbnail_url: artifact.thumbnail.map(|file| format!("{base}/outputs/{file}")),
             pipeline: artifact.pipeline,
+            enhanced_prompt: artifact.enhanced_prompt,
             progress: 1.0,
             common,
         },

@@ -10,6 +10,7 @@ use super::fields::Fields;
 /// A request's settings; what the client left out is `None`.
 pub(super) struct Settings {
     pub(super) prompt: String,
+    pub(super) enhance_prompt: bool,
     pub(super) negative_prompt: Option<String>,
     pub(super) height: Option<i64>,
     pub(super) width: Option<i64>,
@@ -32,11 +33,9 @@ pub(super) struct Settings {
 impl Settings {
     /// Reads every field that this API knows; faults are noted in `fields`.
     pub(super) fn read(fields: &mut Fields) -> Self {
-        if fields.flag("enhance_prompt") == Some(true) {
-            fields.reject("not_supported", "enhance_prompt", "this server cannot enhance prompts yet; leave it out");
-        }
         Self {
             prompt: fields.required_text("prompt"),
+            enhance_prompt: fields.flag("enhance_prompt").unwrap_or(false),
             negative_prompt: fields.text("negative_prompt"),
             height: fields.integer("height"),
             width: fields.integer("width"),
@@ -117,6 +116,9 @@ pub(super) enum TaskBody {
         thumbnail_url: Option<String>,
         /// Which stages made it.
         pipeline: Pipeline,
+        /// What became of the prompt, where it was to be enhanced.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        enhanced_prompt: Option<String>,
         /// 0 to 1.
         progress: f64,
         #[serde(flatten)]

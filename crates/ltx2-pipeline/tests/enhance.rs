@@ -1,0 +1,75 @@
+//! A prompt that is written out first makes the video of what was written.
+
+mod common;
+
+use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision, demo_model};
+use ltx2_types::{
+    Failure, FailureCode, Generator, Job, Limits, Output, OutputFormat, Progress, Report, Sound, ValidRequest, Watch,
+};
+
+#[derive(Default)]
+struct Frames(Vec<Vec<u8>>);
+
+impl Output for Frames {
+    fn start(&mut self, _: OutputFormat) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn sound(&mut self, _: Sound) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn frame(&mut self, rgb: &[u8]) -> Result<(), Failure> {
+        self.0.push(rgb.to_vec());
+        Ok(())
+    }
+}
+
+/// Goes on, or not.
+struct Patience(bool);
+
+impl Watch for Patience {
+    fn progress(&self, _: Progress) {}
+
+    fn is_cancelled(&self) -> bool {
+        !self.0
+    }
+}
+
+fn run(engine: &mut Engine, request: &ValidRequest) -> (Report, Vec<Vec<u8>>) {
+    let mut frames = Frames::default();
+    let report = engine.generate(Job { request, images: &[] }, &mut frames, &Patience(true)).unwrap();
+    (report, frames.0)
+}
+
+#[test]
+fn the_video_is_that_of_the_enhanced_prompt() {
+    let folder = tempfile::tempdir().unwrap();
+    demo_model::write(folder.path(), demo_model::Base::default(), 0).unwrap();
+    let models = ModelSet::open(folder.path()).unwrap();
+    let mut engine = Engine::new(models, EngineSettings::new(common::test_device(), Precision::F32));
+    let request = ValidRequest {
+        prompt: "A fox".into(),
+        width: 64,
+        height: 64,
+        num_frames: 1,
+        num_inference_steps: 1,
+        ..Limits::server().defaults
+    };
+    let (plain, plain_frames) = run(&mut engine, &request);
+    assert_eq!(plain.enhanced_prompt, None);
+    let asking = ValidRequest { enhance_prompt: true, ..request.clone() };
+    let (report, frames) = run(&mut engine, &asking);
+    let written = report.enhanced_prompt.unwrap();
+    assert!(!written.is_empty() && written != "A fox");
+    assert!(frames != plain_frames);
+    let (direct, direct_frames) = run(&mut engine, &ValidRequest { prompt: written.clone(), ..request });
+    assert_eq!(direct.enhanced_prompt, None);
+    assert!(frames == direct_frames);
+    assert_eq!(run(&mut engine, &asking).0.enhanced_prompt.unwrap(), written);
+    let other = ValidRequest { seed: 43, ..asking.clone() };
+    assert_ne!(run(&mut engine, &other).0.enhanced_prompt.unwrap(), written);
+    let job = Job { request: &asking, images: &[] };
+    let cancelled = engine.generate(job, &mut Frames::default(), &Patience(false)).unwrap_err();
+    assert_eq!(cancelled.code, FailureCode::Cancelled);
+}
