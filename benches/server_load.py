@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Load `ltx2 serve` with many clients on the demo model, and say whether it holds.
 
-    benches/server_load.py [--ltx2 target/release/ltx2] [--only load,queue,memory] [--out benches/results/server-NAME.json]
+    benches/server_load.py [--ltx2 target/release/ltx2] [--only load,watch,queue,memory] [--out benches/results/server-NAME.json]
 
 load    200 clients poll each second and 20 submit every 5 s while a video is made, in turn with the same video made alone
+watch   100 clients watch a video's events while it is made, in turn with one client and with none
 queue   polls and lists with nothing waiting and with 10,000 tasks, while the queue stands still and while clients submit
 memory  resident memory after 100 and after 1,000 of the smallest videos
 
@@ -37,6 +38,7 @@ ENDLESS = {**MEASURED, "width": 768, "height": 768, "num_frames": 241, "num_infe
 POLLERS, SUBMITTERS, POLL_EVERY, SUBMIT_EVERY = 200, 20, 1.0, 5.0
 WAITING = 10_000
 VIDEOS = (100, 1000)
+WATCHERS = (0, 1, 100)
 
 
 class Client:
@@ -232,6 +234,35 @@ async def bench_load(server: Server, runs: int) -> dict:
             "holds": {"no failed request": failed == 0, "poll p99 < 20 ms": p99 < 20, "slower by < 3 %": slower < 0.03}}
 
 
+async def watch(address: tuple, task: str) -> int:
+    """How many events of `task` came until its last."""
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(f"GET /v1/video/tasks/{task}/events HTTP/1.0\r\nHost: bench\r\n\r\n".encode())
+    text = (await reader.read()).decode()
+    writer.close()
+    if "event: completed" not in text:
+        raise RuntimeError(f"a watcher saw no end: {text[-200:]}")
+    return text.count("event: ")
+
+
+async def bench_watch(server: Server, runs: int) -> dict:
+    """Watching has previews made, which is part of what it costs."""
+    client, seconds, events = Client(server.address), {count: [] for count in WATCHERS}, {}
+    await make_measured(client)
+    for _ in range(runs):
+        for count in WATCHERS:
+            task = await submit(client, MEASURED)
+            watchers = [asyncio.create_task(watch(server.address, task)) for _ in range(count)]
+            seconds[count].append((await finished(client, task))["timings"]["running"])
+            events[count] = [await watcher for watcher in watchers][:1]
+    client.close()
+    medians = {count: statistics.median(values) for count, values in seconds.items()}
+    slower = {count: round(medians[count] / medians[0] - 1, 4) for count in WATCHERS[1:]}
+    spread = round((max(seconds[0]) - min(seconds[0])) / medians[0], 4)
+    return {"seconds": seconds, "events_each": events, "slower": slower, "spread_of_none": spread,
+            "holds": {"100 watchers are lost in the spread": slower[WATCHERS[-1]] <= max(spread, 0.01)}}
+
+
 async def looks(address: tuple, tasks: list, submitters: int) -> dict:
     """Latencies of polls and lists over 15 s."""
     async def poll(client: Client) -> None:
@@ -309,6 +340,9 @@ def cores() -> tuple:
 def table(results: dict) -> None:
     if load := results.get("load"):
         print(f"load    slower {100 * load['slower']:.1f} %, poll p99 {load['poll_p99_ms']} ms, {load['failed']} failed")
+    if watched := results.get("watch"):
+        print(f"watch   slower {100 * watched['slower'][1]:.1f} % with 1, {100 * watched['slower'][100]:.1f} % with 100;"
+              f" spread {100 * watched['spread_of_none']:.1f} %")
     for name, row in results.get("queue", {}).get("rows", {}).items():
         print(f"queue   {name:18} empty p50 {row['empty']['p50']:6} p99 {row['empty']['p99']:6}   full p50 {row['full']['p50']:6}"
               f" p99 {row['full']['p99']:6} ms   ratio {row['ratio_p50']} / {row['ratio_p99']}")
@@ -323,13 +357,13 @@ def table(results: dict) -> None:
 def main() -> None:
     args = argparse.ArgumentParser()
     args.add_argument("--ltx2", default=str(ROOT / "target/release/ltx2"))
-    args.add_argument("--only", default="load,queue,memory")
+    args.add_argument("--only", default="load,watch,queue,memory")
     args.add_argument("--runs", type=int, default=5)
     args.add_argument("--out", type=Path)
     a = args.parse_args()
     server_cores, load_cores = cores()
     os.sched_setaffinity(0, load_cores)
-    parts = {"load": lambda server: bench_load(server, a.runs), "queue": bench_queue, "memory": bench_memory}
+    parts = {"load": lambda server: bench_load(server, a.runs), "watch": lambda server: bench_watch(server, a.runs), "queue": bench_queue, "memory": bench_memory}
     results = {}
     with tempfile.TemporaryDirectory() as temporary:
         models = str(Path(temporary) / "models")

@@ -1,9 +1,11 @@
 //! The engine's end of the talk about what it makes.
 
+use std::cell::Cell;
 use std::io;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -14,6 +16,9 @@ use super::Note;
 
 /// Longest side of previews, pixels.
 const SIDE: u32 = 256;
+/// A preview is followed by this many times the time that it took without one, so that watching slows nothing down that
+/// anybody would notice.
+const REST: u32 = 200;
 
 /// What the server said about the assignment since it came.
 #[derive(Debug, Default)]
@@ -39,8 +44,21 @@ impl Wishes {
 
 /// Tells the server how far the engine is.
 pub(super) struct AssignmentWatch<'a> {
-    pub(super) stream: &'a UnixStream,
-    pub(super) wishes: &'a Wishes,
+    stream: &'a UnixStream,
+    wishes: &'a Wishes,
+    /// When the next preview may be begun.
+    preview_at: Cell<Instant>,
+    /// When the last one was.
+    preview_begun: Cell<Instant>,
+    /// Whether what previews take is loaded: the first one's time says little of the next one's.
+    is_warm: Cell<bool>,
+}
+
+impl<'a> AssignmentWatch<'a> {
+    pub(super) fn new(stream: &'a UnixStream, wishes: &'a Wishes) -> Self {
+        let now = Cell::new(Instant::now());
+        Self { stream, wishes, preview_at: now.clone(), preview_begun: now, is_warm: Cell::new(false) }
+    }
 }
 
 /// Sends one line.
@@ -63,7 +81,12 @@ impl Watch for AssignmentWatch<'_> {
     }
 
     fn wants_preview(&self) -> bool {
-        self.wishes.previews.load(Ordering::Relaxed)
+        let now = Instant::now();
+        let is_wanted = self.wishes.previews.load(Ordering::Relaxed) && now >= self.preview_at.get();
+        if is_wanted {
+            self.preview_begun.set(now);
+        }
+        is_wanted
     }
 
     /// The video goes on without one that cannot be made.
@@ -71,6 +94,9 @@ impl Watch for AssignmentWatch<'_> {
         match small_jpeg(picture, SIDE) {
             Ok(jpeg) => drop(tell(self.stream, &Note::Preview(BASE64_STANDARD.encode(jpeg)))),
             Err(error) => tracing::warn!(%error, "a preview is no picture: {error}"),
+        }
+        if self.is_warm.replace(true) {
+            self.preview_at.set(Instant::now() + self.preview_begun.get().elapsed() * REST);
         }
     }
 }

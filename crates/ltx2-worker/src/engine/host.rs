@@ -113,7 +113,7 @@ impl<G: Generator> Host<G> {
         let images = images.map(|(image, path)| read(image, path, *limits)).collect::<Result<Vec<_>, _>>()?;
         let mut writer = Mp4Writer::create(video)?;
         let mut output = WithThumbnail::new(&mut writer);
-        let watch = AssignmentWatch { stream: &self.stream.0, wishes: &self.wishes };
+        let watch = AssignmentWatch::new(&self.stream.0, &self.wishes);
         let report = self.generator.generate(Job { request, images: &images }, &mut output, &watch)?;
         output.write(thumbnail)?;
         self.wait_to_publish(Note::Made(report))?;
