@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::common::{demo_model, ltx2};
 use crate::server::Server;
 
 /// A line of a process's status, KiB.
@@ -61,6 +62,27 @@ fn an_engine_that_is_killed_takes_one_task_with_it() {
     assert!(failed["error"].as_str().unwrap().starts_with("the engine was killed"), "{failed}");
     assert_eq!(server.wait(next["task_id"].as_str().unwrap())["status"], "completed");
     assert_eq!(server.outputs().len(), 2);
+}
+
+#[test]
+fn a_model_that_cannot_be_loaded_fails_the_task_and_not_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let (models, hidden, data) =
+        (folder.path().join("models"), folder.path().join("hidden"), folder.path().join("data"));
+    assert!(Command::new("cp").arg("-r").args([demo_model(), &models]).status().unwrap().success());
+    let mut command = ltx2();
+    command.args(["serve", "--port", "0", "--device", "cpu", "--models"]).arg(&models).arg("--data-dir").arg(&data);
+    let server = Server::listening(command, data);
+    server.path("/v1/internal/unload");
+    std::fs::rename(&models, &hidden).unwrap();
+    let (_, answer) = server.submit_smallest("A fox", 1);
+    let failed = server.wait(answer["task_id"].as_str().unwrap());
+    assert_eq!(failed["status"], "failed", "{failed}");
+    assert!(failed["error"].as_str().unwrap().contains("is not a model set"), "{failed}");
+    assert_eq!(server.path("/health")["vram_loaded"], false);
+    std::fs::rename(&hidden, &models).unwrap();
+    let (_, answer) = server.submit_smallest("A fox", 2);
+    assert_eq!(server.wait(answer["task_id"].as_str().unwrap())["status"], "completed");
 }
 
 #[test]
