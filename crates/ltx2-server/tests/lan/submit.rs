@@ -207,6 +207,11 @@ async fn bodies_that_are_no_json_object() {
     let cases = [
         ("", "missing", "Field required"),
         ("{'prompt': 1}", "json_invalid", "JSON decode error: key must be a string at line 1 column 2"),
+        (
+            "'{prompt:",
+            "json_invalid",
+            "JSON decode error: expected value at line 1 column 1; on Windows, write the body to a file and send it with -d @FILE",
+        ),
         (r#"{"prompt":"x","seed":NaN}"#, "json_invalid", "JSON decode error: expected value at line 1 column 22"),
         (r#"{"prompt":"x""#, "json_invalid", "JSON decode error: EOF while parsing an object at line 1 column 13"),
         ("[1]", "model_attributes_type", "the body must be a JSON object"),

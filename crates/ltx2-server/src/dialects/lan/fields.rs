@@ -36,7 +36,13 @@ impl Fields {
         match serde_json::from_slice(text) {
             Ok(Value::Object(values)) => Ok(Self { values, faults: Vec::new() }),
             Ok(other) => Err(ApiError::body("model_attributes_type", "the body must be a JSON object", other)),
-            Err(error) => Err(ApiError::body("json_invalid", format!("JSON decode error: {error}"), Value::Null)),
+            Err(error) => {
+                // What is left of curl's -d '{"prompt": ...}' there.
+                let is_mangled = text.starts_with(b"'");
+                let hint =
+                    if is_mangled { "; on Windows, write the body to a file and send it with -d @FILE" } else { "" };
+                Err(ApiError::body("json_invalid", format!("JSON decode error: {error}{hint}"), Value::Null))
+            }
         }
     }
 
