@@ -1,9 +1,13 @@
 //! What happened to a task, numbered, so that whoever was away can read on.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use ltx2_types::Progress;
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
+use crate::memory::Ticket;
 use crate::record::{from_word, to_word, unreadable};
 use crate::store::now;
 use crate::{Store, StoreError, TaskId};
@@ -46,11 +50,41 @@ impl EventKind {
     }
 }
 
+/// Events as they were last read, so that a hundred who watch one task cost the database no more than one.
+#[derive(Default)]
+pub(crate) struct RecentEvents(tokio::sync::Mutex<HashMap<TaskId, Recent>>);
+
+struct Recent {
+    ticket: Ticket,
+    after: u64,
+    events: Arc<[TaskEvent]>,
+}
+
+/// Most tasks of which events are kept.
+const MOST_RECENT: usize = 64;
+
 type EventRow = (i64, String, Option<String>, Option<u32>, Option<u32>, i64);
 
 impl Store {
     /// What happened to `id` after its event `number`, oldest first.
-    pub async fn events_after(&self, id: &TaskId, number: u64) -> Result<Vec<TaskEvent>, StoreError> {
+    pub async fn events_after(&self, id: &TaskId, number: u64) -> Result<Arc<[TaskEvent]>, StoreError> {
+        // Those who come meanwhile wait for what this one reads.
+        let mut recent = self.shared.recent_events.0.lock().await;
+        let ticket = self.shared.memory.ticket(id);
+        if let Some(known) = recent.get(id).filter(|known| known.after == number && known.ticket == ticket) {
+            return Ok(known.events.clone());
+        }
+        let events: Arc<[TaskEvent]> = self.read_events(id, number).await?.into();
+        if recent.len() >= MOST_RECENT {
+            recent.clear();
+        }
+        if self.shared.memory.is_current(&ticket) {
+            recent.insert(id.clone(), Recent { ticket, after: number, events: events.clone() });
+        }
+        Ok(events)
+    }
+
+    async fn read_events(&self, id: &TaskId, number: u64) -> Result<Vec<TaskEvent>, StoreError> {
         let sql = "SELECT number, kind, phase, step, total_steps, at FROM task_events
                    WHERE task = ? AND number > ? ORDER BY number";
         let number = i64::try_from(number).unwrap_or(i64::MAX);

@@ -49,6 +49,7 @@ pub(crate) enum Recall {
 }
 
 /// Says when a read began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket {
     begun: u64,
     was_written: bool,
@@ -61,7 +62,17 @@ impl Memory {
         if let Some(task) = known.find(id) {
             return Recall::Known(task);
         }
-        Recall::Unknown(Ticket { begun: known.begun, was_written: known.writers.contains_key(id) })
+        Recall::Unknown(known.ticket(id))
+    }
+
+    /// For a read of `id` that begins.
+    pub(crate) fn ticket(&self, id: &TaskId) -> Ticket {
+        self.lock().ticket(id)
+    }
+
+    /// Whether what was read with `ticket` is all that there is of its task.
+    pub(crate) fn is_current(&self, ticket: &Ticket) -> bool {
+        !ticket.was_written && ticket.begun == self.lock().begun
     }
 
     /// Remembers what was read since `ticket` was given, unless it may have changed since.
@@ -103,6 +114,10 @@ impl Memory {
 }
 
 impl Known {
+    fn ticket(&self, id: &TaskId) -> Ticket {
+        Ticket { begun: self.begun, was_written: self.writers.contains_key(id) }
+    }
+
     fn find(&mut self, id: &TaskId) -> Option<Arc<KnownTask>> {
         if let Some(task) = self.young.tasks.get(id) {
             return Some(task.clone());

@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use tokio::sync::{Notify, broadcast};
 
 use crate::changes::{self, Change};
+use crate::events::RecentEvents;
 use crate::files::{self, Files};
 use crate::memory::Memory;
 use crate::previews::Previews;
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) changes: broadcast::Sender<Change>,
     pub(crate) turns: Turns,
     pub(crate) memory: Memory,
+    pub(crate) recent_events: RecentEvents,
     pub(crate) held: Held,
     pub(crate) previews: Previews,
 }
@@ -52,6 +54,7 @@ impl Store {
             changes: changes::channel(),
             turns: Turns::default(),
             memory: Memory::default(),
+            recent_events: RecentEvents::default(),
             held: Held::default(),
             previews: Previews::default(),
         };

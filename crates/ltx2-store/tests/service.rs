@@ -59,7 +59,7 @@ fn outputs(store: &Store) -> usize {
 }
 
 async fn kinds(store: &Store, id: &TaskId) -> Vec<EventKind> {
-    store.events_after(id, 0).await.unwrap().into_iter().map(|event| event.kind).collect()
+    store.events_after(id, 0).await.unwrap().iter().map(|event| event.kind).collect()
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn events_are_numbered_and_outlive_the_process() {
     assert_eq!(stages, steps.map(Some));
     use EventKind::{Failed, Queued, Stage, Started, Step};
     assert_eq!(kinds(&store, &id).await, [Queued, Started, Stage, Stage, Step, Step, Queued, Started, Failed]);
-    assert_eq!(store.events_after(&id, 7).await.unwrap(), events[7..]);
+    assert_eq!(store.events_after(&id, 7).await.unwrap()[..], events[7..]);
     assert!(store.events_after(&id, 9).await.unwrap().is_empty());
 }
 

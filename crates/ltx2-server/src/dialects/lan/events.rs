@@ -123,7 +123,7 @@ impl Watcher {
             TaskStatus::Queued { position } => Some(position),
             _ => None,
         };
-        for event in &events {
+        for event in events.iter() {
             self.seen = event.number;
             self.has_ended |= event.kind.is_last();
             self.ready.push_back(render(event, &record, &self.base));
