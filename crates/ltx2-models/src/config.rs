@@ -1,7 +1,12 @@
 //! Reading an architecture out of a checkpoint's `config`.
 
+use std::ops::RangeInclusive;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+/// Widths and rates outside of this are no network's. Products of three of them are still numbers.
+pub const SIZES: RangeInclusive<usize> = 1..=1 << 20;
 
 /// What is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -65,6 +70,28 @@ impl<'a> Section<'a> {
     /// The value of `key`, which has to be there.
     pub fn require<T: DeserializeOwned>(&self, key: &str) -> Result<T, ConfigError> {
         self.optional(key)?.ok_or_else(|| ConfigError::Missing { path: self.path_of(key) })
+    }
+
+    /// A width or a rate: the value of `key`, or `default`, from [`SIZES`].
+    pub fn size(&self, key: &str, default: usize) -> Result<usize, ConfigError> {
+        self.within(key, self.get(key, default)?, SIZES)
+    }
+
+    /// The same where there is no default.
+    pub fn require_size(&self, key: &str) -> Result<usize, ConfigError> {
+        self.within(key, self.require(key)?, SIZES)
+    }
+
+    /// A number of layers or blocks: as [`Section::size`], or 0.
+    pub fn count(&self, key: &str, default: usize) -> Result<usize, ConfigError> {
+        self.within(key, self.get(key, default)?, 0..=*SIZES.end())
+    }
+
+    fn within(&self, key: &str, found: usize, range: RangeInclusive<usize>) -> Result<usize, ConfigError> {
+        if range.contains(&found) {
+            return Ok(found);
+        }
+        Err(self.unsupported(key, found, format!("a number from {} to {}", range.start(), range.end())))
     }
 
     fn optional<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ConfigError> {
@@ -135,5 +162,24 @@ mod tests {
         assert_eq!(section.get::<usize>("absent", 7), Ok(7));
         assert!(section.get::<usize>("qk_norm", 7).is_err());
         assert!(section.require::<usize>("absent").is_err());
+    }
+
+    #[test]
+    fn sizes_are_neither_nothing_nor_beyond_measure() {
+        let config = json!({"none": 0, "some": 7, "most": 1 << 20, "more": (1 << 20) + 1, "all": u64::MAX, "less": -1});
+        let section = Section::root(&config);
+        for key in ["some", "most"] {
+            assert!(section.size(key, 1).is_ok() && section.require_size(key).is_ok() && section.count(key, 1).is_ok());
+        }
+        for key in ["more", "all", "less"] {
+            assert!(
+                section.size(key, 1).is_err() && section.require_size(key).is_err() && section.count(key, 1).is_err()
+            );
+        }
+        assert_eq!(section.count("none", 1), Ok(0));
+        let error = section.size("none", 1).unwrap_err().to_string();
+        assert_eq!(error, "config value none is 0, but only a number from 1 to 1048576 is supported");
+        assert_eq!(section.size("absent", 9), Ok(9));
+        assert!(section.require_size("absent").is_err());
     }
 }

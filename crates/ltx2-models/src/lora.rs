@@ -145,7 +145,8 @@ fn pairs(shapes: &TensorShapes) -> BTreeMap<String, Pair> {
             else {
                 continue;
             };
-            if rank != rank_in {
+            // Nothing is added by matrices without a rank, and alpha could not be divided by it.
+            if rank != rank_in || rank == 0 {
                 continue;
             }
             let bare = PREFIXES.iter().find_map(|prefix| layer.strip_prefix(prefix)).unwrap_or(layer);
@@ -155,4 +156,22 @@ fn pairs(shapes: &TensorShapes) -> BTreeMap<String, Pair> {
         }
     }
     pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_matrices_that_fit_and_have_a_rank_are_pairs() {
+        let found = |down: &[usize], up: &[usize]| {
+            let named = |end: &str, shape: &[usize]| (format!("transformer.a{end}"), shape.to_vec());
+            let shapes = TensorShapes::from([named(".lora_A.weight", down), named(".lora_B.weight", up)]);
+            pairs(&shapes).into_iter().map(|(name, pair)| (name, pair.shape, pair.rank)).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&[4, 3], &[2, 4]), [("model.diffusion_model.a.weight".to_string(), (2, 3), 4)]);
+        for (down, up) in [(&[0, 3][..], &[2, 0][..]), (&[4, 3], &[2, 5]), (&[4], &[2, 4]), (&[4, 3], &[2, 4, 1])] {
+            assert_eq!(found(down, up), [], "{down:?} {up:?}");
+        }
+    }
 }

@@ -44,6 +44,27 @@ fn damaged_and_foreign_files_are_refused_by_name() {
 }
 
 #[test]
+fn tensors_without_elements_are_read_unless_their_sides_are_beyond_measure() {
+    for (shape, is_good) in
+        [("[0, 4]", true), ("[0, 9223372036854775808, 4]", false), ("[4294967296, 0, 4294967296]", false)]
+    {
+        let header = format!(
+            r#"{{"__metadata__": {{"config": "{{}}"}}, "x": {{"dtype": "F32", "shape": {shape}, "data_offsets": [0, 0]}}}}"#
+        );
+        let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
+        let (_folder, path) = write("model.safetensors", &bytes);
+        match Checkpoint::open(&path) {
+            Ok(checkpoint) => {
+                assert!(is_good, "{shape}");
+                let read = checkpoint.load(DType::F32, &Device::Cpu, |vb| vb.get((0, 4), "x")).unwrap();
+                assert_eq!(read.dims(), [0, 4]);
+            }
+            Err(error) => assert!(!is_good && error.to_string().contains("tensor x: its shape"), "{error}"),
+        }
+    }
+}
+
+#[test]
 fn a_missing_tensor_or_another_shape_is_named() {
     let (_folder, path) = write("model.safetensors", &whole(&[("config", "{}")]));
     let checkpoint = Checkpoint::open(&path).unwrap();

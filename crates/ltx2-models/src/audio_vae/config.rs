@@ -1,7 +1,7 @@
 //! The audio autoencoder's architecture, from the `audio_vae` section of a checkpoint's config.
 
 use super::{LATENT_MEL_BINS, TIME_SCALE};
-use crate::config::{ConfigError, Section};
+use crate::config::{ConfigError, SIZES, Section};
 
 /// Each level above the first doubles time and frequency.
 const LEVELS: usize = TIME_SCALE.ilog2() as usize + 1;
@@ -37,21 +37,21 @@ impl AudioVaeConfig {
         let preprocessing = audio_vae.section("preprocessing").section("mel").get("n_mel_channels", None::<usize>)?;
         let mel_bins = preprocessing.map_or_else(|| audio_vae.section("variables").get("mel_bins", MEL_BINS), Ok)?;
         let config = Self {
-            ch: dd.get("ch", 128)?,
+            ch: dd.size("ch", 128)?,
             ch_mult: dd.get("ch_mult", vec![1, 2, 4])?,
-            num_res_blocks: dd.get("num_res_blocks", 2)?,
-            out_ch: dd.get("out_ch", 2)?,
+            num_res_blocks: dd.count("num_res_blocks", 2)?,
+            out_ch: dd.size("out_ch", 2)?,
             mel_bins: dd.get("mel_bins", mel_bins)?,
-            z_channels: dd.get("z_channels", 8)?,
-            sample_rate: params.get("sampling_rate", 16000)?,
-            hop_length: stft.get("hop_length", 160)?,
+            z_channels: dd.size("z_channels", 8)?,
+            sample_rate: params.size("sampling_rate", 16000)?,
+            hop_length: stft.size("hop_length", 160)?,
         };
         if config.mel_bins != MEL_BINS {
             return Err(dd.unsupported("mel_bins", config.mel_bins, MEL_BINS));
         }
-        if config.ch_mult.len() != LEVELS || config.ch_mult.contains(&0) {
+        if config.ch_mult.len() != LEVELS || !config.ch_mult.iter().all(|width| SIZES.contains(width)) {
             let supported =
-                format!("a list of {LEVELS} widths, as latents are {TIME_SCALE} times shorter than mel frames");
+                format!("a list of {LEVELS} factors, as latents are {TIME_SCALE} times shorter than mel frames");
             return Err(dd.unsupported("ch_mult", format!("{:?}", config.ch_mult), supported));
         }
         Ok(config)

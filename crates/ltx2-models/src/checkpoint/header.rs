@@ -39,6 +39,16 @@ fn header<T>(path: &Path, read: impl FnOnce(&SafeTensors, &Metadata) -> T) -> Re
     // SAFETY: read once here, and not changed while the server runs.
     let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
+    for (name, view) in tensors.iter() {
+        if !is_measurable(view.shape()) {
+            return Err(damaged(format!("tensor {name}: its shape {:?} is beyond measure", view.shape())));
+        }
+    }
     let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
     Ok(read(&tensors, &metadata))
+}
+
+/// Whether strides can be counted. A file may have tensors without elements, whose other sides are of any length.
+pub(super) fn is_measurable(shape: &[usize]) -> bool {
+    shape.iter().filter(|side| **side > 0).try_fold(1_usize, |product, side| product.checked_mul(*side)).is_some()
 }

@@ -31,18 +31,22 @@ impl ConnectorConfig {
         transformer.expect("use_embeddings_connector", true)?;
         transformer.expect("connector_norm_output", true)?;
         let config = Self {
-            heads: transformer.get("connector_num_attention_heads", 30)?,
-            dim_head: transformer.get("connector_attention_head_dim", 128)?,
-            layers: transformer.get("connector_num_layers", 2)?,
-            registers: transformer.get("connector_num_learnable_registers", 128)?,
+            heads: transformer.size("connector_num_attention_heads", 30)?,
+            dim_head: even(transformer, "connector_attention_head_dim", 128)?,
+            layers: transformer.count("connector_num_layers", 2)?,
+            registers: transformer.size("connector_num_learnable_registers", 128)?,
             max_pos: transformer.get("connector_positional_embedding_max_pos", vec![1.0])?,
             // The connector's own theta is fixed.
             rope: RopeConfig { theta: 10000.0, ..RopeConfig::new(transformer)? },
             gated: transformer.get("connector_apply_gated_attention", false)?,
         };
-        if config.registers == 0 || !MAX_TOKENS.is_multiple_of(config.registers) {
+        if !MAX_TOKENS.is_multiple_of(config.registers) {
             let supported = format!("a divisor of {MAX_TOKENS}");
             return Err(transformer.unsupported("connector_num_learnable_registers", config.registers, supported));
+        }
+        if config.max_pos.len() != 1 {
+            let found = format!("{:?}", config.max_pos);
+            return Err(transformer.unsupported("connector_positional_embedding_max_pos", found, "a list of 1"));
         }
         Ok(config)
     }
@@ -51,9 +55,9 @@ impl ConnectorConfig {
     pub fn audio(transformer: &Section) -> std::result::Result<Self, ConfigError> {
         let video = Self::video(transformer)?;
         Ok(Self {
-            heads: transformer.get("audio_connector_num_attention_heads", video.heads)?,
-            dim_head: transformer.get("audio_connector_attention_head_dim", video.dim_head)?,
-            layers: transformer.get("audio_connector_num_layers", video.layers)?,
+            heads: transformer.size("audio_connector_num_attention_heads", video.heads)?,
+            dim_head: even(transformer, "audio_connector_attention_head_dim", video.dim_head)?,
+            layers: transformer.count("audio_connector_num_layers", video.layers)?,
             ..video
         })
     }
@@ -67,6 +71,12 @@ impl ConnectorConfig {
     pub fn dim(&self) -> usize {
         self.heads * self.dim_head
     }
+}
+
+/// Width of a head, whose channels turn in pairs.
+fn even(transformer: &Section, key: &str, default: usize) -> std::result::Result<usize, ConfigError> {
+    let width = transformer.size(key, default)?;
+    if width.is_multiple_of(2) { Ok(width) } else { Err(transformer.unsupported(key, width, "an even number")) }
 }
 
 /// Features `(1, n, d)` to a context `(1, 1024, d)`.
@@ -116,5 +126,34 @@ impl Connector {
             x = (feed_forward.forward(&rms_norm(&x, None, NORM_EPS)?)? + x)?;
         }
         rms_norm(&x, None, NORM_EPS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn refuses_what_it_cannot_be_by_name() {
+        let read = |key: &str, value: Value| {
+            let config = json!({key: value});
+            ConnectorConfig::audio(&Section::root(&config))
+                .map(|config| config.dim())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(read("audio_connector_num_attention_heads", json!(2)), Ok(256));
+        for (key, value) in [
+            ("connector_positional_embedding_max_pos", json!([])),
+            ("connector_positional_embedding_max_pos", json!([20.0, 20.0])),
+            ("connector_attention_head_dim", json!(1)),
+            ("audio_connector_attention_head_dim", json!(0)),
+            ("connector_num_attention_heads", json!(u64::MAX)),
+            ("connector_num_learnable_registers", json!(0)),
+            ("audio_connector_num_layers", json!(u64::MAX)),
+        ] {
+            let error = read(key, value.clone()).unwrap_err();
+            assert!(error.contains(&format!("{key} is")), "{key} {value}: {error}");
+        }
     }
 }

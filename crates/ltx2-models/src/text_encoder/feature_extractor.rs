@@ -41,7 +41,7 @@ impl FeatureExtractorConfig {
                 return Err(transformer.unsupported(key, found, known));
             }
         }
-        let width = |heads, width| Ok(transformer.require::<usize>(heads)? * transformer.require::<usize>(width)?);
+        let width = |heads, width| Ok(transformer.require_size(heads)? * transformer.require_size(width)?);
         Ok(Self::PerModality {
             video: width("num_attention_heads", "attention_head_dim")?,
             audio: width("audio_num_attention_heads", "audio_attention_head_dim")?,

@@ -43,13 +43,13 @@ impl GemmaConfig {
         text.expect("final_logit_softcapping", Value::Null)?;
         let [global, local] = ropes(&text)?;
         let config = Self {
-            hidden_size: text.get("hidden_size", 3840)?,
-            num_hidden_layers: text.get("num_hidden_layers", 48)?,
-            intermediate_size: text.get("intermediate_size", 15360)?,
-            num_attention_heads: text.get("num_attention_heads", 16)?,
-            num_key_value_heads: text.get("num_key_value_heads", 8)?,
-            head_dim: text.get("head_dim", 256)?,
-            vocab_size: text.get("vocab_size", 262208)?,
+            hidden_size: text.size("hidden_size", 3840)?,
+            num_hidden_layers: text.count("num_hidden_layers", 48)?,
+            intermediate_size: text.size("intermediate_size", 15360)?,
+            num_attention_heads: text.size("num_attention_heads", 16)?,
+            num_key_value_heads: text.size("num_key_value_heads", 8)?,
+            head_dim: text.size("head_dim", 256)?,
+            vocab_size: text.size("vocab_size", 262208)?,
             rms_norm_eps: text.get("rms_norm_eps", 1e-6)?,
             query_pre_attn_scalar: text.get("query_pre_attn_scalar", 256.0)?,
             sliding_window: text.get("sliding_window", 1024)?,
@@ -58,6 +58,13 @@ impl GemmaConfig {
             rope_local_base_freq: local.theta,
             rope_factor: global.factor,
         };
+        let (heads, kv_heads) = (config.num_attention_heads, config.num_key_value_heads);
+        if !heads.is_multiple_of(kv_heads) {
+            return Err(text.unsupported("num_key_value_heads", kv_heads, format!("a divisor of the {heads} heads")));
+        }
+        if !config.head_dim.is_multiple_of(2) {
+            return Err(text.unsupported("head_dim", config.head_dim, "an even number"));
+        }
         let kinds: Vec<String> = text.get("layer_types", Vec::new())?;
         for (i, kind) in kinds.iter().enumerate() {
             let expected = if config.is_global(i) { "full_attention" } else { "sliding_attention" };
@@ -338,6 +345,16 @@ fn norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn refuses_heads_that_cannot_be() {
+        for (key, value) in
+            [("num_key_value_heads", 0), ("num_key_value_heads", 3), ("head_dim", 5), ("hidden_size", 0)]
+        {
+            let error = GemmaConfig::new(&json!({"text_config": {key: value}})).unwrap_err().to_string();
+            assert!(error.contains(&format!("text_config.{key} is {value}")), "{error}");
+        }
+    }
 
     #[test]
     fn both_ways_of_writing_ropes_mean_the_same() {

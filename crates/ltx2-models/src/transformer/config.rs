@@ -56,19 +56,19 @@ impl TransformerConfig {
     pub fn new(section: &Section) -> Result<Self, ConfigError> {
         refuse_other_architectures(section)?;
         let video = StreamConfig {
-            in_channels: section.get("in_channels", 128)?,
-            out_channels: section.get("out_channels", 128)?,
-            heads: section.get("num_attention_heads", 32)?,
-            dim_head: section.get("attention_head_dim", 128)?,
-            context_dim: section.get("cross_attention_dim", 4096)?,
+            in_channels: section.size("in_channels", 128)?,
+            out_channels: section.size("out_channels", 128)?,
+            heads: section.size("num_attention_heads", 32)?,
+            dim_head: section.size("attention_head_dim", 128)?,
+            context_dim: section.size("cross_attention_dim", 4096)?,
             max_pos: section.get("positional_embedding_max_pos", vec![20.0, 2048.0, 2048.0])?,
         };
         let audio = StreamConfig {
-            in_channels: section.get("audio_in_channels", 128)?,
-            out_channels: section.get("audio_out_channels", 128)?,
-            heads: section.get("audio_num_attention_heads", 32)?,
-            dim_head: section.get("audio_attention_head_dim", 64)?,
-            context_dim: section.get("audio_cross_attention_dim", 2048)?,
+            in_channels: section.size("audio_in_channels", 128)?,
+            out_channels: section.size("audio_out_channels", 128)?,
+            heads: section.size("audio_num_attention_heads", 32)?,
+            dim_head: section.size("audio_attention_head_dim", 64)?,
+            context_dim: section.size("audio_cross_attention_dim", 2048)?,
             max_pos: section.get("audio_positional_embedding_max_pos", vec![20.0])?,
         };
         if video.heads != audio.heads {
@@ -78,10 +78,13 @@ impl TransformerConfig {
                 format!("num_attention_heads, {},", video.heads),
             ));
         }
-        for (stream, context, axes, key) in [
-            (&video, "cross_attention_dim", 3, "positional_embedding_max_pos"),
-            (&audio, "audio_cross_attention_dim", 1, "audio_positional_embedding_max_pos"),
+        for (stream, head, context, axes, key) in [
+            (&video, "attention_head_dim", "cross_attention_dim", 3, "positional_embedding_max_pos"),
+            (&audio, "audio_attention_head_dim", "audio_cross_attention_dim", 1, "audio_positional_embedding_max_pos"),
         ] {
+            if !stream.dim_head.is_multiple_of(2) {
+                return Err(section.unsupported(head, stream.dim_head, "an even number"));
+            }
             if stream.context_dim != stream.dim() {
                 return Err(section.unsupported(
                     context,
@@ -94,7 +97,7 @@ impl TransformerConfig {
             }
         }
         Ok(Self {
-            num_layers: section.get("num_layers", 48)?,
+            num_layers: section.count("num_layers", 48)?,
             norm_eps: section.get("norm_eps", 1e-6)?,
             rope: RopeConfig::new(section)?,
             gated: section.get("apply_gated_attention", false)?,
@@ -102,7 +105,7 @@ impl TransformerConfig {
             cross_rope_dim: audio.context_dim,
             caption_channels: match section.get("caption_proj_before_connector", false)? {
                 true => None,
-                false => Some(section.get("caption_channels", 3840)?),
+                false => Some(section.size("caption_channels", 3840)?),
             },
             timestep_scale: section.get("timestep_scale_multiplier", 1000.0)?,
             cross_gate_scale: section.get("av_ca_timestep_scale_multiplier", 1.0)?,
@@ -175,6 +178,9 @@ mod tests {
             ("double_self_attention", json!(true)),
             ("rope_type", json!("spiral")),
             ("cross_attention_dim", json!(77)),
+            ("attention_head_dim", json!(127)),
+            ("audio_attention_head_dim", json!(0)),
+            ("num_attention_heads", json!(1_u64 << 60)),
             ("positional_embedding_max_pos", json!([20.0])),
             ("audio_num_attention_heads", json!(16)),
         ] {

@@ -59,12 +59,12 @@ impl UpsamplerConfig {
     pub fn new(root: &Section) -> Result<Self, ConfigError> {
         root.expect("dims", 3)?;
         let config = Self {
-            in_channels: root.get("in_channels", 128)?,
-            mid_channels: root.get("mid_channels", 512)?,
-            blocks_per_stage: root.get("num_blocks_per_stage", 4)?,
+            in_channels: root.size("in_channels", 128)?,
+            mid_channels: root.size("mid_channels", 512)?,
+            blocks_per_stage: root.count("num_blocks_per_stage", 4)?,
             resampling: Resampling::new(root)?,
         };
-        if config.mid_channels == 0 || !config.mid_channels.is_multiple_of(GROUPS) {
+        if !config.mid_channels.is_multiple_of(GROUPS) {
             return Err(root.unsupported("mid_channels", config.mid_channels, format!("a multiple of {GROUPS}")));
         }
         Ok(config)

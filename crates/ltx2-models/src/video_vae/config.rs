@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::conv::SpatialPadding;
-use crate::config::{ConfigError, Section};
+use crate::config::{ConfigError, SIZES, Section};
 
 /// Blocks and widths of encoder and decoder.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,9 +55,9 @@ impl VideoVaeConfig {
             .collect::<Result<Vec<_>, _>>()?;
         // The published list runs from pixels to latents.
         decoder_blocks.reverse();
-        Ok(Self {
-            latent_channels: vae.get("latent_channels", 128)?,
-            patch_size: vae.get("patch_size", 4)?,
+        let config = Self {
+            latent_channels: vae.size("latent_channels", 128)?,
+            patch_size: vae.size("patch_size", 4)?,
             encoder_blocks: blocks(vae, "encoder_blocks")?
                 .into_iter()
                 .map(|(name, params)| encoder_block(vae, &name, &params))
@@ -65,13 +65,45 @@ impl VideoVaeConfig {
             encoder_padding: padding(vae, "zeros")?,
             decoder_blocks,
             decoder_padding: padding(vae, "reflect")?,
-            decoder_base_channels: vae.get("decoder_base_channels", 128)?,
+            decoder_base_channels: vae.size("decoder_base_channels", 128)?,
             causal_decoder: vae.get("causal_decoder", false)?,
-        })
+        };
+        config.check_encoder(vae)?;
+        config.check_decoder(vae)?;
+        Ok(config)
     }
-}
 
-impl VideoVaeConfig {
+    /// Each change of size sorts the channels into whole groups.
+    fn check_encoder(&self, vae: &Section) -> Result<(), ConfigError> {
+        let mut channels = self.latent_channels;
+        for block in &self.encoder_blocks {
+            let EncoderBlock::Compress { stride, multiplier } = *block else { continue };
+            let volume: usize = stride.iter().product();
+            let wider = channels * multiplier;
+            if !SIZES.contains(&wider) || !wider.is_multiple_of(volume) || !volume.is_multiple_of(multiplier) {
+                let found = format!("a multiplier of {multiplier} for {channels} channels and strides {stride:?}");
+                return Err(vae.unsupported("encoder_blocks", found, "one that makes whole groups of channels"));
+            }
+            channels = wider;
+        }
+        Ok(())
+    }
+
+    fn check_decoder(&self, vae: &Section) -> Result<(), ConfigError> {
+        let mut channels = self.decoder_base_channels * 8;
+        for block in &self.decoder_blocks {
+            let DecoderBlock::Expand { stride, multiplier, residual } = *block else { continue };
+            let volume: usize = stride.iter().product();
+            let repeats = volume.is_multiple_of(multiplier) && channels.is_multiple_of(volume);
+            if !channels.is_multiple_of(multiplier) || (residual && !repeats) {
+                let found = format!("a multiplier of {multiplier} for {channels} channels and strides {stride:?}");
+                return Err(vae.unsupported("decoder_blocks", found, "one that makes whole groups of channels"));
+            }
+            channels /= multiplier;
+        }
+        Ok(())
+    }
+
     /// Channels of the decoder's last level, which is the largest in memory.
     pub fn decoder_channels(&self) -> usize {
         let narrowed = |channels, block: &DecoderBlock| match block {
@@ -94,29 +126,38 @@ fn blocks(vae: &Section, key: &str) -> Result<Vec<(String, Value)>, ConfigError>
     vae.require(key)
 }
 
-fn parameter(params: &Value, key: &str, default: usize) -> usize {
+/// A whole number among a block's parameters; a bare number is that of its layers.
+fn parameter((vae, list): (&Section, &str), params: &Value, key: &str, default: usize) -> Result<usize, ConfigError> {
     let value = if key == "num_layers" && params.is_number() { Some(params) } else { params.get(key) };
-    value.and_then(Value::as_f64).map_or(default, |value| value as usize)
+    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(default) };
+    let whole = value.as_f64().filter(|number| number.fract() == 0.0 && *number >= 0.0).map(|number| number as usize);
+    let is_none = key == "num_layers" && whole == Some(0);
+    whole.filter(|number| is_none || SIZES.contains(number)).ok_or_else(|| {
+        let supported = format!("a whole number from {} to {}", SIZES.start(), SIZES.end());
+        vae.unsupported(list, format!("{key} of {value}"), supported)
+    })
 }
 
 fn encoder_block(vae: &Section, name: &str, params: &Value) -> Result<EncoderBlock, ConfigError> {
+    let from = (vae, "encoder_blocks");
     let stride = match name {
-        "res_x" => return Ok(EncoderBlock::Res { layers: parameter(params, "num_layers", 1) }),
+        "res_x" => return Ok(EncoderBlock::Res { layers: parameter(from, params, "num_layers", 1)? }),
         "compress_space_res" => [1, 2, 2],
         "compress_time_res" => [2, 1, 1],
         "compress_all_res" => [2, 2, 2],
         other => return Err(vae.unsupported("encoder_blocks", other, "res_x or compress_{space,time,all}_res")),
     };
-    Ok(EncoderBlock::Compress { stride, multiplier: parameter(params, "multiplier", 2) })
+    Ok(EncoderBlock::Compress { stride, multiplier: parameter(from, params, "multiplier", 2)? })
 }
 
 fn decoder_block(vae: &Section, name: &str, params: &Value) -> Result<DecoderBlock, ConfigError> {
+    let from = (vae, "decoder_blocks");
     let flag = |key: &str| params.get(key).and_then(Value::as_bool).unwrap_or(false);
     if flag("inject_noise") {
         return Err(vae.unsupported("decoder_blocks", format!("{name} with inject_noise"), "a block without it"));
     }
     let stride = match name {
-        "res_x" => return Ok(DecoderBlock::Res { layers: parameter(params, "num_layers", 1) }),
+        "res_x" => return Ok(DecoderBlock::Res { layers: parameter(from, params, "num_layers", 1)? }),
         "compress_space" => [1, 2, 2],
         "compress_time" => [2, 1, 1],
         "compress_all" => [2, 2, 2],
@@ -124,5 +165,41 @@ fn decoder_block(vae: &Section, name: &str, params: &Value) -> Result<DecoderBlo
     };
     // Only compress_all passes the flag on in the published code.
     let residual = name == "compress_all" && flag("residual");
-    Ok(DecoderBlock::Expand { stride, multiplier: parameter(params, "multiplier", 1), residual })
+    Ok(DecoderBlock::Expand { stride, multiplier: parameter(from, params, "multiplier", 1)?, residual })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn refuses_blocks_that_cannot_be() {
+        let read = |key: &str, value: Value| {
+            let mut config = json!({"timestep_conditioning": false,
+                "encoder_blocks": [["res_x", 1], ["compress_all_res", {"multiplier": 2}]],
+                "decoder_blocks": [["compress_all", {"multiplier": 2, "residual": true}], ["res_x", {"num_layers": 2.0}]]});
+            config[key] = value;
+            VideoVaeConfig::new(&Section::root(&config))
+        };
+        assert_eq!(read("patch_size", json!(4)).unwrap().decoder_channels(), 512);
+        for (key, value, expected) in [
+            ("decoder_blocks", json!([["compress_all", {"multiplier": 0}]]), "decoder_blocks is multiplier of 0"),
+            ("decoder_blocks", json!([["compress_time", {"multiplier": 3}]]), "a multiplier of 3 for 1024 channels"),
+            ("decoder_blocks", json!([["res_x", {"num_layers": -1}]]), "num_layers of -1"),
+            ("encoder_blocks", json!([["res_x", 1e300]]), "num_layers of 1e+300"),
+            (
+                "encoder_blocks",
+                json!([["compress_all_res", {"multiplier": 16}]]),
+                "a multiplier of 16 for 128 channels",
+            ),
+            ("encoder_blocks", json!([["compress_all_res", {"multiplier": "2"}]]), "multiplier of \"2\""),
+            ("decoder_base_channels", json!(u64::MAX), "decoder_base_channels is 18446744073709551615"),
+            ("latent_channels", json!(0), "latent_channels is 0"),
+            ("patch_size", json!(0), "patch_size is 0"),
+        ] {
+            let error = read(key, value).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 }

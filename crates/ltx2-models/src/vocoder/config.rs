@@ -1,9 +1,7 @@
 //! Both vocoders' architecture, from the `vocoder` section of a checkpoint's config.
 
-use std::ops::RangeInclusive;
-
 use super::generator::MEL_BINS;
-use crate::config::{ConfigError, Section};
+use crate::config::{ConfigError, SIZES, Section};
 
 /// Rates and widths. A section with `bwe` is LTX-2.3's, one without is LTX-2's.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,15 +53,12 @@ pub(super) struct ExtensionConfig {
     pub(super) ratio: usize,
 }
 
-/// Rates, kernels, dilations and windows outside of this are no vocoder's.
-const SIZES: RangeInclusive<usize> = 1..=1 << 20;
-
 impl VocoderConfig {
     /// Reads the `vocoder` section; refuses, by name, what is not implemented.
     pub fn new(vocoder: &Section) -> Result<Self, ConfigError> {
         if !vocoder.has("bwe") {
             return Ok(Self {
-                output_sampling_rate: vocoder.get("output_sampling_rate", 24000)?,
+                output_sampling_rate: vocoder.size("output_sampling_rate", 24000)?,
                 generator: GeneratorConfig::new(vocoder, Blocks::Plain, final_activation(vocoder)?)?,
                 extension: None,
             });
@@ -71,7 +66,7 @@ impl VocoderConfig {
         let (first, bwe) = (vocoder.section("vocoder"), vocoder.section("bwe"));
         first.expect("apply_final_activation", true)?;
         Ok(Self {
-            output_sampling_rate: bwe.require("output_sampling_rate")?,
+            output_sampling_rate: bwe.require_size("output_sampling_rate")?,
             generator: GeneratorConfig::new(&first, Blocks::Periodic, final_activation(&first)?)?,
             extension: Some(ExtensionConfig::new(&bwe)?),
         })
@@ -95,7 +90,7 @@ impl GeneratorConfig {
         let config = Self {
             upsample_rates: sizes(section, "upsample_rates", &[6, 5, 2, 2, 2])?,
             upsample_kernel_sizes: sizes(section, "upsample_kernel_sizes", &[16, 15, 8, 4, 4])?,
-            upsample_initial_channel: section.get("upsample_initial_channel", 1024)?,
+            upsample_initial_channel: section.size("upsample_initial_channel", 1024)?,
             resblock_kernel_sizes: sizes(section, "resblock_kernel_sizes", &[3, 7, 11])?,
             resblock_dilation_sizes: section.get("resblock_dilation_sizes", vec![vec![1, 3, 5]; 3])?,
             blocks,
@@ -137,12 +132,12 @@ impl GeneratorConfig {
 
 impl ExtensionConfig {
     fn new(bwe: &Section) -> Result<Self, ConfigError> {
-        let (n_fft, hop_length) = (size(bwe, "n_fft")?, size(bwe, "hop_length")?);
+        let (n_fft, hop_length) = (bwe.require_size("n_fft")?, bwe.require_size("hop_length")?);
         bwe.expect("win_size", n_fft)?;
         bwe.expect("num_mels", MEL_BINS)?;
         bwe.require::<usize>("num_mels")?;
         bwe.expect("apply_final_activation", false)?;
-        let (input, output) = (size(bwe, "input_sampling_rate")?, size(bwe, "output_sampling_rate")?);
+        let (input, output) = (bwe.require_size("input_sampling_rate")?, bwe.require_size("output_sampling_rate")?);
         if !output.is_multiple_of(input) {
             return Err(bwe.unsupported("output_sampling_rate", output, format!("a multiple of {input}")));
         }
@@ -169,19 +164,11 @@ fn same(section: &Section, key: &str, default: &str, supported: &str) -> Result<
     if found == supported { Ok(()) } else { Err(section.unsupported(key, found, supported)) }
 }
 
-fn size(section: &Section, key: &str) -> Result<usize, ConfigError> {
-    let size = section.require(key)?;
-    if SIZES.contains(&size) { Ok(size) } else { Err(section.unsupported(key, size, range())) }
-}
-
 fn sizes(section: &Section, key: &str, default: &[usize]) -> Result<Vec<usize>, ConfigError> {
     let sizes: Vec<usize> = section.get(key, default.to_vec())?;
     if sizes.is_empty() || !sizes.iter().all(|size| SIZES.contains(size)) {
-        return Err(section.unsupported(key, format!("{sizes:?}"), format!("a list of numbers {}", range())));
+        let supported = format!("a list of numbers from {} to {}", SIZES.start(), SIZES.end());
+        return Err(section.unsupported(key, format!("{sizes:?}"), supported));
     }
     Ok(sizes)
-}
-
-fn range() -> String {
-    format!("from {} to {}", SIZES.start(), SIZES.end())
 }

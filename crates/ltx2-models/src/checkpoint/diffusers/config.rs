@@ -113,7 +113,7 @@ pub(super) fn transformer(transformer: &Component, connectors: &Component, audio
     ours["connector_positional_embedding_max_pos"] = json!([number(&c, "connector_rope_base_seq_len")?]);
     ours["frequencies_precision"] = json!(if t.require("rope_double_precision")? { "float64" } else { "float32" });
     if per_modality {
-        let width = |heads, head| Ok(t.require::<usize>(heads)? * t.require::<usize>(head)?);
+        let width = |heads, head| Ok(t.require_size(heads)? * t.require_size(head)?);
         connectors.agrees(
             "video_hidden_dim",
             width("num_attention_heads", "attention_head_dim")?,

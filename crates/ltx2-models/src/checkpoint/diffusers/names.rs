@@ -103,7 +103,8 @@ impl Component {
 /// The beginning of a name in the video autoencoder, and what is left of it. The single file counts runs of residual blocks
 /// and changes of size in one list, where diffusers has a level with both, and the deepest run apart.
 fn video_blocks<'a>(parts: &'a [&'a str], levels: usize) -> Option<(String, &'a [&'a str])> {
-    let number = |text: &str| text.parse::<usize>().ok();
+    // Small enough to be counted on from; other names are nobody's.
+    let number = |text: &str| text.parse::<u16>().ok().map(usize::from);
     match parts {
         ["encoder", "mid_block", rest @ ..] => Some((format!("encoder.down_blocks.{}.", 2 * levels), rest)),
         ["encoder", "down_blocks", level, "downsamplers", "0", rest @ ..] => {

@@ -206,3 +206,18 @@ fn the_upsamplers_kind_is_read_or_seen() {
     assert_eq!((said["rational_resampler"].clone(), said["spatial_scale"].clone()), (json("true"), json("1.5")));
     assert!(UpsamplerConfig::new(&Section::root(&whole(&format!("{class}}}"), false))).is_ok());
 }
+
+#[test]
+fn numbers_beyond_measure_are_nobodys() {
+    let vae = COMPONENTS.iter().find(|component| component.folder == "vae").unwrap();
+    for number in ["9223372036854775808", "18446744073709551615", "99999"] {
+        let name = format!("encoder.down_blocks.{number}.downsamplers.0.conv.weight");
+        assert_eq!(vae.rename(&name, 4), format!("vae.{name}"));
+    }
+    let mut folders = generations()[1].folders.clone();
+    for (key, value) in [("num_attention_heads", 1_u64 << 40), ("attention_head_dim", 1 << 40)] {
+        folders["transformer"][key] = value.into();
+    }
+    let error = configuration(&folders).unwrap_err().to_string();
+    assert!(error.contains("num_attention_heads is 1099511627776, but only a number from 1 to"), "{error}");
+}

@@ -8,6 +8,8 @@ use candle_core::DType;
 use candle_core::quantized::GgmlDType;
 use serde_json::{Map, Value};
 
+use crate::checkpoint::header::is_measurable;
+
 /// How a tensor's numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::checkpoint) enum Form {
@@ -142,8 +144,11 @@ impl Info {
         if !self.offset.is_multiple_of(alignment) {
             return Err(format!("its offset {} is no multiple of the alignment {alignment}", self.offset));
         }
-        let elements = self.shape.iter().try_fold(1usize, |product, side| product.checked_mul(*side));
-        let length = elements.and_then(|elements| (elements / block).checked_mul(size));
+        if !is_measurable(&self.shape) {
+            return Err(format!("its shape {:?} is beyond measure", self.shape));
+        }
+        let elements: usize = self.shape.iter().product();
+        let length = (elements / block).checked_mul(size);
         let first = start.checked_add(self.offset).and_then(|first| usize::try_from(first).ok());
         let range = first.zip(length).and_then(|(first, length)| Some(first..first.checked_add(length)?));
         match range {

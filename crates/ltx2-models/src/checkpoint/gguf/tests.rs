@@ -108,7 +108,15 @@ fn damaged_files_are_refused_by_what_is_wrong() {
         (Parts { offset: 8, ..Parts::GOOD }, "tensor x: its offset 8 is no multiple of the alignment 32"),
         (Parts { offset: 32, ..Parts::GOOD }, "tensor x: it lies outside the file"),
         (Parts { offset: u64::MAX - 31, ..Parts::GOOD }, "tensor x: it lies outside the file"),
-        (Parts { sides: vec![1 << 33, 1 << 33], ..Parts::GOOD }, "tensor x: it lies outside the file"),
+        (
+            Parts { sides: vec![1 << 33, 1 << 33], ..Parts::GOOD },
+            "tensor x: its shape [8589934592, 8589934592] is beyond",
+        ),
+        (
+            Parts { sides: vec![0, 1 << 63, 4], ..Parts::GOOD },
+            "tensor x: its shape [4, 9223372036854775808, 0] is beyond",
+        ),
+        (Parts { sides: vec![1 << 33], ..Parts::GOOD }, "tensor x: it lies outside the file"),
         (Parts { sides: vec![1; 9], ..Parts::GOOD }, "tensor x: it has 9 dimensions"),
     ] {
         let error = Header::parse(&parts.bytes()).unwrap_err();
