@@ -11,12 +11,14 @@ if [ ${#targets[@]} -eq 0 ]; then
     mapfile -t targets < <(cargo +nightly fuzz list)
 fi
 
-cargo +nightly fuzz build --release
+# With checks of overflows, which a release leaves out.
+build=(--release --debug-assertions)
+cargo +nightly fuzz build "${build[@]}"
 for target in "${targets[@]}"; do
     echo "== $target, $seconds s"
     mkdir -p "fuzz/corpus/$target"
     # An input that takes 10 s or, in one piece, more memory than a megapixel needs is a finding too.
-    cargo +nightly fuzz run --release "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
+    cargo +nightly fuzz run "${build[@]}" "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
         -max_total_time="$seconds" -timeout=10 -malloc_limit_mb=128 -max_len=65536 -print_final_stats=1 2>&1 |
         grep -E 'ERROR|SUMMARY|panicked|Test unit|DONE|stat::number_of_executed|stat::peak_rss' ||
         { echo "$target failed"; exit 1; }

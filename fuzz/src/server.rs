@@ -11,8 +11,8 @@ use ltx2_server::{
     AllowedNetworks, ApiKeys, BodyLimits, CorsOrigins, EngineActivity, EngineControl, EngineStatus, Secret, Service,
     WebhookRules,
 };
-use ltx2_store::Store;
-use ltx2_types::Limits;
+use ltx2_store::{Artifact, FileName, Store};
+use ltx2_types::{Limits, Pipeline};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,8 @@ use tower::ServiceExt;
 
 /// What a file beside the results says, which no answer may have in it.
 const PRIVATE: &[u8] = b"nobody is to read this";
+/// What a file's request may be answered with without a word.
+const BARE: [StatusCode; 2] = [StatusCode::PRECONDITION_FAILED, StatusCode::RANGE_NOT_SATISFIABLE];
 /// Pictures have at most as many pixels.
 pub const MAX_PIXELS: u64 = 1 << 20;
 
@@ -27,6 +29,8 @@ pub const MAX_PIXELS: u64 = 1 << 20;
 pub struct Server {
     runtime: Runtime,
     router: Router,
+    /// The address of a finished video.
+    pub result: String,
     _data: TempDir,
 }
 
@@ -39,23 +43,37 @@ impl Server {
         for folder in [data.path(), &data.path().join("outputs"), &data.path().join("inputs")] {
             std::fs::write(folder.join("private.txt"), PRIVATE).expect("a file");
         }
+        let result = format!("/outputs/{}", runtime.block_on(finish_one(&store)));
         let router = service(store, keys).into_router();
-        Self { runtime, router, _data: data }
+        Self { runtime, router, result, _data: data }
     }
 
     /// Panics where the answer is the server's own trouble, or says what nobody may read.
     pub fn send(&self, request: Request<Body>) {
+        let is_for_file = request.uri().path().starts_with("/outputs/");
+        // Ranges of files that cannot be are answered by the status alone.
+        let may_be_bare = |status| is_for_file && BARE.contains(&status);
         self.runtime.block_on(async {
             let response = self.router.clone().oneshot(request).await.expect("an answer");
             let status = response.status();
             let body = to_bytes(response.into_body(), usize::MAX).await.expect("a whole answer");
             assert!(!status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE, "{status}: {body:?}");
             assert!(!body.windows(PRIVATE.len()).any(|window| window == PRIVATE), "it told what is private");
-            if status.is_client_error() || status.is_server_error() {
+            if (status.is_client_error() || status.is_server_error()) && !may_be_bare(status) {
                 serde_json::from_slice::<serde_json::Value>(&body).expect("errors are JSON");
             }
         });
     }
+}
+
+/// A task with a result, whose name is returned.
+async fn finish_one(store: &Store) -> FileName {
+    let id = store.enqueue(&Limits::server().defaults, vec![]).await.expect("a task");
+    let claim = store.claim("fuzz", Duration::from_secs(60)).await.expect("a store").expect("the task");
+    let artifact = Artifact { file: FileName::of_video(&id), thumbnail: None, pipeline: Pipeline::OneStage };
+    std::fs::write(store.output_path(&artifact.file), [7; 1000]).expect("a file");
+    store.complete(&claim.lease, &artifact).await.expect("an end");
+    artifact.file
 }
 
 fn service(store: Store, keys: &[&str]) -> Service {

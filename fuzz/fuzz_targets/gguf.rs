@@ -1,0 +1,35 @@
+//! GGUF files, as a transformer beside a checkpoint and as a text encoder.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ltx2_fuzz::{Folder, build_all, join, read_all};
+use ltx2_models::Checkpoint;
+use ltx2_models::checkpoint::{GgufKind, gguf_kind};
+
+/// A checkpoint with one tensor of its own.
+const BASE: &str = r#"{"__metadata__":{"config":"{}"},"vae.x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+
+thread_local! {
+    static FOLDER: Folder = Folder::default();
+}
+
+fuzz_target!(|input: &[u8]| {
+    FOLDER.with(|folder| {
+        let path = folder.write("encoder/model.gguf", input);
+        match gguf_kind(&path) {
+            Ok(GgufKind::TextEncoder) => {
+                if let Ok(checkpoint) = Checkpoint::open_folder(&folder.path().join("encoder")) {
+                    read_all(&checkpoint, &[]);
+                    build_all(checkpoint.config());
+                }
+            }
+            Ok(GgufKind::Transformer) => {
+                let base = folder.write("base.safetensors", &join(&[BASE.as_bytes(), &[0; 5]].concat()));
+                if let Ok(checkpoint) = Checkpoint::open_with_transformer(&base, &path) {
+                    read_all(&checkpoint, &[]);
+                }
+            }
+            Ok(GgufKind::Other) | Err(_) => {}
+        }
+    });
+});

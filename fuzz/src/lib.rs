@@ -1,0 +1,7 @@
+//! What several targets need.
+
+mod models;
+mod server;
+
+pub use models::{Folder, build_all, join, read_all};
+pub use server::{MAX_PIXELS, Server};

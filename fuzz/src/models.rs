@@ -1,0 +1,178 @@
+//! Model files and networks for targets to read.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use candle_core::{DType, Device, Error, Result, Shape, Tensor};
+use candle_nn::Init;
+use candle_nn::var_builder::SimpleBackend;
+use ltx2_models::audio_vae::{AudioDecoder, AudioVaeConfig};
+use ltx2_models::lora::LoraStrength;
+use ltx2_models::text_encoder::{EmbeddingsConfig, EmbeddingsProcessor, Gemma, GemmaConfig};
+use ltx2_models::transformer::{Transformer, TransformerConfig};
+use ltx2_models::upsampler::{LatentUpsampler, UpsamplerConfig};
+use ltx2_models::video_vae::{VideoDecoder, VideoEncoder, VideoVaeConfig};
+use ltx2_models::vocoder::{Vocoder, VocoderConfig};
+use ltx2_models::{Checkpoint, Section, VarBuilder};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Larger tensors are not read.
+const MOST_ELEMENTS: usize = 1 << 18;
+/// Neither are those with a longer side.
+const LONGEST_SIDE: usize = 4096;
+/// Networks with more tensors are not built to their end.
+const MOST_TENSORS: usize = 1000;
+
+/// A folder for files.
+pub struct Folder(TempDir);
+
+impl Default for Folder {
+    fn default() -> Self {
+        // In memory, where the system has such a place: files are written at each turn.
+        Self(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder"))
+    }
+}
+
+impl Folder {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// The file `name` with these bytes.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(&path, bytes).expect("a file");
+        path
+    }
+}
+
+/// A safetensors file of a header as text, a zero, and the tensors' bytes; without a header all is taken as it is.
+/// The length before the header is right, as few inputs would get it so.
+pub fn join(input: &[u8]) -> Vec<u8> {
+    let end = input.iter().position(|byte| *byte == 0).unwrap_or(input.len());
+    let (header, data) = (&input[..end], input.get(end + 1..).unwrap_or_default());
+    if header.is_empty() {
+        return data.to_vec();
+    }
+    [&(header.len() as u64).to_le_bytes(), header, data].concat()
+}
+
+/// Reads all tensors that are not large, with `loras` added; errors are fine.
+pub fn read_all(checkpoint: &Checkpoint, loras: &[LoraStrength]) {
+    let bytes = checkpoint.loaded_bytes(&[""], DType::F32);
+    let shapes = checkpoint.shapes().expect("shapes of an open file");
+    for (name, shape) in shapes {
+        let elements = shape.iter().try_fold(1_usize, |product, side| product.checked_mul(*side));
+        // Blocks stay blocks, of a quarter of a byte for an element at least.
+        assert!(elements.is_some_and(|elements| elements / 4 <= bytes), "{name} {shape:?} of {bytes} bytes");
+        if elements.is_some_and(|elements| elements <= MOST_ELEMENTS) {
+            let read = |vb: VarBuilder| {
+                if let &[rows, columns] = shape.as_slice() {
+                    vb.get_blocks((rows, columns), &name)?;
+                }
+                vb.get(shape.clone(), &name)
+            };
+            let _ = checkpoint.load_with(loras, DType::F32, &Device::Cpu, read);
+        }
+    }
+}
+
+/// Architectures whose networks were built last, which would be as before.
+#[derive(Default)]
+struct Built {
+    transformer: Option<TransformerConfig>,
+    embeddings: Option<(EmbeddingsConfig, GemmaConfig)>,
+    video_vae: Option<VideoVaeConfig>,
+    audio_vae: Option<AudioVaeConfig>,
+    vocoder: Option<VocoderConfig>,
+    upsampler: Option<UpsamplerConfig>,
+}
+
+thread_local! {
+    static BUILT: RefCell<Built> = RefCell::default();
+}
+
+fn is_other<T: PartialEq + Clone>(config: &T, last: &mut Option<T>) -> bool {
+    let is_other = last.as_ref() != Some(config);
+    *last = Some(config.clone());
+    is_other
+}
+
+/// Reads all architectures that `config` has, and builds their networks; errors are fine.
+pub fn build_all(config: &Value) {
+    BUILT.with_borrow_mut(|built| build_others(config, built));
+}
+
+fn build_others(config: &Value, built: &mut Built) {
+    let root = Section::root(config);
+    let transformer = root.section("transformer");
+    if let Ok(config) = TransformerConfig::new(&transformer) {
+        assert!(config.video.dim() > 0 && config.audio.dim() > 0);
+        if is_other(&config, &mut built.transformer) {
+            let _ = Transformer::new(&config, zeros());
+        }
+    }
+    if let (Ok(config), Ok(gemma)) = (EmbeddingsConfig::new(&transformer), GemmaConfig::new(config)) {
+        config.widths();
+        if is_other(&(config.clone(), gemma.clone()), &mut built.embeddings) {
+            let _ = (EmbeddingsProcessor::new(&config, &gemma, zeros()), Gemma::new(&gemma, zeros()));
+        }
+    }
+    if let Ok(config) = VideoVaeConfig::new(&root.section("vae")) {
+        assert!(config.decoder_channels() > 0);
+        if is_other(&config, &mut built.video_vae) {
+            let _ = (VideoEncoder::new(&config, zeros()), VideoDecoder::new(&config, zeros()));
+        }
+    }
+    if let Ok(config) = AudioVaeConfig::new(&root.section("audio_vae")) {
+        assert!(config.sample_rate > 0 && config.hop_length > 0);
+        if is_other(&config, &mut built.audio_vae) {
+            let _ = AudioDecoder::new(&config, zeros());
+        }
+    }
+    if let Ok(config) = VocoderConfig::new(&root.section("vocoder")) {
+        assert!(config.output_sampling_rate > 0);
+        if is_other(&config, &mut built.vocoder) {
+            let _ = Vocoder::new(&config, zeros());
+        }
+    }
+    if let Ok(config) = UpsamplerConfig::new(&root) {
+        assert!(config.spatial_scale().of(64) > 0);
+        if is_other(&config, &mut built.upsampler) {
+            let _ = LatentUpsampler::new(&config, zeros());
+        }
+    }
+}
+
+/// Weights of zeros that take no memory, whatever is asked for.
+struct Zeros {
+    given: AtomicUsize,
+}
+
+fn zeros() -> VarBuilder {
+    VarBuilder::from_backend(Box::new(Zeros { given: AtomicUsize::new(0) }), DType::F32, Device::Cpu)
+}
+
+impl SimpleBackend for Zeros {
+    fn get(&self, shape: Shape, name: &str, _: Init, dtype: DType, device: &Device) -> Result<Tensor> {
+        let elements = shape.dims().iter().try_fold(1_usize, |product, side| product.checked_mul(*side));
+        let is_small = elements.is_some_and(|elements| elements <= MOST_ELEMENTS)
+            && shape.dims().iter().all(|side| *side <= LONGEST_SIDE);
+        if !is_small || self.given.fetch_add(1, Ordering::Relaxed) > MOST_TENSORS {
+            return Err(Error::CannotFindTensor { path: name.into() });
+        }
+        Tensor::zeros((), dtype, device)?.broadcast_as(shape)
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> Result<Tensor> {
+        Err(Error::CannotFindTensor { path: name.into() })
+    }
+
+    fn contains_tensor(&self, _: &str) -> bool {
+        true
+    }
+}
