@@ -70,7 +70,12 @@ impl Server {
 async fn finish_one(store: &Store) -> FileName {
     let id = store.enqueue(&Limits::server().defaults, vec![]).await.expect("a task");
     let claim = store.claim("fuzz", Duration::from_secs(60)).await.expect("a store").expect("the task");
-    let artifact = Artifact { file: FileName::of_video(&id), thumbnail: None, pipeline: Pipeline::OneStage };
+    let artifact = Artifact {
+        file: FileName::of_video(&id),
+        thumbnail: None,
+        pipeline: Pipeline::OneStage,
+        enhanced_prompt: None,
+    };
     std::fs::write(store.output_path(&artifact.file), [7; 1000]).expect("a file");
     store.complete(&claim.lease, &artifact).await.expect("an end");
     artifact.file
