@@ -158,7 +158,7 @@ mod on_cuda {
 
     /// The same tensor with rows that the kernel can copy in pieces of 16 bytes; itself if it is so.
     fn aligned(x: &Tensor) -> Result<Tensor> {
-        let pieces = |elements: usize| elements % 8 == 0;
+        let pieces = |elements: usize| elements.is_multiple_of(8);
         let layout = x.layout();
         let (rows, last) = layout.stride().split_at(3);
         if last == [1] && pieces(layout.start_offset()) && rows.iter().all(|stride| pieces(*stride)) {

@@ -36,6 +36,21 @@ pub(crate) const RESIDUAL: Module = module!("residual");
 /// `synth.cu`.
 pub(crate) const SYNTH: Module = module!("synth");
 
+/// One kernel of each file.
+const ANY: [(&Module, &str); 6] = [
+    (&ATTENTION, "attention_bf16_d64"),
+    (&COLUMNS, "columns_16x8"),
+    (&MODULATE, "rms_norm_modulate_bf16"),
+    (&NORM_ROPE, "norm_rope_bf16"),
+    (&RESIDUAL, "gated_residual_bf16"),
+    (&SYNTH, "synth_bf16"),
+];
+
+/// Has the driver compile all kernels of this crate for `device`.
+pub(crate) fn load_all(device: &CudaDevice) -> Result<()> {
+    ANY.iter().try_for_each(|(module, name)| module.kernel(device, name).map(drop))
+}
+
 /// A kernel on a device.
 pub(crate) struct Kernel {
     function: CudaFunction,
@@ -92,9 +107,13 @@ impl<'a> Packed<'a> {
             x.dtype() == dtype
                 && x.device().same_device(tensors[0].device())
                 && x.is_contiguous()
-                && x.layout().start_offset() % elements == 0
+                && x.layout().start_offset().is_multiple_of(elements)
         };
-        (width > 0 && width % elements == 0 && tensors.iter().all(fits)).then_some(Self { device, dtype, elements })
+        (width > 0 && width.is_multiple_of(elements) && tensors.iter().all(fits)).then_some(Self {
+            device,
+            dtype,
+            elements,
+        })
     }
 }
 

@@ -32,6 +32,16 @@ pub use rope::{Rope, RopeTable};
 pub use snake::AntiAliasedSnake;
 pub use synth::Synth;
 
+/// Has a card's driver compile all kernels of this crate, seconds that their first use would else take. Does nothing on a
+/// CPU.
+pub fn load_kernels(device: &candle_core::Device) -> candle_core::Result<()> {
+    match device {
+        #[cfg(feature = "cuda")]
+        candle_core::Device::Cuda(device) => cuda::load_all(device),
+        _ => Ok(()),
+    }
+}
+
 /// Where the tests run: on the first card in a build for cards, else on the CPU.
 #[cfg(test)]
 fn test_device() -> candle_core::Result<candle_core::Device> {

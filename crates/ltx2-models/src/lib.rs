@@ -17,6 +17,8 @@ mod var_builder;
 pub mod video_vae;
 pub mod vocoder;
 
+pub use ltx2_kernels::load_kernels;
+
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{ConfigError, Section};
 pub use var_builder::VarBuilder;

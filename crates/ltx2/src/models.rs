@@ -1,6 +1,5 @@
 //! Options about the model that several commands share.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use ltx2_pipeline::plan::default_steps;
@@ -42,8 +41,9 @@ impl ModelArguments {
     }
 
     /// The same options for another process of this program.
-    pub fn command_line(&self) -> Vec<OsString> {
-        let mut line = vec!["--models".into(), self.models.clone().into_os_string()];
+    #[cfg(feature = "media")]
+    pub fn command_line(&self) -> Vec<std::ffi::OsString> {
+        let mut line: Vec<std::ffi::OsString> = vec!["--models".into(), self.models.clone().into_os_string()];
         let mut add = |option: &str, value: &str| line.extend([option.into(), value.into()]);
         add("--device", self.device.name());
         if let Some(precision) = self.dtype {

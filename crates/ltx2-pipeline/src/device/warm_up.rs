@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
-/// Has the driver compile candle's kernels and cuBLAS start, seconds that the first request would else take. Does
+/// Has the driver compile candle's kernels and our own and cuBLAS start, seconds that the first request would else take. Does
 /// nothing on a CPU. Kernels for quantised weights are loaded by the first such weight.
 pub(crate) fn warm_up(device: &Device, dtype: DType) -> Result<()> {
     if device.is_cpu() {
@@ -10,6 +10,7 @@ pub(crate) fn warm_up(device: &Device, dtype: DType) -> Result<()> {
     }
     let start = std::time::Instant::now();
     touch_kernels(device, dtype)?;
+    ltx2_models::load_kernels(device)?;
     tracing::info!("kernels loaded in {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
 }
