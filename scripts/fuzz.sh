@@ -14,6 +14,10 @@ fi
 # With checks of overflows, which a release leaves out.
 build=(--release --debug-assertions)
 cargo +nightly fuzz build "${build[@]}"
+# The targets write files at each turn, in memory where there is such a place, and end without removing them.
+TMPDIR=$(mktemp -d -p /dev/shm || mktemp -d)
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
 for target in "${targets[@]}"; do
     echo "== $target, $seconds s"
     mkdir -p "fuzz/corpus/$target"
