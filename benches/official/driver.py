@@ -1,0 +1,126 @@
+"""Runs both sides as processes of their own, within their times."""
+import json
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from .plan import PHASES
+
+# Beyond a phase's limit, for starting the process and making its first weights.
+START = 90.0
+
+
+def ours(args, name: str, deadline: float) -> dict:
+    """One phase of `ltx2 bench`."""
+    phase = PHASES[name]
+    left = min(args.phase_limit + START, deadline - time.time())
+    if left < 5:
+        return {"reason": "not started: the time of the whole run was used up"}
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        command = [args.ltx2, "bench", "--phase", phase.ours, "--width", args.width // phase.divided, "--height",
+                   args.height // phase.divided, "--frames", args.frames, "--rate", args.rate, "--steps", phase.steps or args.steps,
+                   "--prompt-tokens", args.prompt_tokens, "--warm-up", args.warm_up, "--runs", args.runs, "--device", args.device,
+                   "--dtype", args.dtype, "--json", report, *(["--models", args.models] if args.models else ["--base", args.base])]
+        start = time.monotonic()
+        try:
+            done = subprocess.run([str(part) for part in command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=left)
+        except subprocess.TimeoutExpired:
+            return {"reason": f"stopped after {left:.0f} s"}
+        except OSError as error:
+            return {"reason": f"{args.ltx2} cannot be run: {error}"}
+        if done.returncode != 0 or not report.exists():
+            return {"reason": f"exit code {done.returncode}: {last_line(done.stderr)}"}
+        whole = json.loads(report.read_text())
+    measured = whole.pop("phases")[0]
+    keys = ("seconds", "median_seconds", "peak_bytes", "tflop", "tflops", "share_of_ceiling")
+    return {key: measured[key] for key in keys} | {"process_seconds": time.monotonic() - start} | {
+        key: whole[key] for key in ("tokens", "clock", "card", "ceiling_tflops")}
+
+
+def last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:400] if lines else "it said nothing"
+
+
+class Official:
+    """The official side's process over several phases; it is started again after a phase that broke it or took too long."""
+
+    def __init__(self, args, script: Path, log: Path):
+        self.args, self.script, self.log = args, script, log
+
+    def run(self, names: list, side: dict, deadline: float, tell) -> None:
+        """Calls tell(name, result) as each phase ends. `side` tells the kind of run apart from the rest of the arguments."""
+        left = list(names)
+        while left:
+            phase, reason = self.some(left, side, deadline, tell)
+            if phase is None and reason is None:
+                return
+            # It broke in a phase, or before its first one.
+            for name in [phase] if phase else list(left):
+                left.remove(name)
+                tell(name, {"reason": reason})
+
+    def some(self, left: list, side: dict, deadline: float, tell) -> tuple:
+        """Runs phases until the process ends; returns the phase that ended it early, and why."""
+        args, current = self.args, None
+        if deadline - time.time() < 10:
+            return None, "not started: the time of the whole run was used up"
+        keys = ("width", "height", "frames", "rate", "steps", "prompt_tokens", "warm_up", "runs", "device", "dtype", "base", "sdpa")
+        spec = {key: getattr(args, key) for key in keys} | side | {
+            "models": str(args.models) if args.models else None, "phases": left, "deadline": deadline}
+        with self.log.open("a") as log:
+            process = subprocess.Popen([sys.executable, str(self.script), "--child", json.dumps(spec)], stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.PIPE, stderr=log, text=True, cwd=self.script.parent)
+        # Line by line, unbuffered on this side, so that the wait is for the pipe itself.
+        lines = Lines(process.stdout.fileno())
+        try:
+            while True:
+                limit = min(args.phase_limit + START, deadline + 30 - time.time())
+                line = lines.next(limit)
+                if line is None:
+                    return current, f"stopped after {limit:.0f} s"
+                if line == "":
+                    break
+                event = json.loads(line)
+                name = current = event.pop("phase")
+                if event.pop("event") == "started":
+                    continue
+                current = None
+                left.remove(name)
+                tell(name, event)
+        finally:
+            if process.poll() is None and lines.open:
+                process.kill()
+            process.wait()
+        if process.returncode == 0 and current is None:
+            return None, None
+        return current, f"exit code {process.returncode}: {last_line(self.log.read_text())}"
+
+
+class Lines:
+    """Lines of a pipe, waited for no longer than asked."""
+
+    def __init__(self, descriptor: int):
+        self.descriptor, self.rest, self.open = descriptor, b"", True
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(descriptor, selectors.EVENT_READ)
+
+    def next(self, seconds: float):
+        """The next line, "" at the end, None when there was none in time."""
+        import os
+
+        until = time.monotonic() + seconds
+        while b"\n" not in self.rest:
+            if not self.selector.select(max(until - time.monotonic(), 0)):
+                return None
+            chunk = os.read(self.descriptor, 1 << 16)
+            if not chunk:
+                self.open = False
+                return ""
+            self.rest += chunk
+        line, self.rest = self.rest.split(b"\n", 1)
+        return line.decode()

@@ -1,0 +1,131 @@
+"""The official modules, with weights: on the meta device first, then filled, as ltx-core's own loader does."""
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass
+class Built:
+    """Modules by name, and what is in them."""
+
+    modules: dict
+    # Those that ltx2 has too.
+    parameters: int
+    # Those that only the official side holds, such as Gemma's vision tower.
+    further: int
+
+
+def transformer(source, device, dtype) -> Built:
+    from ltx_core.model.transformer import LTXModelConfigurator, X0Model
+
+    with torch.device("meta"):
+        model = LTXModelConfigurator.from_config(source.config)
+    fill = Filler(source, device, dtype, lambda n: n.startswith("model.diffusion_model.") and "embeddings_connector" not in n)
+    fill(model, lambda key: f"model.diffusion_model.{key}")
+    return fill.built({"transformer": X0Model(model).to(device).eval()})
+
+
+def prompt_encoder(source, device, dtype) -> Built:
+    from ltx_core.text_encoders.gemma import GEMMA_MODEL_OPS, EmbeddingsProcessorConfigurator, GemmaTextEncoderConfigurator
+
+    small_gemma(source)
+    with torch.device("meta"):
+        encoder = GemmaTextEncoderConfigurator.from_config({})
+        processor = EmbeddingsProcessorConfigurator.from_config(source.config)
+    fill = Filler(source, device, dtype, lambda n: n.startswith(("language_model.", "text_embedding_projection.")) or "embeddings_connector" in n)
+    fill(encoder, gemma_name, GEMMA_MODEL_OPS.mutator)
+    fill(processor, processor_name)
+    return fill.built({"encoder": encoder.to(device).eval(), "processor": processor.to(device).eval()})
+
+
+def video_decoder(source, device, dtype) -> Built:
+    from ltx_core.model.video_vae import VideoDecoderConfigurator
+
+    with torch.device("meta"):
+        model = VideoDecoderConfigurator.from_config(source.config)
+    fill = Filler(source, device, dtype, lambda n: n.startswith(("vae.decoder.", "vae.per_channel_statistics.")))
+    fill(model, lambda key: vae_name("vae", key))
+    return fill.built({"decoder": model.to(device).eval()})
+
+
+def audio_decoder(source, device, dtype) -> Built:
+    from ltx_core.model.audio_vae import AudioDecoderConfigurator, VocoderConfigurator
+
+    small_gemma(source)
+    with torch.device("meta"):
+        decoder = AudioDecoderConfigurator.from_config(source.config)
+    # Its fixed filters are computed, not loaded.
+    vocoder = VocoderConfigurator.from_config(source.config)
+    ours = ("audio_vae.decoder.", "audio_vae.per_channel_statistics.", "vocoder.")
+    fill = Filler(source, device, dtype, lambda n: n.startswith(ours))
+    fill(decoder, lambda key: vae_name("audio_vae", key))
+    fill(vocoder, lambda key: f"vocoder.{key}")
+    return fill.built({"decoder": decoder.to(device).eval(), "vocoder": vocoder.to(device).eval()})
+
+
+def small_gemma(source) -> None:
+    """Points ltx-core's built-in Gemma 3 12B at the model set's own; the published one is what ltx-core has built in."""
+    if source.gemma is None:
+        return
+    import make_checkpoint
+
+    special = ("boi_token_index", "eoi_token_index", "image_token_index", "eos_token_id")
+    make_checkpoint.patch_gemma_config(source.gemma["text_config"]["vocab_size"], {key: source.gemma[key] for key in special})
+
+
+def vae_name(vae: str, key: str) -> str:
+    return f"{vae}.{key}" if key.startswith("per_channel_statistics.") else f"{vae}.decoder.{key}"
+
+
+def gemma_name(key: str) -> str:
+    if key == "model.lm_head.weight":  # ltx-core fills it with the embedding
+        return "language_model.model.embed_tokens.weight"
+    key = key.removeprefix("model.model.")
+    return key.replace("language_model.", "language_model.model.", 1) if key.startswith("language_model.") else key
+
+
+def processor_name(key: str) -> str:
+    if key.startswith("feature_extractor."):
+        return "text_embedding_projection." + key.removeprefix("feature_extractor.")
+    modality, rest = key.split("_connector.", 1)
+    return f"model.diffusion_model.{modality}_embeddings_connector.{rest}"
+
+
+class Filler:
+    """Gives modules their weights, and holds their names and shapes to those that ltx2 loads."""
+
+    def __init__(self, source, device, dtype, belongs):
+        self.source, self.device, self.dtype = source, device, dtype
+        self.declared = {name: shape for name, shape in source.declared().items() if belongs(name)}
+        self.given = {}
+
+    def __call__(self, module: nn.Module, named, finish=None) -> None:
+        """`finish` makes the buffers that no checkpoint has, such as Gemma's frequencies."""
+        state = {}
+        for key, value in module.state_dict().items():
+            name = named(key)
+            if name.endswith(".filter"):
+                state[key] = value.to(self.device, self.dtype)
+            elif name in self.given:
+                state[key] = self.given[name]
+                continue
+            else:
+                state[key] = self.source.tensor(name, tuple(value.shape), self.device, self.dtype)
+            self.given[name] = state[key]
+        module.load_state_dict(state, strict=True, assign=True)
+        if finish:
+            finish(module)
+        unset = [name for name, value in (*module.named_parameters(), *module.named_buffers()) if value.is_meta]
+        if unset:
+            raise AssertionError(f"{len(unset)} tensors were not filled, such as {unset[0]}")
+
+    def built(self, modules: dict) -> Built:
+        shapes = {name: tuple(value.shape) for name, value in self.given.items()}
+        wrong = [name for name, shape in self.declared.items() if shapes.get(name) != shape]
+        # A list of what ltx2 loads leaves out the unused half of the spectrogram's basis.
+        if wrong:
+            raise AssertionError(f"{len(wrong)} tensors of ltx2 are not the official module's, such as {wrong[0]}")
+        count = {name: value.numel() for name, value in self.given.items()}
+        shared = sum(count[name] for name in self.declared)
+        return Built(modules, shared, sum(count.values()) - shared)

@@ -1,0 +1,174 @@
+"""What is timed of the official code: each phase of `ltx2 bench`, as the official pipelines run it."""
+from dataclasses import dataclass
+from typing import Callable
+
+import torch
+
+from . import modules
+
+TEXT_TOKENS = 1024
+
+
+@dataclass(frozen=True)
+class Job:
+    """One phase at one shape."""
+
+    source: object
+    device: torch.device
+    dtype: torch.dtype
+    width: int
+    height: int
+    frames: int
+    rate: float
+    steps: int
+    prompt_tokens: int
+
+
+@dataclass
+class Work:
+    """What is timed, and what it should be checked for."""
+
+    run: Callable
+    # Of picture and sound.
+    tokens: tuple | None = None
+
+
+def stand_in_for_av() -> None:
+    """ltx-pipelines imports PyAV beside its samplers; where it is missing, an empty module will do, as nothing here calls it."""
+    import importlib.util
+    import sys
+    import types
+
+    if importlib.util.find_spec("av") is None:
+        sys.modules["av"] = types.ModuleType("av")
+
+
+def latents(job: Job) -> tuple:
+    """States of random tokens and their tools, as the pipelines make them, of picture and of sound."""
+    from ltx_core.components.noisers import GaussianNoiser
+    from ltx_core.types import VideoPixelShape
+    from ltx_pipelines.utils.helpers import noise_audio_state, noise_video_state
+    from ltx_pipelines.utils.types import PipelineComponents
+
+    shape = VideoPixelShape(batch=1, frames=job.frames, width=job.width, height=job.height, fps=job.rate)
+    noiser = GaussianNoiser(generator=torch.Generator(device=job.device).manual_seed(0))
+    common = {"noiser": noiser, "conditionings": [], "components": PipelineComponents(job.dtype, job.device), "dtype": job.dtype,
+              "device": job.device}
+    return noise_video_state(shape, **common), noise_audio_state(shape, **common)
+
+
+def contexts(job: Job) -> tuple:
+    """Random text contexts of picture and of sound."""
+    t = job.source.config["transformer"]
+    widths = [t["caption_channels"]] * 2
+    if t.get("caption_proj_before_connector", False):
+        widths = [t["num_attention_heads"] * t["attention_head_dim"], t["audio_num_attention_heads"] * t["audio_attention_head_dim"]]
+    return tuple(torch.randn(1, TEXT_TOKENS, width, device=job.device, dtype=job.dtype) for width in widths)
+
+
+def guidance(job: Job):
+    from ltx_core.components.guiders import MultiModalGuiderParams
+
+    block = job.source.config["transformer"]["num_layers"] // 2
+    return MultiModalGuiderParams(cfg_scale=3.0, stg_scale=1.0, stg_blocks=[block], modality_scale=3.0, rescale_scale=0.7)
+
+
+def sampling(built, job: Job, guided: bool, sigmas: torch.Tensor) -> Work:
+    from ltx_core.components.diffusion_steps import EulerDiffusionStep
+    from ltx_core.components.guiders import create_multimodal_guider_factory
+    from ltx_pipelines.utils.helpers import multi_modal_guider_factory_denoising_func, simple_denoising_func
+    from ltx_pipelines.utils.samplers import euler_denoising_loop
+
+    transformer = built.modules["transformer"]
+    (video, _), (audio, _) = latents(job)
+    video_context, audio_context = contexts(job)
+    sigmas = sigmas.to(job.device, torch.float32)
+    if guided:
+        factories = [create_multimodal_guider_factory(params=guidance(job), negative_context=torch.randn_like(context))
+                     for context in (video_context, audio_context)]
+
+        def denoising():
+            return multi_modal_guider_factory_denoising_func(*factories, video_context, audio_context, transformer)
+    else:
+        def denoising():
+            return simple_denoising_func(video_context, audio_context, transformer)
+
+    def run():
+        euler_denoising_loop(sigmas=sigmas, video_state=video, audio_state=audio, stepper=EulerDiffusionStep(), denoise_fn=denoising())
+    return Work(run, (video.latent.shape[1], audio.latent.shape[1]))
+
+
+def schedule(steps: int) -> torch.Tensor:
+    from ltx_core.components.schedulers import LTX2Scheduler
+
+    return LTX2Scheduler().execute(steps=steps)
+
+
+def one_step(guided: bool):
+    return lambda built, job: sampling(built, job, guided, schedule(max(job.steps, 2))[:2])
+
+
+def all_steps(guided: bool):
+    return lambda built, job: sampling(built, job, guided, schedule(job.steps))
+
+
+def distilled(name: str):
+    def prepare(built, job: Job) -> Work:
+        from ltx_pipelines.utils import constants
+
+        return sampling(built, job, False, torch.tensor(getattr(constants, name)))
+    return prepare
+
+
+def encode_prompt(built, job: Job) -> Work:
+    encoder, processor = built.modules["encoder"], built.modules["processor"]
+    # As the pipelines' tokenizer pads: on the left, to 1024.
+    ids = torch.zeros(1, TEXT_TOKENS, dtype=torch.long, device=job.device)
+    count = min(max(job.prompt_tokens, 1), TEXT_TOKENS)
+    ids[0, -count:] = torch.arange(count, device=job.device) % 1000
+    mask = torch.zeros_like(ids)
+    mask[0, -count:] = 1
+
+    def run():
+        # What GemmaTextEncoder.encode does with its tokens.
+        hidden = encoder.model.model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        processor.process_hidden_states(hidden, mask)
+    return Work(run)
+
+
+def decode_video(tiled: bool):
+    def prepare(built, job: Job) -> Work:
+        from ltx_core.model.video_vae import TilingConfig
+        from ltx_core.model.video_vae import decode_video as decode
+
+        (state, tools), _ = latents(job)
+        latent, tiling = tools.unpatchify(state).latent, TilingConfig.default() if tiled else None
+
+        def run():
+            for frames in decode(latent, built.modules["decoder"], tiling):
+                frames.cpu()
+        return Work(run)
+    return prepare
+
+
+def decode_audio(built, job: Job) -> Work:
+    from ltx_core.model.audio_vae import decode_audio as decode
+
+    _, (state, tools) = latents(job)
+    latent = tools.unpatchify(state).latent
+    return Work(lambda: decode(latent, built.modules["decoder"], built.modules["vocoder"]))
+
+
+# Which modules a phase needs, and what makes of them and a Job the Work.
+OFFICIAL = {
+    "encode-prompt": (modules.prompt_encoder, encode_prompt),
+    "forward": (modules.transformer, one_step(False)),
+    "guided-step": (modules.transformer, one_step(True)),
+    "distilled-stage-1": (modules.transformer, distilled("DISTILLED_SIGMA_VALUES")),
+    "distilled-stage-2": (modules.transformer, distilled("STAGE_2_DISTILLED_SIGMA_VALUES")),
+    "denoise": (modules.transformer, all_steps(True)),
+    "denoise-unguided": (modules.transformer, all_steps(False)),
+    "decode-video": (modules.video_decoder, decode_video(False)),
+    "decode-video-tiled": (modules.video_decoder, decode_video(True)),
+    "decode-audio": (modules.audio_decoder, decode_audio),
+}

@@ -1,0 +1,120 @@
+"""Where the official modules' weights come from: the rule of scripts/reference/synth.py, computed on the device, or a model set."""
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts/reference"))
+import synth  # noqa: E402
+
+MASK = (1 << 64) - 1
+# Values made at once: 0.5 GB of integers.
+CHUNK = 1 << 26
+
+
+def signed(n: int) -> int:
+    """The int64 of the same bits: torch has no unsigned arithmetic."""
+    n &= MASK
+    return n - (1 << 64) if n >> 63 else n
+
+
+def shifted(x: torch.Tensor, bits: int) -> torch.Tensor:
+    """x >> bits as if x had no sign."""
+    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
+
+
+def unit(name: str, start: int, count: int, seed: int, device) -> torch.Tensor:
+    """synth.unit(name, ...)[start : start + count], on the device."""
+    golden = int(synth.GOLDEN)
+    x = torch.arange(start, start + count, dtype=torch.int64, device=device)
+    x.mul_(signed(golden)).add_(signed(synth.fnv1a64(name) ^ ((seed * golden) & MASK)))
+    x.bitwise_xor_(shifted(x, 30)).mul_(signed(0xBF58476D1CE4E5B9))
+    x.bitwise_xor_(shifted(x, 27)).mul_(signed(0x94D049BB133111EB))
+    x.bitwise_xor_(shifted(x, 31))
+    # 2 * (k / 2^24) - 1 with k of 24 bits: exact in float32.
+    return shifted(x, 40).sub_(1 << 23).to(torch.float32).mul_(2.0**-23)
+
+
+def make(name: str, shape: tuple, seed: int, device, dtype=torch.bfloat16) -> torch.Tensor:
+    """synth.synth(name, shape, seed), rounded to dtype."""
+    center, amplitude = (float(np.float32(value)) for value in synth.scale_rule(name, tuple(shape)))
+    count = math.prod(shape)
+    out = torch.empty(count, dtype=dtype, device=device)
+    for start in range(0, count, CHUNK):
+        size = min(CHUNK, count - start)
+        # Two operations, so that product and sum are each rounded.
+        out[start : start + size] = unit(name, start, size, seed, device).mul_(amplitude).add_(center)
+    return out.reshape(shape)
+
+
+def check(device) -> None:
+    """Raises unless `make` is synth.py's rule bit for bit, across chunks too."""
+    global CHUNK
+    whole, CHUNK = CHUNK, 1000
+    try:
+        for name, shape, seed in (("a.weight", (63, 41), 0), ("b.bias", (2049,), 3), ("vae.per_channel_statistics.std-of-means", (128,), 1),
+                                  ("language_model.model.norm.weight", (700,), 7), ("c.conv.weight", (9, 8, 3, 3, 3), 1 << 40)):
+            expected = torch.from_numpy(synth.synth(name, shape, seed))
+            for dtype in (torch.float32, torch.bfloat16):
+                if not torch.equal(make(name, shape, seed, device, dtype).cpu(), expected.to(dtype)):
+                    raise AssertionError(f"the synthetic weights of {name} on {device} are not those of synth.py")
+    finally:
+        CHUNK = whole
+
+
+class Synthetic:
+    """A published architecture; values as ltx2 makes them for `ltx2 bench --base`."""
+
+    def __init__(self, base: str, seed: int = 0):
+        spec = json.loads((ROOT / f"scripts/reference/configs/{base}.json").read_text())
+        self.config, self.seed, self.base, self.gemma = spec["config"], seed, base, None
+
+    def tensor(self, name: str, shape: tuple, device, dtype) -> torch.Tensor:
+        return make(name, shape, self.seed, device).to(dtype)
+
+    def declared(self) -> dict:
+        """Names and shapes of what ltx2 loads: a test of ltx2-models holds its networks to this list."""
+        shapes = {}
+        for line in (ROOT / f"crates/ltx2-models/tests/fixtures/{self.base}.tensors").read_text().splitlines():
+            name, shape = line.split()
+            before, star, after = name.partition(".*")
+            count, _, rest = after.partition(".")
+            names = [f"{before}.{i}.{rest}" for i in range(int(count))] if star else [name]
+            shapes |= {name: tuple(map(int, shape.split("x"))) for name in names}
+        return shapes
+
+
+class Files:
+    """A model set in the published layout, such as `ltx2 demo-model` writes."""
+
+    def __init__(self, folder: Path):
+        from safetensors import safe_open
+
+        checkpoints = [path for path in folder.glob("*.safetensors") if "config" in (safe_open(path, "pt").metadata() or {})]
+        checkpoint = next(path for path in checkpoints if "model_version" in safe_open(path, "pt").metadata())
+        files = [safe_open(path, "pt") for path in (checkpoint, *sorted((folder / "gemma").glob("*.safetensors")))]
+        self.where = {name: file for file in files for name in file.keys()}
+        self.config = json.loads(files[0].metadata()["config"])
+        self.gemma = json.loads((folder / "gemma/config.json").read_text())
+
+    def tensor(self, name: str, shape: tuple, device, dtype) -> torch.Tensor:
+        value = self.where[name].get_tensor(name)
+        if tuple(value.shape) != tuple(shape):
+            raise ValueError(f"{name} is {tuple(value.shape)} in the file, but the official module has {tuple(shape)}")
+        return value.to(device=device, dtype=dtype)
+
+    def declared(self) -> dict:
+        return {name: tuple(file.get_slice(name).get_shape()) for name, file in self.where.items()}
+
+    def check_synthetic(self, seed: int, device) -> int:
+        """How many tensors of the set are those of `make`; raises at the first other one, but for fixed filters."""
+        names = [name for name in self.where if not name.endswith(".filter")]
+        for name in names:
+            value = self.where[name].get_tensor(name)
+            if not torch.equal(value, make(name, tuple(value.shape), seed, device).cpu()):
+                raise AssertionError(f"{name} of the demo model is not what the synthetic rule makes")
+        return len(names)
