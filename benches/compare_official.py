@@ -89,12 +89,13 @@ def compare(args: argparse.Namespace) -> None:
     for name in names:
         report.tell(name, "ours", driver.ours(args, name, deadline))
     for column, spec in SIDES.items():
-        if column == "eager" or getattr(args, {"compiled": "compile"}.get(column, column)):
+        if {"eager": True, "compiled": args.compile, "diffusers": args.diffusers}[column]:
             timed = [name for name in names if column != "diffusers" or name in plan.DIFFUSERS]
             official.run(timed, spec, deadline, tell(column))
     if not args.no_again:
         for name in names:
             report.tell(name, "ours_again", driver.ours(args, name, deadline))
+    report.end()
     print(report.markdown())
     print(f"in {report.path('json')} and {report.path('md')}")
     if not report.comparable():

@@ -99,6 +99,9 @@ class Official:
         job = Job(self.source, self.device, self.dtype, spec["width"] // phase.divided, spec["height"] // phase.divided, spec["frames"],
                   spec["rate"], steps, spec["prompt_tokens"])
         self.free()
+        if spec["compile"]:
+            # Each phase is compiled for its own size, not for sizes in general.
+            torch._dynamo.reset()
         work, passes, expected = prepare(built, job), [], phase.passes_per_step * steps
         hooks = [module.register_forward_hook(lambda *_: passes.append(1)) for key, module in built.modules.items() if key == "transformer"]
         with self.attention():
@@ -137,6 +140,8 @@ def main(spec: dict) -> None:
         try:
             official = Official(spec)
             weights.check(official.device)
+            if spec["small"]:
+                official.source.check_synthetic(0, official.device)
         except Exception as error:
             traceback.print_exc()
             sys.exit(f"the official side cannot start: {why(error)}")

@@ -1,5 +1,6 @@
 """Runs both sides as processes of their own, within their times."""
 import json
+import os
 import selectors
 import subprocess
 import sys
@@ -69,13 +70,14 @@ class Official:
         args, current = self.args, None
         if deadline - time.time() < 10:
             return None, "not started: the time of the whole run was used up"
-        keys = ("width", "height", "frames", "rate", "steps", "prompt_tokens", "warm_up", "runs", "device", "dtype", "base", "sdpa")
+        keys = ("width", "height", "frames", "rate", "steps", "prompt_tokens", "warm_up", "runs", "device", "dtype", "base", "sdpa",
+                "small")
         spec = {key: getattr(args, key) for key in keys} | side | {
             "models": str(args.models) if args.models else None, "phases": left, "deadline": deadline}
         with self.log.open("a") as log:
             process = subprocess.Popen([sys.executable, str(self.script), "--child", json.dumps(spec)], stdin=subprocess.DEVNULL,
-                                       stdout=subprocess.PIPE, stderr=log, text=True, cwd=self.script.parent)
-        # Line by line, unbuffered on this side, so that the wait is for the pipe itself.
+                                       stdout=subprocess.PIPE, stderr=log, cwd=self.script.parent,
+                                       env=os.environ | {"TQDM_DISABLE": "1"})
         lines = Lines(process.stdout.fileno())
         try:
             while True:
@@ -111,8 +113,6 @@ class Lines:
 
     def next(self, seconds: float):
         """The next line, "" at the end, None when there was none in time."""
-        import os
-
         until = time.monotonic() + seconds
         while b"\n" not in self.rest:
             if not self.selector.select(max(until - time.monotonic(), 0)):

@@ -39,6 +39,11 @@ class Report:
         self.path("json").write_text(json.dumps({"about": self.about, "phases": rows}, indent=1) + "\n")
         self.path("md").write_text(self.markdown())
 
+    def end(self) -> None:
+        """The official side's log is kept if anything failed."""
+        if not any("reason" in result for columns in self.rows.values() for result in columns.values()):
+            self.path("log").unlink(missing_ok=True)
+
     def ms(self, name: str, column: str) -> float | None:
         seconds = self.rows[name].get(column, {}).get("median_seconds")
         return None if seconds is None else seconds * 1e3
