@@ -33,14 +33,25 @@ class Work:
     tokens: tuple | None = None
 
 
-def stand_in_for_av() -> None:
-    """ltx-pipelines imports PyAV beside its samplers; where it is missing, an empty module will do, as nothing here calls it."""
+def import_pipelines() -> None:
+    """ltx-pipelines imports PyAV beside its samplers. Where it is missing an empty module stands in, for that import alone: nothing here
+    calls it, and other packages that look for PyAV should not find it."""
+    import importlib.machinery
     import importlib.util
     import sys
     import types
 
-    if importlib.util.find_spec("av") is None:
+    import ltx_core.text_encoders.gemma  # noqa: F401  (with what it imports, transformers, before the stand-in)
+
+    missing = importlib.util.find_spec("av") is None
+    if missing:
         sys.modules["av"] = types.ModuleType("av")
+        sys.modules["av"].__spec__ = importlib.machinery.ModuleSpec("av", None)
+    try:
+        import ltx_pipelines.utils  # noqa: F401
+    finally:
+        if missing:
+            del sys.modules["av"]
 
 
 def latents(job: Job) -> tuple:
