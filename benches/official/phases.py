@@ -1,4 +1,7 @@
 """What is timed of the official code: each phase of `ltx2 bench`, as the official pipelines run it."""
+import importlib.util
+import sys
+import types
 from dataclasses import dataclass
 from typing import Callable
 
@@ -33,20 +36,24 @@ class Work:
     tokens: tuple | None = None
 
 
-def import_pipelines() -> None:
-    """ltx-pipelines imports PyAV beside its samplers. Where it is missing an empty module stands in, for that import alone: nothing here
-    calls it, and other packages that look for PyAV should not find it."""
-    import importlib.machinery
-    import importlib.util
-    import sys
-    import types
+class Missing(type):
+    """Of a class that has every attribute: itself. Enough for annotations."""
 
+    def __getattr__(cls, name: str):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return cls
+
+
+def import_pipelines() -> None:
+    """ltx-pipelines imports PyAV beside its samplers. Where it is missing a module of nothing stands in, for that import alone: nothing
+    here calls it, and other packages that look for PyAV should not find it."""
     import ltx_core.text_encoders.gemma  # noqa: F401  (with what it imports, transformers, before the stand-in)
 
     missing = importlib.util.find_spec("av") is None
     if missing:
         sys.modules["av"] = types.ModuleType("av")
-        sys.modules["av"].__spec__ = importlib.machinery.ModuleSpec("av", None)
+        sys.modules["av"].__getattr__ = lambda name: getattr(Missing("Missing", (), {}), name)
     try:
         import ltx_pipelines.utils  # noqa: F401
     finally:
