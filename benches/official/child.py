@@ -160,3 +160,6 @@ def main(spec: dict) -> None:
                 official.builder = official.built = None
                 official.free()
                 say("failed", phase=name, reason=reason)
+                if official.clock.cuda and not isinstance(error, torch.OutOfMemoryError):
+                    # The card may answer nothing further to this process; the next phases get another one.
+                    return

@@ -57,9 +57,13 @@ class Official:
         """Calls tell(name, result) as each phase ends. `side` tells the kind of run apart from the rest of the arguments."""
         left = list(names)
         while left:
+            before = len(left)
             phase, reason = self.some(left, side, deadline, tell)
             if phase is None and reason is None:
-                return
+                # It ended by itself, after the last phase or after one that left the card unusable.
+                if len(left) < before:
+                    continue
+                reason = "the process ended without a word"
             # It broke in a phase, or before its first one.
             for name in [phase] if phase else list(left):
                 left.remove(name)

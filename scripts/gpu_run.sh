@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# One call of a GPU session, each under ten minutes, on what scripts/gpu_pack.sh packed. Everything is logged into $OUT.
+#
+#     OUT=DIR scripts/gpu_run.sh tests    # kernels, modules and whole runs against the official code; f32 and bf16 traces
+#     OUT=DIR scripts/gpu_run.sh speed    # beside the official code at 768x512, 121 frames
+#     OUT=DIR scripts/gpu_run.sh large    # the same at 1920x1088, and memory
+#     OUT=DIR scripts/gpu_run.sh tests --rehearse     # any of them on a CPU, with the demo model
+#
+# A step that fails or takes too long is said so, and the next one runs. PYTHON names a Python with PyTorch, else python3.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+call="${1:?tests, speed or large}"
+rehearse="${2:-}"
+out="${OUT:?the folder for results}"
+python="${PYTHON:-python3}"
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+device=cuda
+[ "$rehearse" = --rehearse ] && device=cpu
+# Seconds of the whole call.
+end=$((SECONDS + 570))
+mkdir -p "$out"
+exec > >(tee "$out/$call.log") 2>&1
+export PYTHONDONTWRITEBYTECODE=1 TQDM_DISABLE=1 PYTHONUNBUFFERED=1
+
+# step SECONDS NAME COMMAND...: at most that long, and not beyond the call's end.
+step() {
+  local limit="$1" name="$2" start="$SECONDS" left=$((end - SECONDS)) code
+  shift 2
+  if [ "$left" -lt 5 ]; then
+    echo "=== $name: not started, the call's time is used up"
+    return 1
+  fi
+  echo "=== $name"
+  timeout -k 5 "$((limit < left ? limit : left))" "$@"
+  code=$?
+  echo "=== $name: exit code $code after $((SECONDS - start)) s"
+  return "$code"
+}
+
+unpack() {
+  tar -xJf target/gpu/bin.tar.xz -C "$work" || return 1
+  mv "$work/bin/ltx2" "$work/bin/ltx2.bin"
+  # The CUDA libraries that came with PyTorch, for ltx2 alone.
+  libraries="$("$python" - <<'PY'
+import glob, importlib.util, os
+spec = importlib.util.find_spec("nvidia")
+roots = list(spec.submodule_search_locations) if spec else []
+print(":".join(sorted({os.path.dirname(p) for root in roots for p in glob.glob(f"{root}/**/lib*.so*", recursive=True)})))
+PY
+)"
+  libraries="$libraries:/usr/local/cuda/lib64"
+  printf '#!/bin/sh\nLD_LIBRARY_PATH="%s:$LD_LIBRARY_PATH" exec "%s" "$@"\n' "$libraries" "$work/bin/ltx2.bin" >"$work/bin/ltx2"
+  chmod +x "$work/bin/ltx2"
+  LD_LIBRARY_PATH="$libraries" ldd "$work/bin/ltx2.bin" | grep -E "not found|libcu|libnv"
+  local built
+  built="$(cat "$work/bin/root")"
+  [ -e "$built" ] || { mkdir -p "$(dirname "$built")" && ln -s "$PWD" "$built"; }
+}
+
+# ltx-core's, with transformers 4.57 beside it, or with the one that is there if that does not work.
+install() {
+  local pip=("$python" -m pip install -q --no-index --no-deps --no-compile --target) wheels=target/gpu/wheels
+  "${pip[@]}" "$work/site" $wheels/ltx_core-* $wheels/ltx_pipelines-* $wheels/diffusers-* || return 1
+  "${pip[@]}" "$work/hub" $wheels/transformers-* $wheels/tokenizers-* $wheels/huggingface_hub-* || return 1
+  export PYTHONPATH="$work/hub:$work/site"
+  step 90 "ltx-core with transformers 4.57" "$python" -c "import ltx_core.text_encoders.gemma" || export PYTHONPATH="$work/site"
+}
+
+trace() {
+  step 120 "trace $1 $2 $3" "$work/bin/ltx2" trace --models "$work/$1" --device "$2" --dtype "$3" --like "$4" --out "$5"
+}
+
+# compare LIMIT NAME REFERENCE OURS
+compare() {
+  step 60 "$2, limit $1" "$python" scripts/reference/compare.py "$3" "$4" --limit "$1"
+}
+
+tests() {
+  local executable base traces="$work/traces"
+  for executable in "$work"/bin/tests/*; do
+    LD_LIBRARY_PATH="$libraries" step 120 "tests of $(basename "$executable")" "$executable" --test-threads=4
+  done
+  for base in ltx-2-19b ltx-2.3-22b; do
+    "$work/bin/ltx2" demo-model "$work/$base" --base "$base" >/dev/null
+    trace "$base" "$device" f32 "$traces/$base.f32.safetensors" "$work/f32"
+    compare 1e-3 "$base: $device f32 against the official f32" "$traces/$base.f32.safetensors" "$work/f32"
+    # The official bfloat16 run's noise through ours in both dtypes: how far bfloat16 is from float32 at the official code and at ours.
+    trace "$base" "$device" bf16 "$traces/$base.bf16.safetensors" "$work/bf16"
+    trace "$base" "$device" f32 "$traces/$base.bf16.safetensors" "$work/f32"
+    compare 0.1 "$base: $device bf16 against the official bf16" "$traces/$base.bf16.safetensors" "$work/bf16"
+    compare 1 "$base: official bf16 against $device f32" "$traces/$base.bf16.safetensors" "$work/f32"
+    compare 1 "$base: $device bf16 against $device f32" "$work/f32" "$work/bf16"
+  done
+  # Heads as wide as the published models' 128 and 64, which the attention kernel is for: the CPU is the yardstick.
+  step 120 "a wide small model" "$python" scripts/reference/make_checkpoint.py "$work/wide" --heads 2 --head-dim 128 --seed 1
+  trace wide cpu f32 "$traces/ltx-2-19b.f32.safetensors" "$work/cpu"
+  trace wide "$device" f32 "$traces/ltx-2-19b.f32.safetensors" "$work/f32"
+  trace wide "$device" bf16 "$traces/ltx-2-19b.f32.safetensors" "$work/bf16"
+  compare 1e-3 "wide: $device f32 against the CPU" "$work/cpu" "$work/f32"
+  compare 1 "wide: $device bf16 against the CPU" "$work/cpu" "$work/bf16"
+  grep -E "^=== |^test result|worst" "$out/$call.log" | tail -60
+}
+
+# bench NAME ARGUMENTS...
+bench() {
+  local name="$1"
+  shift
+  [ "$device" = cpu ] && set -- --small
+  step 570 "$name" "$python" benches/compare_official.py --ltx2 "$work/bin/ltx2" --results "$out" --name "$name" \
+    --commit "$(cat target/gpu/commit)" --budget "$((end - SECONDS - 30))" "$@"
+}
+
+command -v nvidia-smi >/dev/null && nvidia-smi
+unpack || { echo "target/gpu cannot be unpacked: carry what scripts/gpu_pack.sh made"; exit 1; }
+install
+case "$call" in
+  tests) tests ;;
+  speed) bench 768x512 --compile --diffusers ;;
+  large) bench 1920x1088 --width 1920 --height 1088 --runs 3 --phase guided-step --phase forward --phase distilled-stage-1 \
+    --phase distilled-stage-2 --phase decode-video-tiled --phase decode-video --diffusers ;;
+  *) echo "the call is $call, but it must be tests, speed or large" && exit 1 ;;
+esac
