@@ -2,6 +2,7 @@
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
@@ -81,7 +82,8 @@ class Official:
         with self.log.open("a") as log:
             process = subprocess.Popen([sys.executable, str(self.script), "--child", json.dumps(spec)], stdin=subprocess.DEVNULL,
                                        stdout=subprocess.PIPE, stderr=log, cwd=self.script.parent,
-                                       env=os.environ | {"TQDM_DISABLE": "1"})
+                                       env=os.environ | {"TQDM_DISABLE": "1"},
+                                       start_new_session=True)
         lines = Lines(process.stdout.fileno())
         try:
             while True:
@@ -100,7 +102,8 @@ class Official:
                 tell(name, event)
         finally:
             if process.poll() is None and lines.open:
-                process.kill()
+                # With the compilers that it started.
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         if process.returncode == 0 and current is None:
             return None, None
