@@ -89,7 +89,7 @@ tests() {
     # The official bfloat16 run's noise through ours in both dtypes: how far bfloat16 is from float32 at the official code and at ours.
     trace "$base" "$device" bf16 "$traces/$base.bf16.safetensors" "$work/bf16"
     trace "$base" "$device" f32 "$traces/$base.bf16.safetensors" "$work/f32"
-    compare 0.1 "$base: $device bf16 against the official bf16" "$traces/$base.bf16.safetensors" "$work/bf16"
+    compare 0.25 "$base: $device bf16 against the official bf16" "$traces/$base.bf16.safetensors" "$work/bf16"
     compare 1 "$base: official bf16 against $device f32" "$traces/$base.bf16.safetensors" "$work/f32"
     compare 1 "$base: $device bf16 against $device f32" "$work/f32" "$work/bf16"
   done
