@@ -107,7 +107,7 @@ tests() {
 bench() {
   local name="$1"
   shift
-  [ "$device" = cpu ] && set -- --small
+  [ "$device" = cpu ] && set -- "$@" --small --width 256 --height 256 --frames 33
   step 570 "$name" "$python" benches/compare_official.py --ltx2 "$work/bin/ltx2" --results "$out" --name "$name" \
     --commit "$(cat target/gpu/commit)" --budget "$((end - SECONDS - 30))" "$@"
 }
