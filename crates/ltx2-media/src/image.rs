@@ -12,6 +12,7 @@ use image::{
 use ltx2_types::{Failure, FailureCode, RgbImage};
 
 use crate::jpeg_end::jpeg_has_end;
+use crate::webp_frames::frame_sizes;
 
 /// The largest picture that [`read_image`] takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -120,6 +121,9 @@ pub fn read_image(bytes: &[u8], limits: ImageLimits) -> Result<RgbImage, ImageEr
     reader.limits(decoder_limits);
     let mut decoder = reader.into_decoder().map_err(fault)?;
     check_size(decoder.dimensions(), limits)?;
+    if format == ImageFormat::WebP {
+        frame_sizes(bytes).into_iter().try_for_each(|size| check_size(size, limits))?;
+    }
     // Unreadable metadata is no reason to refuse a picture.
     let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(fault)?;

@@ -11,6 +11,7 @@ mod jpeg_end;
 mod mp4;
 mod pending_file;
 mod thumbnail;
+mod webp_frames;
 
 pub use conditioning::{ConditioningError, conditioning_image, conditioning_image_within};
 pub use error::MediaError;
