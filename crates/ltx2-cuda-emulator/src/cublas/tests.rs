@@ -1,0 +1,244 @@
+//! Products against sums in float64, element by element.
+
+use half::{bf16, f16};
+
+use super::product::{Given, Sizes};
+use super::*;
+use crate::memory::{self, Owner};
+use crate::report::{Number, Op};
+
+/// A device's buffer of numbers, freed at its end.
+struct Buffer {
+    address: u64,
+    number: Number,
+    count: usize,
+}
+
+impl Buffer {
+    fn of(number: Number, values: &[f64]) -> Self {
+        let address = memory::memory().allocate((values.len() * number.bytes()) as u64, Owner::Pool).unwrap();
+        let buffer = Self { address, number, count: values.len() };
+        for (i, value) in values.iter().enumerate() {
+            // SAFETY: there is room for so many.
+            unsafe {
+                match number {
+                    Number::F16 => (address as *mut f16).add(i).write(f16::from_f64(*value)),
+                    Number::Bf16 => (address as *mut bf16).add(i).write(bf16::from_f64(*value)),
+                    Number::F32 => (address as *mut f32).add(i).write(*value as f32),
+                    Number::F64 => (address as *mut f64).add(i).write(*value),
+                }
+            }
+        }
+        buffer
+    }
+
+    fn values(&self) -> Vec<f64> {
+        let value = |i: usize| {
+            // SAFETY: there are so many.
+            unsafe {
+                match self.number {
+                    Number::F16 => (self.address as *const f16).add(i).read().to_f64(),
+                    Number::Bf16 => (self.address as *const bf16).add(i).read().to_f64(),
+                    Number::F32 => f64::from((self.address as *const f32).add(i).read()),
+                    Number::F64 => (self.address as *const f64).add(i).read(),
+                }
+            }
+        };
+        (0..self.count).map(value).collect()
+    }
+
+    fn given(&self, leading: usize, stride: usize) -> Given {
+        Given { address: self.address, number: Some(self.number), leading: leading as i32, stride: stride as i64 }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        memory::memory().free(self.address);
+    }
+}
+
+/// Numbers in [-1, 1] that every kind holds exactly enough of.
+fn noise(count: usize, seed: u64) -> Vec<f64> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f64 / f64::from(1 << 23) - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn device() -> (Device, usize) {
+    let mut device = Device::new(Mode::Run);
+    let handle = device.blas.insert(Blas::default());
+    (device, handle)
+}
+
+/// One kind of product, with gaps between columns and between matrices.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    sizes: [usize; 4],
+    ops: [Op; 2],
+    numbers: [Number; 3],
+    scalars: (f64, f64),
+    gap: usize,
+    /// Whether all products of the batch have the same right operand.
+    shared: bool,
+}
+
+impl Case {
+    /// Of the operand as it lies: rows, columns, leading dimension, and the step to the next matrix.
+    fn layout(&self, op: Op, rows: usize, columns: usize) -> [usize; 4] {
+        let (rows, columns) = if op == Op::N { (rows, columns) } else { (columns, rows) };
+        let leading = rows + self.gap;
+        [rows, columns, leading, leading * columns + self.gap]
+    }
+
+    fn check(self) {
+        let [m, n, k, batch] = self.sizes;
+        let (la, lb, lc) = (self.layout(self.ops[0], m, k), self.layout(self.ops[1], k, n), self.layout(Op::N, m, n));
+        let stride_b = if self.shared { 0 } else { lb[3] };
+        let [a, b, c] = [(la[3], 1), (lb[3], 2), (lc[3], 3)]
+            .map(|(stride, seed)| noise(stride * batch, seed))
+            .into_iter()
+            .zip(self.numbers)
+            .map(|(values, number)| Buffer::of(number, &values))
+            .collect::<Vec<_>>()
+            .try_into()
+            .unwrap_or_else(|_| unreachable!());
+        let before = c.values();
+        let scalar = if self.numbers[0] == Number::F64 { Number::F64 } else { Number::F32 };
+        let sizes = Sizes { ops: self.ops.map(|op| op as u32), sizes: self.sizes.map(|size| size as i32) };
+        let given = [a.given(la[2], la[3]), b.given(lb[2], stride_b), c.given(lc[2], lc[3])];
+        let (mut device, handle) = device();
+        multiply(&mut device, handle, Product::new(sizes, given, self.scalars, scalar)).unwrap();
+        let (a, b, after) = (a.values(), b.values(), c.values());
+        let at = |op, layout: [usize; 4], row: usize, column: usize| match op {
+            Op::N => column * layout[2] + row,
+            Op::T => row * layout[2] + column,
+        };
+        let mut untouched = before.clone();
+        for index in 0..batch {
+            for (column, row) in (0..n).flat_map(|column| (0..m).map(move |row| (column, row))) {
+                let product = |i| {
+                    a[index * la[3] + at(self.ops[0], la, row, i)]
+                        * b[index * stride_b + at(self.ops[1], lb, i, column)]
+                };
+                let sum: f64 = (0..k).map(product).sum();
+                let place = index * lc[3] + column * lc[2] + row;
+                let wanted = self.scalars.0 * sum + self.scalars.1 * before[place];
+                let allowed = self.allowed(wanted);
+                assert!((after[place] - wanted).abs() <= allowed, "{self:?}: {} is not {wanted}", after[place]);
+                untouched[place] = after[place];
+            }
+        }
+        assert_eq!(untouched, after, "{self:?}: what lies between was written");
+    }
+
+    /// One rounding to the result's kind, and what sums of float32 may be off.
+    fn allowed(&self, wanted: f64) -> f64 {
+        let (rounding, sums) = match self.numbers[2] {
+            Number::Bf16 => (2f64.powi(-8), 1e-5),
+            Number::F16 => (2f64.powi(-11), 1e-5),
+            Number::F32 => (0.0, 1e-5),
+            Number::F64 => (0.0, 1e-13),
+        };
+        wanted.abs() * rounding + sums * (self.sizes[2] as f64).sqrt().max(1.0)
+    }
+}
+
+#[test]
+fn products_are_what_they_should_be() {
+    let kinds = [
+        [Number::Bf16; 3],
+        [Number::F16; 3],
+        [Number::F32; 3],
+        [Number::F64; 3],
+        [Number::Bf16, Number::Bf16, Number::F32],
+    ];
+    let mut cases = 0;
+    for numbers in kinds {
+        for ops in [[Op::N, Op::N], [Op::N, Op::T], [Op::T, Op::N], [Op::T, Op::T]] {
+            for (sizes, gap, shared) in [
+                ([5, 3, 7, 1], 0, false),
+                ([9, 4, 33, 3], 2, false),
+                ([1, 6, 2, 4], 1, true),
+                ([70, 65, 80, 2], 0, true),
+            ] {
+                for scalars in [(1.0, 0.0), (0.5, -2.0)] {
+                    Case { sizes, ops, numbers, scalars, gap, shared }.check();
+                    cases += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(cases, 160);
+}
+
+#[test]
+fn a_result_that_is_not_added_to_may_have_been_anything() {
+    let a = Buffer::of(Number::F32, &[1.0, 2.0]);
+    let c = Buffer::of(Number::F32, &[f64::NAN]);
+    let sizes = Sizes { ops: [1, 0], sizes: [1, 1, 2, 1] };
+    let given = [a.given(2, 0), a.given(2, 0), c.given(1, 0)];
+    let (mut device, handle) = device();
+    multiply(&mut device, handle, Product::new(sizes, given, (1.0, 0.0), Number::F32)).unwrap();
+    assert_eq!(c.values(), [5.0]);
+}
+
+#[test]
+fn an_empty_sum_is_zero() {
+    let c = Buffer::of(Number::Bf16, &[3.0, 4.0]);
+    let nothing = Given { address: 0, number: Some(Number::Bf16), leading: 2, stride: 0 };
+    let sizes = Sizes { ops: [0, 0], sizes: [2, 1, 0, 1] };
+    let (mut device, handle) = device();
+    multiply(&mut device, handle, Product::new(sizes, [nothing, nothing, c.given(2, 0)], (1.0, 0.5), Number::F32))
+        .unwrap();
+    assert_eq!(c.values(), [1.5, 2.0]);
+}
+
+#[test]
+fn what_cublas_does_not_take_is_refused() {
+    let a = Buffer::of(Number::Bf16, &[0.0; 64]);
+    let (mut device, handle) = device();
+    let mut answer = |handle, sizes: [i32; 4], given: [Given; 3], scalar| {
+        let product = Product::new(Sizes { ops: [0, 0], sizes }, given, (1.0, 0.0), scalar);
+        multiply(&mut device, handle, product).err()
+    };
+    let right = [a.given(4, 16); 3];
+    let with = |leading, stride| Given { leading, stride, ..right[0] };
+    assert_eq!(answer(handle, [4, 4, 4, 4], right, Number::F32), None);
+    assert_eq!(answer(handle + 1, [4, 4, 4, 4], right, Number::F32), Some(Status::NotInitialized));
+    assert_eq!(answer(handle, [5, 4, 4, 1], right, Number::F32), Some(Status::InvalidValue));
+    assert_eq!(answer(handle, [-1, 4, 4, 1], right, Number::F32), Some(Status::InvalidValue));
+    assert_eq!(
+        answer(handle, [4, 4, 4, 2], [with(4, -16), right[1], right[2]], Number::F32),
+        Some(Status::InvalidValue)
+    );
+    assert_eq!(answer(handle, [4, 4, 4, 1], [with(3, 0), right[1], right[2]], Number::F32), Some(Status::InvalidValue));
+    assert_eq!(answer(handle, [4, 4, 4, 1], right, Number::F64), Some(Status::NotSupported));
+    let odd = Given { address: a.address + 1, ..right[0] };
+    assert_eq!(answer(handle, [4, 4, 4, 1], [odd, right[1], right[2]], Number::F32), Some(Status::InvalidValue));
+    // The last one loses the device.
+    assert_eq!(answer(handle, [4, 4, 4, 5], right, Number::F32), Some(Status::ExecutionFailed));
+    assert!(device.answers().is_err());
+}
+
+#[test]
+fn products_are_counted_by_shape() {
+    let a = Buffer::of(Number::F32, &[0.0; 64]);
+    let mut device = Device::new(Mode::Count);
+    let handle = device.blas.insert(Blas::default());
+    for stride in [16, 16, 0] {
+        let sizes = Sizes { ops: [0, 1], sizes: [4, 4, 4, 4] };
+        let given = [a.given(4, 16), a.given(4, stride), a.given(4, 16)];
+        multiply(&mut device, handle, Product::new(sizes, given, (1.0, 0.0), Number::F32)).unwrap();
+    }
+    let report = device.report.json(None);
+    let rows = report["phases"][0]["rows"].as_array().unwrap();
+    let calls: Vec<_> =
+        rows.iter().map(|row| (row["calls"].as_u64().unwrap(), row["bytes"].as_u64().unwrap())).collect();
+    assert_eq!(calls, [(2, 2 * 3 * 256), (1, 2 * 256 + 64)]);
+}

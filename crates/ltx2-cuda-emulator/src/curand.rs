@@ -1,0 +1,145 @@
+//! The functions of cuRAND that candle calls. The numbers have the right distribution, but they are not cuRAND's.
+
+use std::ffi::{c_int, c_ulonglong};
+
+use crate::driver::call::{Needs, Out, call};
+use crate::driver::device::Device;
+use crate::driver::status::{Result, Status};
+use crate::driver::unsupported::unsupported;
+use crate::settings::Mode;
+
+/// A sequence of numbers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Generator(u64);
+
+impl Generator {
+    /// Even in [0, 1).
+    fn uniform(&mut self) -> f64 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((bits ^ (bits >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Two of a normal distribution, by Box and Muller.
+    fn normal(&mut self) -> [f64; 2] {
+        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
+        let (sine, cosine) = (std::f64::consts::TAU * self.uniform()).sin_cos();
+        [radius * cosine, radius * sine]
+    }
+}
+
+/// cuRAND's codes.
+mod code {
+    pub(super) const NOT_INITIALIZED: u32 = 101;
+    pub(super) const LENGTH_NOT_MULTIPLE: u32 = 105;
+    pub(super) const INITIALIZATION_FAILED: u32 = 203;
+    pub(super) const LAUNCH_FAILURE: u32 = 201;
+}
+
+fn run(name: &str, body: impl FnOnce(&mut Device) -> Result) -> u32 {
+    match call(name, Needs::Context, body) {
+        Ok(()) => 0,
+        Err(Status::InvalidHandle) => code::NOT_INITIALIZED,
+        Err(_) => code::INITIALIZATION_FAILED,
+    }
+}
+
+/// Has a generator fill memory with numbers, two at a time.
+fn fill<T: Copy>(name: &str, generator: usize, to: u64, count: usize, pair: impl Fn(&mut Generator) -> [T; 2]) -> u32 {
+    if !count.is_multiple_of(2) {
+        return code::LENGTH_NOT_MULTIPLE;
+    }
+    run(name, |device| {
+        let mut numbers = *device.generators.get(generator)?;
+        device.check("random numbers", to, count.checked_mul(size_of::<T>()).ok_or(Status::InvalidValue)?)?;
+        if !to.is_multiple_of(align_of::<T>() as u64) {
+            return Err(Status::InvalidValue);
+        }
+        if device.mode == Mode::Run {
+            for i in 0..count / 2 {
+                // SAFETY: the bytes were checked, and are aligned.
+                unsafe { (to as *mut [T; 2]).add(i).write(pair(&mut numbers)) };
+            }
+        }
+        *device.generators.get_mut(generator)? = numbers;
+        Ok(())
+    })
+}
+
+/// A new generator.
+///
+/// # Safety
+/// As cuRAND's function of this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn curandCreateGenerator(generator: Out<usize>, _kind: c_int) -> u32 {
+    run("curandCreateGenerator", |device| {
+        let handle = device.generators.insert(Generator(0));
+        generator.put(handle)
+    })
+}
+
+/// Ends a generator.
+#[unsafe(no_mangle)]
+pub extern "C" fn curandDestroyGenerator(generator: usize) -> u32 {
+    run("curandDestroyGenerator", |device| device.generators.remove(generator).map(drop))
+}
+
+/// What a generator begins with.
+#[unsafe(no_mangle)]
+pub extern "C" fn curandSetPseudoRandomGeneratorSeed(generator: usize, seed: c_ulonglong) -> u32 {
+    run("curandSetPseudoRandomGeneratorSeed", |device| {
+        *device.generators.get_mut(generator)? = Generator(seed);
+        Ok(())
+    })
+}
+
+/// The stream that a generator computes on.
+#[unsafe(no_mangle)]
+pub extern "C" fn curandSetStream(generator: usize, stream: usize) -> u32 {
+    run("curandSetStream", |device| {
+        device.stream(stream)?;
+        device.generators.get(generator).map(|_| ())
+    })
+}
+
+/// Numbers of a normal distribution; an even count of them.
+#[unsafe(no_mangle)]
+pub extern "C" fn curandGenerateNormal(generator: usize, to: u64, count: usize, mean: f32, deviation: f32) -> u32 {
+    fill("curandGenerateNormal", generator, to, count, |numbers| numbers.normal().map(|x| mean + deviation * x as f32))
+}
+
+/// Numbers of a normal distribution; an even count of them.
+#[unsafe(no_mangle)]
+pub extern "C" fn curandGenerateNormalDouble(
+    generator: usize,
+    to: u64,
+    count: usize,
+    mean: f64,
+    deviation: f64,
+) -> u32 {
+    fill("curandGenerateNormalDouble", generator, to, count, |numbers| numbers.normal().map(|x| mean + deviation * x))
+}
+
+unsupported! { code::LAUNCH_FAILURE;
+    curandGenerate curandGenerateLogNormal curandGenerateLogNormalDouble curandGenerateLongLong curandGeneratePoisson
+    curandGenerateUniform curandGenerateUniformDouble curandSetGeneratorOffset
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_normal() {
+        let mut numbers = Generator(1);
+        let drawn: Vec<f64> = (0..50_000).flat_map(|_| numbers.normal()).collect();
+        let mean = drawn.iter().sum::<f64>() / drawn.len() as f64;
+        let variance = drawn.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / drawn.len() as f64;
+        let beyond_two = drawn.iter().filter(|x| x.abs() > 2.0).count() as f64 / drawn.len() as f64;
+        assert!(mean.abs() < 0.01 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
+        assert!((beyond_two - 0.0455).abs() < 0.003, "{beyond_two}");
+    }
+}

@@ -1,0 +1,18 @@
+//! The functions of `libcuda.so.1` that programs built on cudarc call.
+
+mod attributes;
+pub(crate) mod call;
+mod context;
+mod copies;
+pub(crate) mod device;
+mod events;
+mod handles;
+mod launch;
+mod modules;
+mod pool;
+pub(crate) mod status;
+mod streams;
+pub(crate) mod unsupported;
+
+#[cfg(test)]
+mod tests;

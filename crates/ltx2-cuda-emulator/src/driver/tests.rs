@@ -1,0 +1,168 @@
+use std::ffi::{CStr, c_int, c_void};
+
+use super::call::{CONTEXT, Out, current, set_current};
+use super::context::*;
+use super::copies::*;
+use super::device::Device;
+use super::events::*;
+use super::modules::*;
+use super::pool::*;
+use super::status::Status;
+use super::streams::*;
+use crate::memory::{self, Owner};
+use crate::settings::Mode;
+
+/// A kernel that takes an address and a number, in blocks of up to 128 threads.
+const PTX: &CStr = c"\
+.version 8.0
+.target sm_80
+.address_size 64
+
+.visible .entry nothing(
+	.param .u64 nothing_param_0,
+	.param .u32 nothing_param_1
+)
+.maxntid 128, 1, 1
+{
+	ret;
+}
+";
+
+fn bad(code: u32) -> bool {
+    code == Status::InvalidHandle as u32
+}
+
+/// All that the process shares, in one test: without a context, then with it.
+#[test]
+fn a_program_s_calls_are_answered() {
+    let mut free = 0usize;
+    // SAFETY: every pointer is to a place of the right type, or null where that is the point.
+    unsafe {
+        assert_eq!(cuStreamSynchronize(0), Status::NotInitialized as u32);
+        assert_eq!(cuInit(0), 0);
+        assert_eq!(cuInit(0), 0);
+        assert_eq!(cuMemGetInfo_v2(Out::to(&mut free), Out::to(&mut 0)), Status::InvalidContext as u32);
+        let (mut count, mut device, mut context) = (0, -1, 0);
+        assert_eq!((cuDeviceGetCount(Out::to(&mut count)), count), (0, 1));
+        assert_eq!(cuDeviceGet(Out::to(&mut device), 1), Status::InvalidDevice as u32);
+        assert_eq!((cuDeviceGet(Out::to(&mut device), 0), device), (0, 0));
+        assert_eq!(cuCtxSetCurrent(CONTEXT), Status::InvalidContext as u32);
+        assert_eq!((cuDevicePrimaryCtxRetain(Out::to(&mut context), 0), context), (0, CONTEXT));
+        assert_eq!((cuCtxSetCurrent(context), current()), (0, CONTEXT));
+        names_and_attributes();
+        memory_is_allocated_set_and_copied();
+        streams_and_events();
+        modules_and_functions();
+        assert_eq!(cuDevicePrimaryCtxRelease_v2(0), 0);
+        assert_eq!(cuDevicePrimaryCtxRelease_v2(0), Status::InvalidContext as u32);
+        assert_eq!(cuCtxSynchronize(), Status::InvalidContext as u32);
+    }
+    set_current(0);
+}
+
+unsafe fn names_and_attributes() {
+    let (mut name, mut value, mut words) = ([1i8; 9], 0, std::ptr::null());
+    // SAFETY: as in the test.
+    unsafe {
+        assert_eq!(cuDeviceGetName(name.as_mut_ptr(), 9, 0), 0);
+        assert_eq!(name.map(|letter| letter as u8), *b"Emulated\0");
+        assert_eq!((cuDeviceGetAttribute(Out::to(&mut value), 75, 0), value), (0, 9));
+        assert_eq!((cuDeviceGetAttribute(Out::to(&mut value), 97, 0), value), (0, 227 << 10));
+        assert_eq!(cuDeviceGetAttribute(Out::to(&mut value), 999, 0), Status::InvalidValue as u32);
+        assert_eq!(cuGetErrorName(700, Out::to(&mut words)), 0);
+        assert_eq!(CStr::from_ptr(words), c"CUDA_ERROR_ILLEGAL_ADDRESS");
+        assert_eq!((cuGetErrorString(12_345, Out::to(&mut words)), words.is_null()), (1, true));
+    }
+}
+
+unsafe fn memory_is_allocated_set_and_copied() {
+    let (mut a, mut b, mut back) = (0u64, 0u64, [0u8; 8]);
+    // SAFETY: as in the test.
+    unsafe {
+        assert_eq!(cuMemAllocAsync(Out::to(&mut a), 8, 0), 0);
+        assert_eq!(cuMemAlloc_v2(Out::to(&mut b), 8), 0);
+        assert_eq!(cuMemAlloc_v2(Out::to(&mut b), 0), Status::InvalidValue as u32);
+        assert_eq!(cuMemAllocAsync(Out::to(&mut b), 1 << 60, 0), Status::OutOfMemory as u32);
+        assert_eq!(cuMemcpyHtoDAsync_v2(a, [7u8; 8].as_ptr().cast(), 8, 0), 0);
+        assert_eq!(cuMemsetD16Async(a + 2, 0x0201, 2, 0), 0);
+        assert_eq!(cuMemsetD16Async(a + 1, 0, 1, 0), Status::InvalidValue as u32);
+        assert_eq!(cuMemcpyDtoDAsync_v2(b, a, 8, 0), 0);
+        assert_eq!(cuMemcpyDtoHAsync_v2(back.as_mut_ptr().cast(), b, 8, 0), 0);
+        assert_eq!(back, [7, 7, 1, 2, 1, 2, 7, 7]);
+        assert_eq!(cuMemcpyDtoHAsync_v2(std::ptr::null_mut(), b, 8, 0), Status::InvalidValue as u32);
+        let used = pool_attribute(7);
+        assert_eq!(cuMemFreeAsync(a, 0), 0);
+        assert!(pool_attribute(7) < used);
+        assert_eq!(cuMemFreeAsync(a, 0), Status::InvalidValue as u32);
+        assert_eq!((cuMemFree_v2(b), cuMemFree_v2(0)), (0, 0));
+    }
+}
+
+unsafe fn pool_attribute(number: u32) -> u64 {
+    let (mut pool, mut value) = (0usize, 0u64);
+    // SAFETY: as in the test.
+    unsafe {
+        assert_eq!(cuDeviceGetDefaultMemPool(Out::to(&mut pool), 0), 0);
+        assert_eq!(cuMemPoolGetAttribute(pool, number, (&raw mut value).cast()), 0);
+        assert_eq!(cuMemPoolGetAttribute(pool + 1, number, (&raw mut value).cast()), Status::InvalidValue as u32);
+    }
+    value
+}
+
+unsafe fn streams_and_events() {
+    let (mut stream, mut untimed, mut time) = (0usize, 0usize, -1f32);
+    let mut events = [0usize; 2];
+    // SAFETY: as in the test.
+    unsafe {
+        assert_eq!(cuStreamCreate(Out::to(&mut stream), 1), 0);
+        assert_eq!(cuStreamSynchronize(stream), 0);
+        for event in &mut events {
+            assert_eq!(cuEventCreate(Out::to(event), 0), 0);
+        }
+        assert_eq!(cuEventCreate(Out::to(&mut untimed), 2), 0);
+        assert!(bad(cuEventElapsedTime_v2(Out::to(&mut time), events[0], events[1])), "not recorded yet");
+        assert_eq!(cuEventRecord(events[0], stream), 0);
+        std::thread::sleep(std::time::Duration::from_millis(3));
+        assert_eq!((cuEventRecord(events[1], stream), cuEventRecord(untimed, stream)), (0, 0));
+        assert_eq!(cuEventElapsedTime_v2(Out::to(&mut time), events[0], events[1]), 0);
+        assert!((3.0..2000.0).contains(&time), "{time}");
+        assert!(bad(cuEventElapsedTime_v2(Out::to(&mut time), events[0], untimed)));
+        assert_eq!(cuStreamDestroy_v2(stream), 0);
+        assert!(bad(cuStreamDestroy_v2(stream)) && bad(cuStreamSynchronize(stream)));
+        assert!(bad(cuEventRecord(events[0], stream)) && bad(cuMemFreeAsync(0, stream)));
+        assert_eq!(cuEventDestroy_v2(events[0]), 0);
+        assert!(bad(cuEventSynchronize(events[0])) && bad(cuStreamWaitEvent(0, events[0], 0)));
+    }
+}
+
+unsafe fn modules_and_functions() {
+    let (mut module, mut function, mut again, mut value) = (0usize, 0usize, 0usize, 0 as c_int);
+    // SAFETY: as in the test.
+    unsafe {
+        assert_eq!(cuModuleLoadData(Out::to(&mut module), c"\x7fELF".as_ptr().cast()), Status::NoBinaryForGpu as u32);
+        assert_eq!(cuModuleLoadData(Out::to(&mut module), PTX.as_ptr().cast::<c_void>()), 0);
+        assert_eq!(cuModuleGetFunction(Out::to(&mut function), module, c"missing".as_ptr()), Status::NotFound as u32);
+        assert_eq!(cuModuleGetFunction(Out::to(&mut function), module, c"nothing".as_ptr()), 0);
+        assert_eq!(cuModuleGetFunction(Out::to(&mut again), module, c"nothing".as_ptr()), 0);
+        assert_eq!(again, function);
+        assert_eq!((cuFuncGetAttribute(Out::to(&mut value), 0, function), value), (0, 128));
+        assert_eq!((cuFuncGetAttribute(Out::to(&mut value), 8, function), value), (0, 48 << 10));
+        assert_eq!(cuFuncSetAttribute(function, 8, 228 << 10), Status::InvalidValue as u32);
+        assert_eq!(cuFuncSetAttribute(function, 8, 227 << 10), 0);
+        assert_eq!(cuModuleUnload(module), 0);
+        assert!(bad(cuFuncSetAttribute(function, 8, 0)) && bad(cuModuleUnload(module)));
+    }
+}
+
+#[test]
+fn a_wrong_address_loses_the_device_for_good() {
+    let mut device = Device::new(Mode::Run);
+    let address = memory::memory().allocate(100, Owner::Pool).unwrap();
+    assert_eq!(device.check("a test", address + 40, 60), Ok(()));
+    assert_eq!(device.check("a test", 0, 0), Ok(()));
+    assert_eq!(device.answers(), Ok(()));
+    assert_eq!(device.check("a test", address + 40, 61), Err(Status::IllegalAddress));
+    assert_eq!(device.answers(), Err(Status::IllegalAddress));
+    memory::memory().free(address);
+    assert!(super::device::whereabouts(1).contains("nothing is allocated"));
+}
