@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// What each crate may import of ours.
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
+const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("ltx2", &["ltx2-server", "ltx2-worker", "ltx2-pipeline", "ltx2-media", "ltx2-store", "ltx2-types"]),
     ("ltx2-server", &["ltx2-store", "ltx2-types"]),
     ("ltx2-worker", &["ltx2-store", "ltx2-media", "ltx2-types"]),
@@ -15,6 +15,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("ltx2-store", &["ltx2-types"]),
     ("ltx2-kernels", &[]),
     ("ltx2-types", &[]),
+    ("ltx2-cuda-emulator", &[]),
 ];
 
 /// Libraries that belong to some of our crates alone.

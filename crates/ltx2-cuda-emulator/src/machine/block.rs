@@ -1,0 +1,78 @@
+//! A kernel's blocks: their warps step on by turns, from barrier to barrier.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::lanes::LANES;
+use super::memory::{Reach, Shared};
+use super::warp::{Place, Warp};
+use super::{Functions, Launch};
+use crate::ptx::Function;
+
+/// Threads below which it does not pay to start a thread of the host's.
+const WORTH_A_THREAD: u64 = 4096;
+
+/// All blocks, as many at a time as the host has cores.
+pub(super) fn run(kernel: &Function, functions: &Functions, launch: &Launch) -> Result<(), String> {
+    let blocks: u64 = launch.grid.iter().map(|count| u64::from(*count)).product();
+    let threads: u64 = launch.block.iter().map(|count| u64::from(*count)).product();
+    let cores = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let workers = cores.min(blocks).min((blocks * threads).div_ceil(WORTH_A_THREAD));
+    let (next, has_failed, failure) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(None));
+    let work = || {
+        let mut block = Block::new(kernel, functions, launch);
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= blocks || has_failed.load(Ordering::Relaxed) {
+                return;
+            }
+            if let Err(reason) = block.run(number) {
+                has_failed.store(true, Ordering::Relaxed);
+                failure.lock().expect("no holder panics").get_or_insert(reason);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..workers {
+            scope.spawn(work);
+        }
+        work();
+    });
+    failure.into_inner().expect("no holder panics").map_or(Ok(()), Err)
+}
+
+struct Block<'a> {
+    kernel: &'a Function,
+    functions: &'a Functions,
+    launch: &'a Launch<'a>,
+    shared: Shared,
+    warps: Vec<Warp>,
+}
+
+impl<'a> Block<'a> {
+    fn new(kernel: &'a Function, functions: &'a Functions, launch: &'a Launch<'a>) -> Self {
+        let threads = launch.block.iter().product::<u32>() as usize;
+        let warps = (0..threads.div_ceil(LANES)).map(|number| Warp::new(kernel, number, threads)).collect();
+        Self { kernel, functions, launch, shared: Shared::new(kernel.shared, launch.shared as usize), warps }
+    }
+
+    fn run(&mut self, number: u64) -> Result<(), String> {
+        let [x, y, _] = self.launch.grid.map(u64::from);
+        let at = [number % x, number / x % y, number / x / y].map(|index| index as u32);
+        let place = Place { block: at, grid: self.launch.grid, threads: self.launch.block };
+        self.shared.forget();
+        self.warps.iter_mut().for_each(Warp::restart);
+        loop {
+            for warp in &mut self.warps {
+                let mut reach = Reach::new(&mut self.shared, self.launch.memory, self.launch.params);
+                warp.run(self.kernel, self.functions, &place, &mut reach).map_err(|reason| {
+                    format!("{} in block {at:?} of {:?}: {reason}", self.kernel.name, self.launch.grid)
+                })?;
+            }
+            // Threads that have ended are not waited for.
+            if self.warps.iter_mut().filter_map(Warp::pass_barrier).count() == 0 {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Text to words and signs.
+
+use super::PtxError;
+
+/// A word (a name, a number, an opcode with its dots), a string, or a sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Token<'a> {
+    pub(super) text: &'a str,
+    pub(super) line: usize,
+}
+
+/// All tokens of `text`; comments are left out.
+pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, PtxError> {
+    let bytes = text.as_bytes();
+    let (mut tokens, mut at, mut line) = (Vec::new(), 0, 1);
+    while at < bytes.len() {
+        let rest = &text[at..];
+        let length = match bytes[at] {
+            b'\n' => {
+                line += 1;
+                at += 1;
+                continue;
+            }
+            byte if byte.is_ascii_whitespace() => {
+                at += 1;
+                continue;
+            }
+            b'/' if rest.starts_with("//") => {
+                at += rest.find('\n').unwrap_or(rest.len());
+                continue;
+            }
+            b'/' if rest.starts_with("/*") => {
+                let end = rest.find("*/").ok_or_else(|| PtxError { line, reason: "a comment has no end".into() })? + 2;
+                line += rest[..end].matches('\n').count();
+                at += end;
+                continue;
+            }
+            b'"' => rest[1..].find('"').ok_or_else(|| PtxError { line, reason: "a string has no end".into() })? + 2,
+            // Directives may follow each other without a space.
+            b'.' => 1 + bytes[at + 1..].iter().take_while(|byte| is_word(**byte) && **byte != b'.').count(),
+            byte if is_word(byte) => bytes[at..].iter().take_while(|byte| is_word(**byte)).count(),
+            byte if byte.is_ascii() => 1,
+            _ => return Err(PtxError { line, reason: "a character that is not ASCII".into() }),
+        };
+        tokens.push(Token { text: &rest[..length], line });
+        at += length;
+    }
+    Ok(tokens)
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'%' | b'.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_keep_their_dots_and_comments_are_gone() {
+        let text = "// top\n@%p1 ld.global.v2.f32 {%f1, %f2}, [%rd1+16]; /* a\nb */ $L__BB0_1: .reg.b32 %r; ret;";
+        let words: Vec<_> = tokens(text).unwrap().iter().map(|token| (token.text, token.line)).collect();
+        let (first, last) = (words[0], words[words.len() - 2]);
+        assert_eq!((first, last), (("@", 2), ("ret", 3)));
+        assert!(words.contains(&("ld.global.v2.f32", 2)) && words.contains(&("$L__BB0_1", 3)), "{words:?}");
+        assert!(words.contains(&(".reg", 3)) && words.contains(&(".b32", 3)), "{words:?}");
+        assert!(tokens("/* never").is_err() && tokens("\"never").is_err());
+    }
+}

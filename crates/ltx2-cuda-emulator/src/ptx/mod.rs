@@ -1,0 +1,25 @@
+//! PTX, the assembly that kernels are given to the driver in: its text, read into instructions over numbered registers.
+
+mod body;
+mod decode;
+mod function;
+mod instruction;
+mod lexer;
+mod operand;
+mod parser;
+mod types;
+
+pub(crate) use body::DYNAMIC_SHARED;
+pub(crate) use function::{Argument, Function};
+pub(crate) use instruction::*;
+pub(crate) use operand::{Slot, Source, Special};
+pub(crate) use parser::{Parsed, Variable, parse};
+pub(crate) use types::{Space, Type};
+
+/// What is wrong with a text, and in which line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("PTX line {line}: {reason}")]
+pub(crate) struct PtxError {
+    pub(crate) line: usize,
+    pub(crate) reason: String,
+}
