@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// `src/NAME.cu` becomes `NAME.ptx`.
-const KERNELS: [&str; 6] = ["attention", "columns", "modulate", "norm_rope", "residual", "synth"];
+const KERNELS: [&str; 7] = ["attention", "columns", "float8", "modulate", "norm_rope", "residual", "synth"];
 const HEADERS: [&str; 2] = ["src/device.cuh", "src/row.cuh"];
 const WITHOUT_NVCC: &str = "LTX2_KERNELS_WITHOUT_NVCC";
 

@@ -27,6 +27,8 @@ macro_rules! module {
 pub(crate) const ATTENTION: Module = module!("attention");
 /// `columns.cu`.
 pub(crate) const COLUMNS: Module = module!("columns");
+/// `float8.cu`.
+pub(crate) const FLOAT8: Module = module!("float8");
 /// `modulate.cu`.
 pub(crate) const MODULATE: Module = module!("modulate");
 /// `norm_rope.cu`.
@@ -37,9 +39,10 @@ pub(crate) const RESIDUAL: Module = module!("residual");
 pub(crate) const SYNTH: Module = module!("synth");
 
 /// One kernel of each file.
-const ANY: [(&Module, &str); 6] = [
+const ANY: [(&Module, &str); 7] = [
     (&ATTENTION, "attention_bf16_d64"),
     (&COLUMNS, "columns_16x8"),
+    (&FLOAT8, "decode_e4m3_bf16"),
     (&MODULATE, "rms_norm_modulate_bf16"),
     (&NORM_ROPE, "norm_rope_bf16"),
     (&RESIDUAL, "gated_residual_bf16"),

@@ -9,6 +9,7 @@ pub mod conv3d;
 #[cfg(feature = "cuda")]
 mod cuda;
 pub mod depthwise;
+pub mod float8;
 pub mod modulate;
 pub mod norm;
 pub mod norm_rope;
@@ -23,6 +24,7 @@ pub use attention::attention;
 pub use conv::{conv_transpose1d, conv1d, conv1d_strided, conv2d};
 pub use conv3d::Conv3d;
 pub use depthwise::{depthwise_conv_transpose1d, depthwise_conv1d, depthwise_conv2d};
+pub use float8::decode_e4m3;
 pub use modulate::{modulate, rms_norm_modulate};
 pub use norm::{layer_norm, pixel_norm, rms_norm};
 pub use norm_rope::norm_rope;

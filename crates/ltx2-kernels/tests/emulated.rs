@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use candle_core::{DType, Device, Result, Tensor};
 use half::bf16;
 use ltx2_kernels::columns::Window;
-use ltx2_kernels::{Rope, RopeTable, Synth, attention, gated_residual, norm_rope, rms_norm_modulate};
+use ltx2_kernels::{Rope, RopeTable, Synth, attention, decode_e4m3, gated_residual, norm_rope, rms_norm_modulate};
 
 /// Compiles `host/main.cpp`, which includes every kernel, once.
 fn program() -> &'static Path {
@@ -198,6 +198,23 @@ fn normed_and_turned_heads_are_rounded_where_the_plain_form_does() -> Result<()>
             let table = RopeTable { cos: cos.to_dtype(dtype)?, sin: sin.to_dtype(dtype)? };
             let exact = Rope::Split.apply(&normed, &table)?.to_dtype(DType::F32)?;
             assert_rounded(&out, &plain, &exact, dtype)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn eight_bit_floats_are_the_plain_ones_to_the_bit() -> Result<()> {
+    // Not a whole number of packs, and all codes.
+    let codes: Vec<u8> = (0..1005).map(|i| (i % 256) as u8).collect();
+    let tensor = Tensor::new(codes.as_slice(), &Device::Cpu)?;
+    for scale in [1f32, 0.013] {
+        for (kernel, dtype) in both("decode_e4m3") {
+            let out = run(&kernel, &[codes.len().to_string(), scale.to_string()], &codes);
+            let plain = bytes(&[&decode_e4m3(&tensor, scale, dtype)?], dtype)?;
+            let numbers = |bytes: &[u8]| self::tensor(bytes, dtype, &[codes.len()])?.to_vec1::<f32>();
+            let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
+            assert!(numbers(&out)?.iter().zip(&numbers(&plain)?).all(same), "{kernel} {scale}");
         }
     }
     Ok(())

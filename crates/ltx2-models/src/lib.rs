@@ -8,6 +8,7 @@ pub mod config;
 pub mod feed_forward;
 pub mod linear;
 pub mod lora;
+mod packed;
 pub mod rope;
 pub mod synth;
 pub mod text_encoder;
@@ -21,4 +22,5 @@ pub use ltx2_kernels::load_kernels;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{ConfigError, Section};
+pub use packed::Packed;
 pub use var_builder::VarBuilder;

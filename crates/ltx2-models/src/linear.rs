@@ -1,11 +1,8 @@
 //! One linear layer for every precision.
 
-use std::sync::Arc;
-
-use candle_core::quantized::QTensor;
 use candle_core::{D, DType, Result, Tensor};
 
-use crate::VarBuilder;
+use crate::{Packed, VarBuilder};
 
 /// `y = x Wᵀ + b`.
 #[derive(Debug, Clone)]
@@ -18,17 +15,14 @@ pub struct Linear {
 #[derive(Debug, Clone)]
 enum Weight {
     Dense(Tensor),
-    /// Dequantised for each use: candle's own product with blocks would round the activations to 8 bits.
-    Blocks {
-        blocks: Arc<QTensor>,
-        dtype: DType,
-    },
+    /// Made whole for each use.
+    Packed(Packed, DType),
 }
 
 impl Weight {
     fn new(shape: (usize, usize), vb: &VarBuilder) -> Result<Self> {
-        match vb.get_blocks(shape, "weight")? {
-            Some(blocks) => Ok(Self::Blocks { blocks, dtype: vb.dtype() }),
+        match vb.get_packed(shape, "weight")? {
+            Some(packed) => Ok(Self::Packed(packed, vb.dtype())),
             None => vb.get(shape, "weight").map(Self::Dense),
         }
     }
@@ -36,7 +30,7 @@ impl Weight {
     fn matrix(&self) -> Result<Tensor> {
         match self {
             Self::Dense(matrix) => Ok(matrix.clone()),
-            Self::Blocks { blocks, dtype } => blocks.dequantize(&blocks.device())?.to_dtype(*dtype),
+            Self::Packed(packed, dtype) => packed.matrix(*dtype),
         }
     }
 }

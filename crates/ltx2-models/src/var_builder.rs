@@ -1,19 +1,17 @@
 //! Where a network reads its weights.
 
-use std::sync::Arc;
-
-use candle_core::quantized::QTensor;
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
 
+use crate::Packed;
 use crate::checkpoint::Weights;
 
-/// The methods of candle_nn's `VarBuilder` that the networks use, and one that gives a linear layer its weight still in
-/// blocks: candle's hands out tensors only, and a tensor cannot hold blocks.
+/// The methods of candle_nn's `VarBuilder` that the networks use, and one that gives a linear layer its weight as small
+/// as it is stored: candle's hands out tensors only, and a tensor cannot hold blocks.
 #[derive(Clone)]
 pub struct VarBuilder {
     tensors: candle_nn::VarBuilder<'static>,
-    /// What may have blocks.
+    /// What may be packed.
     weights: Option<Weights>,
 }
 
@@ -33,17 +31,17 @@ impl VarBuilder {
         Self { tensors: self.tensors.pp(name), weights: self.weights.clone() }
     }
 
-    /// The tensor `name` of this part, which has to have `shape`; dequantised, if it is stored in blocks.
+    /// The tensor `name` of this part, which has to have `shape`; whole, if it is stored packed.
     pub fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
         self.tensors.get(shape, name)
     }
 
-    /// The matrix `name` `(d_out, d_in)` of this part in blocks; nothing if it is stored number by number.
-    pub fn get_blocks(&self, shape: (usize, usize), name: &str) -> Result<Option<Arc<QTensor>>> {
+    /// The matrix `name` `(d_out, d_in)` of this part as it is stored; nothing if that is number by number.
+    pub fn get_packed(&self, shape: (usize, usize), name: &str) -> Result<Option<Packed>> {
         let Some(weights) = &self.weights else { return Ok(None) };
         let part = self.tensors.prefix();
         let name = if part.is_empty() { name.to_string() } else { format!("{part}.{name}") };
-        Ok(weights.blocks(&name, &Shape::from(shape), self.device())?.map(Arc::new))
+        weights.packed(&name, &Shape::from(shape), self.device())
     }
 
     /// Whether this part has a tensor `name`.

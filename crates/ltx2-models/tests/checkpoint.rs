@@ -5,8 +5,9 @@ mod common;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device};
-use ltx2_models::Checkpoint;
+use candle_core::{DType, Device, IndexOp, Tensor};
+use ltx2_models::linear::Linear;
+use ltx2_models::{Checkpoint, VarBuilder};
 
 use common::test_device;
 
@@ -110,4 +111,18 @@ fn float8_weights_are_read_exactly_with_and_without_a_scale() {
     let expected: Vec<f32> = codes.iter().map(|code| e4m3(*code)).collect();
     assert_eq!(bits(read("cast.weight")), bits(expected.clone()));
     assert_eq!(bits(read("scaled.weight")), bits(expected.iter().map(|value| value * scale).collect()));
+    // Linear layers keep the codes, and compute with what they stand for.
+    let (both, one_scale) = (["cast.weight", "scaled.weight"], 4);
+    assert_eq!(checkpoint.loaded_bytes(&both, DType::F32), 2 * 256 + one_scale);
+    for layer in ["cast", "scaled"] {
+        let load = |vb: VarBuilder| {
+            assert!(vb.pp(layer).get_packed((16, 16), "weight")?.is_some());
+            Ok((Linear::without_bias(16, 16, vb.pp(layer))?, vb.get((16, 16), &format!("{layer}.weight"))?))
+        };
+        let (linear, weight) = checkpoint.load(DType::F32, &test_device(), load).unwrap();
+        // A row without not-a-number, by itself.
+        let picked = linear.forward(&Tensor::eye(16, DType::F32, &test_device()).unwrap()).unwrap();
+        let row = |matrix: &Tensor| matrix.i((2, ..)).unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(row(&picked.t().unwrap()), row(&weight), "{layer}");
+    }
 }

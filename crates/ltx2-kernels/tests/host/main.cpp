@@ -9,6 +9,7 @@
 
 #include "attention.cu"
 #include "columns.cu"
+#include "float8.cu"
 #include "modulate.cu"
 #include "norm_rope.cu"
 #include "residual.cu"
@@ -115,6 +116,15 @@ void added(const Arguments &numbers, void (*kernel)(const T *, const T *, const 
     out.write();
 }
 
+// count scale; codes.
+template <typename T>
+void decoded(const Arguments &numbers, void (*kernel)(const uint8_t *, T *, uint64_t, float)) {
+    uint64_t count = numbers.whole(0);
+    Guarded codes = Guarded::read(count), out(count * sizeof(T));
+    launch({3}, {32}, 0, [&] { kernel(codes.as<uint8_t>(), out.as<T>(), count, numbers.real(1)); });
+    out.write();
+}
+
 // batch tokens heads width eps; x, weight, cos, sin.
 template <typename T>
 void turned(const Arguments &numbers,
@@ -156,6 +166,8 @@ int main(int count, char **texts) {
         half ? modulated(numbers, rms_norm_modulate_bf16) : modulated(numbers, rms_norm_modulate_f32);
     else if (kernel.starts_with("gated_residual_"))
         half ? added(numbers, gated_residual_bf16) : added(numbers, gated_residual_f32);
+    else if (kernel.starts_with("decode_e4m3_"))
+        half ? decoded(numbers, decode_e4m3_bf16) : decoded(numbers, decode_e4m3_f32);
     else if (kernel.starts_with("norm_rope_")) half ? turned(numbers, norm_rope_bf16) : turned(numbers, norm_rope_f32);
     else if (kernel == "columns_16x8") gathered(numbers, columns_16x8);
     else if (kernel == "columns_16x1") gathered(numbers, columns_16x1);

@@ -1,14 +1,18 @@
 //! The tensors of one or several files under the names that the networks ask for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use candle_core::quantized::QTensor;
 use candle_core::safetensors::MmapedSafetensors;
 use candle_core::{DType, Device, Error, Result, Shape, Tensor};
+use ltx2_kernels::decode_e4m3;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 
-use super::gguf::{Form, Gguf};
+use super::gguf::Gguf;
 use super::{CheckpointError, TensorShapes, tensor_shapes};
+use crate::Packed;
 
 /// What a tensor of a file is for us.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,7 +58,8 @@ struct Stored {
     /// In the file.
     name: String,
     shape: Vec<usize>,
-    form: Form,
+    /// Bytes of what a linear layer keeps of it, if that is packed.
+    packed: Option<usize>,
     added: f64,
 }
 
@@ -69,10 +74,13 @@ impl Files {
         // SAFETY: model weights; not written to while the server runs.
         let tensors = unsafe { MmapedSafetensors::new(path) }
             .map_err(|source| CheckpointError::Tensor { path: path.into(), source })?;
+        let is_float8 = |(name, view): (String, TensorView)| (view.dtype() == Dtype::F8_E4M3).then_some(name);
+        let float8: BTreeSet<String> = tensors.tensors().into_iter().filter_map(is_float8).collect();
         self.files.push(File::Safetensors { path: path.into(), tensors });
         for (stored, shape) in shapes {
             if let Some(found) = name(&stored) {
-                self.insert(found.into(), (stored, shape, Form::Dense(DType::F32)))?;
+                let packed = float8.contains(&stored).then(|| shape.iter().product());
+                self.insert(found.into(), (stored, shape, packed))?;
             }
         }
         Ok(())
@@ -84,11 +92,12 @@ impl Files {
         file: Gguf,
         name: impl Fn(&str) -> Option<Found>,
     ) -> std::result::Result<(), CheckpointError> {
-        let tensors: Vec<_> = file.tensors().map(|(stored, t)| (stored.clone(), t.shape.clone(), t.form)).collect();
+        let tensors: Vec<_> =
+            file.tensors().map(|(stored, t)| (stored.clone(), t.shape.clone(), t.packed_bytes())).collect();
         self.files.push(File::Gguf(file));
-        for (stored, shape, form) in tensors {
+        for (stored, shape, packed) in tensors {
             if let Some(found) = name(&stored) {
-                self.insert(found, (stored, shape, form))?;
+                self.insert(found, (stored, shape, packed))?;
             }
         }
         Ok(())
@@ -107,10 +116,10 @@ impl Files {
     fn insert(
         &mut self,
         found: Found,
-        (name, shape, form): (String, Vec<usize>, Form),
+        (name, shape, packed): (String, Vec<usize>, Option<usize>),
     ) -> std::result::Result<(), CheckpointError> {
         let file = self.files.len() - 1;
-        let stored = Stored { file, name, shape, form, added: found.added };
+        let stored = Stored { file, name, shape, packed, added: found.added };
         match self.index.insert(found.name, stored) {
             None => Ok(()),
             Some(other) => {
@@ -135,9 +144,9 @@ impl Files {
     pub(super) fn loaded_bytes(&self, dtype: DType, wanted: impl Fn(&str) -> bool) -> usize {
         let size = |(name, stored): (&String, &Stored)| {
             let elements: usize = stored.shape.iter().product();
-            // Blocks stay blocks in linear layers alone, not in tables that are looked up.
+            // Weights stay packed in linear layers alone, not in tables that are looked up.
             let linear = stored.shape.len() == 2 && name.ends_with(".weight") && !name.ends_with("embed_tokens.weight");
-            if linear { stored.form.size(elements, dtype) } else { elements * dtype.size_in_bytes() }
+            stored.packed.filter(|_| linear).unwrap_or(elements * dtype.size_in_bytes())
         };
         self.index.iter().filter(|(name, _)| wanted(name)).map(size).sum()
     }
@@ -157,15 +166,22 @@ impl Files {
         read().map_err(|error| error.with_path(file.path()))
     }
 
-    /// The matrix `name` in blocks; nothing if it is stored number by number.
-    pub(super) fn blocks(&self, name: &str, shape: &Shape, device: &Device) -> Result<Option<QTensor>> {
+    /// The matrix `name` as it is stored; nothing if that is number by number.
+    pub(super) fn packed(&self, name: &str, shape: &Shape, device: &Device) -> Result<Option<Packed>> {
         let stored = self.find(name, Some(shape))?;
-        match &self.files[stored.file] {
-            File::Gguf(file) if stored.added == 0.0 => {
-                file.blocks(&stored.name, device).map_err(|error| error.with_path(file.path()))
+        let file = &self.files[stored.file];
+        let read = || match file {
+            File::Gguf(gguf) if stored.added == 0.0 => {
+                Ok(gguf.blocks(&stored.name, device)?.map(|blocks| Packed::Blocks(Arc::new(blocks))))
+            }
+            File::Safetensors { tensors, .. } if stored.packed.is_some() => {
+                let codes = codes(&tensors.get(&stored.name)?, device)?;
+                let scale = self.scale(name, tensors)?.unwrap_or(1.0);
+                Ok(Some(Packed::Float8 { codes, scale }))
             }
             _ => Ok(None),
-        }
+        };
+        read().map_err(|error: Error| error.with_path(file.path()))
     }
 
     /// What a safetensors file has under `stored`: as it is, or, with a `weight_scale` beside it (float8), scaled in
@@ -177,11 +193,26 @@ impl Files {
         tensors: &MmapedSafetensors,
         (dtype, device): (DType, &Device),
     ) -> Result<Tensor> {
+        let (view, scale) = (tensors.get(stored)?, self.scale(name, tensors)?);
+        if view.dtype() == Dtype::F8_E4M3 {
+            return decode_e4m3(&codes(&view, device)?, scale.unwrap_or(1.0), dtype);
+        }
+        let weight = tensors.load(stored, device)?;
+        match scale {
+            Some(scale) => (weight.to_dtype(DType::F32)? * f64::from(scale))?.to_dtype(dtype),
+            None => weight.to_dtype(dtype),
+        }
+    }
+
+    /// The `weight_scale` beside the weight `name`.
+    fn scale(&self, name: &str, tensors: &MmapedSafetensors) -> Result<Option<f32>> {
         let scale = name.strip_suffix(".weight").and_then(|layer| self.index.get(&format!("{layer}.weight_scale")));
-        let Some(scale) = scale else { return tensors.load(stored, device)?.to_dtype(dtype) };
-        let scale = tensors.load(&scale.name, &Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?;
-        let weight = tensors.load(stored, &Device::Cpu)?.to_dtype(DType::F32)?;
-        weight.broadcast_mul(&scale)?.to_dtype(dtype)?.to_device(device)
+        let Some(scale) = scale else { return Ok(None) };
+        let values = tensors.load(&scale.name, &Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        match values[..] {
+            [scale] => Ok(Some(scale)),
+            _ => candle_core::bail!("{} has {} values, but a weight has one scale", scale.name, values.len()),
+        }
     }
 
     fn find(&self, name: &str, shape: Option<&Shape>) -> Result<&Stored> {
@@ -211,4 +242,9 @@ impl std::fmt::Debug for Files {
         let files: Vec<&Path> = self.files.iter().map(File::path).collect();
         f.debug_struct("Files").field("files", &files).field("tensors", &self.index.len()).finish()
     }
+}
+
+/// The codes of float8 numbers, as bytes.
+fn codes(view: &TensorView, device: &Device) -> Result<Tensor> {
+    Tensor::from_raw_buffer(view.data(), DType::U8, view.shape(), device)
 }

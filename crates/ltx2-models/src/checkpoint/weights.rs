@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use candle_core::quantized::QTensor;
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::Init;
 use candle_nn::var_builder::SimpleBackend;
 
 use super::files::Files;
+use crate::Packed;
 use crate::lora::{self, LoraStrength};
 use crate::synth::SynthBackend;
 
@@ -30,10 +30,10 @@ impl Weights {
         Self { source, loras: loras.into() }
     }
 
-    /// The matrix `name` in blocks; nothing if it is stored number by number, or an adapter changes it.
-    pub(crate) fn blocks(&self, name: &str, shape: &Shape, device: &Device) -> Result<Option<QTensor>> {
+    /// The matrix `name` as it is stored; nothing if that is number by number, or an adapter changes it.
+    pub(crate) fn packed(&self, name: &str, shape: &Shape, device: &Device) -> Result<Option<Packed>> {
         match &self.source {
-            Source::Files(files) if !self.is_adapted(name) => files.blocks(name, shape, device),
+            Source::Files(files) if !self.is_adapted(name) => files.packed(name, shape, device),
             _ => Ok(None),
         }
     }

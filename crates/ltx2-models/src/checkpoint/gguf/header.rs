@@ -61,6 +61,16 @@ pub(in crate::checkpoint) struct Tensor {
     pub bytes: std::ops::Range<usize>,
 }
 
+impl Tensor {
+    /// Bytes of its blocks, if it has blocks.
+    pub(in crate::checkpoint) fn packed_bytes(&self) -> Option<usize> {
+        match self.form {
+            Form::Dense(_) => None,
+            Form::Blocks(kind) => Some(self.shape.iter().product::<usize>() / kind.block_size() * kind.type_size()),
+        }
+    }
+}
+
 impl Header {
     /// Reads the header of a file that consists of `bytes`; the error says what is wrong.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {

@@ -9,11 +9,11 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
-use candle_core::{DType, Device, Result, Shape, Tensor};
+use candle_core::{Device, Result, Shape, Tensor};
 use memmap2::Mmap;
 use serde_json::{Map, Value};
 
-pub(super) use header::Form;
+use header::Form;
 use header::Header;
 pub(super) use names::{gemma_config, gemma_name, transformer_name};
 
@@ -115,16 +115,6 @@ impl Gguf {
     fn find(&self, name: &str) -> Result<&header::Tensor> {
         let missing = || candle_core::Error::CannotFindTensor { path: name.into() }.bt();
         self.header.tensors.get(name).ok_or_else(missing)
-    }
-}
-
-impl Form {
-    /// Bytes of `elements` numbers once a linear layer has them: as they are in blocks, else as `dtype`.
-    pub(super) fn size(self, elements: usize, dtype: DType) -> usize {
-        match self {
-            Self::Dense(_) => elements * dtype.size_in_bytes(),
-            Self::Blocks(kind) => elements / kind.block_size() * kind.type_size(),
-        }
     }
 }
 
