@@ -87,7 +87,8 @@ def contexts(job: Job) -> tuple:
 def guidance(job: Job):
     from ltx_core.components.guiders import MultiModalGuiderParams
 
-    block = job.source.config["transformer"]["num_layers"] // 2
+    t = job.source.config["transformer"]
+    block = (28 if t.get("caption_proj_before_connector", False) else 29) * t["num_layers"] // 48
     return MultiModalGuiderParams(cfg_scale=3.0, stg_scale=1.0, stg_blocks=[block], modality_scale=3.0, rescale_scale=0.7)
 
 

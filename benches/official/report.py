@@ -61,7 +61,8 @@ class Report:
         a = self.about
         facts = [f"{a['model']}, {a['width']}x{a['height']}, {a['frames']} frames, {a['device']} {a['dtype']}, medians of {a['runs']} runs.",
                  "Ratios are the official time over ours: above 1, ours is faster. TFLOP/s are of the same count for both sides, the least",
-                 "that the phase needs. Peak memory is of tensors on a GPU, of the whole process on a CPU.", "",
+                 "that the phase needs: for guided steps less than their passes, which the official code computes in full. Peak memory is",
+                 "of tensors on a GPU, of the whole process on a CPU.", "",
                  f"`{a['command']}`", "",
                  f"{a['date']}, commit {a['commit']}, {a['card'] or a['processor']}" + (f", driver {a['driver']}" if a["driver"] else "") +
                  f", Python {a['python']}, " + ", ".join(f"{name} {version}" for name, version in a["packages"].items()) + "."]

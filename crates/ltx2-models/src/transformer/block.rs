@@ -5,7 +5,8 @@ use candle_core::{Result, Tensor};
 use ltx2_kernels::{RopeTable, gated_residual, modulate, rms_norm, rms_norm_modulate};
 
 use super::config::{StreamConfig, TransformerConfig};
-use super::modality::{Modality, Pass, Timesteps};
+use super::model::Context;
+use super::{Blocks, Inputs, Part, Perturbations, Timesteps};
 use crate::VarBuilder;
 use crate::attention::Attention;
 use crate::feed_forward::FeedForward;
@@ -41,7 +42,25 @@ pub(super) struct Block {
     audio: BlockStream,
 }
 
-/// Per-token modulation of one stream in one pass, before each block adds its own table.
+/// Tokens of both modalities on their way through the blocks.
+#[derive(Debug, Clone)]
+pub(super) struct Streams {
+    /// `(1, n, video dim)`.
+    pub video: Tensor,
+    /// `(1, n, audio dim)`.
+    pub audio: Tensor,
+}
+
+/// What the blocks read in one pass besides the streams.
+pub(super) struct Run<'a> {
+    pub inputs: &'a Inputs<'a>,
+    pub context: &'a Context,
+    pub perturbations: &'a Perturbations,
+    pub video: &'a StreamModulation<'a>,
+    pub audio: &'a StreamModulation<'a>,
+}
+
+/// Per-token modulation of one stream in one step, before each block adds its own table.
 pub(super) struct StreamModulation<'a> {
     pub timesteps: &'a Timesteps,
     /// `(levels, 6 or 9, dim)`: shift, scale and gate of self-attention, of the feed-forward, and of the attention to
@@ -64,41 +83,56 @@ impl Block {
         })
     }
 
-    /// `(vx, ax)`, each `(1, n, dim)`, to the same.
-    pub(super) fn forward(
-        &self,
-        (vx, ax): (Tensor, Tensor),
-        pass: &Pass,
-        (v_mod, a_mod): (&StreamModulation, &StreamModulation),
-    ) -> Result<(Tensor, Tensor)> {
-        let skip = pass.perturbations;
-        let vx = self.video.attend(&vx, &pass.video, v_mod, skip.skip_video_self_attn.contains(self.index))?;
-        let ax = self.audio.attend(&ax, &pass.audio, a_mod, skip.skip_audio_self_attn.contains(self.index))?;
-        let (v_before, a_before) = (vx.clone(), ax.clone());
-        let (v_rope, a_rope) = (&pass.video.rope.cross, &pass.audio.rope.cross);
-        let cross = |stream: &BlockStream,
-                     row: usize,
-                     x: Tensor,
-                     before: [&Tensor; 2],
-                     mods: [&StreamModulation; 2],
-                     ropes: [&RopeTable; 2],
-                     other: &BlockStream| {
-            let query = stream.for_cross(before[0], mods[0], row)?;
-            let context = other.for_cross(before[1], mods[1], row)?;
-            let heard = stream.cross.forward(&query, &context, Some(ropes[0]), Some(ropes[1]))?;
-            gated_residual(&x, &heard, &stream.cross_gate(mods[0])?)
+    /// `streams` behind `part` of this block.
+    pub(super) fn forward(&self, part: Part, streams: Streams, run: &Run) -> Result<Streams> {
+        match part {
+            Part::SelfAttention => self.attend_to_self(&streams, run),
+            Part::Text => Ok(Streams {
+                video: self.video.read_text(&streams.video, &run.context.video, run.video)?,
+                audio: self.audio.read_text(&streams.audio, &run.context.audio, run.audio)?,
+            }),
+            Part::Between => self.attend_to_each_other(streams, run),
+            Part::FeedForward => Ok(Streams {
+                video: self.video.feed_forward(&streams.video, run.video)?,
+                audio: self.audio.feed_forward(&streams.audio, run.audio)?,
+            }),
+        }
+    }
+
+    fn attend_to_self(&self, x: &Streams, run: &Run) -> Result<Streams> {
+        let Perturbations { skip_video_self_attn, skip_audio_self_attn, .. } = run.perturbations;
+        let (v_rope, a_rope) = (&run.inputs.video.rope.own, &run.inputs.audio.rope.own);
+        let rope_of = |rope, skipped: &Blocks| (!skipped.contains(self.index)).then_some(rope);
+        Ok(Streams {
+            video: self.video.attend_to_self(&x.video, run.video, rope_of(v_rope, skip_video_self_attn))?,
+            audio: self.audio.attend_to_self(&x.audio, run.audio, rope_of(a_rope, skip_audio_self_attn))?,
+        })
+    }
+
+    /// Both directions read both streams as they were before.
+    fn attend_to_each_other(&self, x: Streams, run: &Run) -> Result<Streams> {
+        let Perturbations { skip_a2v_cross_attn, skip_v2a_cross_attn, .. } = run.perturbations;
+        let video = (&self.video, run.video, &run.inputs.video.rope.cross);
+        let audio = (&self.audio, run.audio, &run.inputs.audio.rope.cross);
+        let cross = |row: usize,
+                     x: [&Tensor; 2],
+                     (stream, own, rope): (&BlockStream, &StreamModulation, &RopeTable),
+                     (other, theirs, their_rope): (&BlockStream, &StreamModulation, &RopeTable)| {
+            let query = stream.for_cross(x[0], own, row)?;
+            let context = other.for_cross(x[1], theirs, row)?;
+            let heard = stream.cross.forward(&query, &context, Some(rope), Some(their_rope))?;
+            gated_residual(x[0], &heard, &stream.cross_gate(own)?)
         };
-        let seen = if skip.skip_a2v_cross_attn.contains(self.index) {
-            vx
-        } else {
-            cross(&self.video, 0, vx, [&v_before, &a_before], [v_mod, a_mod], [v_rope, a_rope], &self.audio)?
-        };
-        let heard = if skip.skip_v2a_cross_attn.contains(self.index) {
-            ax
-        } else {
-            cross(&self.audio, 2, ax, [&a_before, &v_before], [a_mod, v_mod], [a_rope, v_rope], &self.video)?
-        };
-        Ok((self.video.feed_forward(&seen, v_mod)?, self.audio.feed_forward(&heard, a_mod)?))
+        Ok(Streams {
+            video: match skip_a2v_cross_attn.contains(self.index) {
+                true => x.video.clone(),
+                false => cross(0, [&x.video, &x.audio], video, audio)?,
+            },
+            audio: match skip_v2a_cross_attn.contains(self.index) {
+                true => x.audio,
+                false => cross(2, [&x.audio, &x.video], audio, video)?,
+            },
+        })
     }
 }
 
@@ -141,34 +175,25 @@ impl BlockStream {
         })
     }
 
-    /// Self-attention, then attention to the text.
-    fn attend(
-        &self,
-        x: &Tensor,
-        modality: &Modality,
-        modulation: &StreamModulation,
-        perturbed: bool,
-    ) -> Result<Tensor> {
+    /// `x` and its attention to itself, of which only the values are left without `rope`.
+    fn attend_to_self(&self, x: &Tensor, modulation: &StreamModulation, rope: Option<&RopeTable>) -> Result<Tensor> {
         let [shift, scale, gate] = self.ada_values(modulation, 0)?;
         let normed = rms_norm_modulate(x, &scale, &shift, self.norm_eps)?;
-        let attended = if perturbed {
-            self.attn1.values_only(&normed)?
-        } else {
-            let rope = Some(&modality.rope.own);
-            self.attn1.forward(&normed, &normed, rope, rope)?
+        let attended = match rope {
+            Some(_) => self.attn1.forward(&normed, &normed, rope, rope)?,
+            None => self.attn1.values_only(&normed)?,
         };
-        let x = gated_residual(x, &attended, &gate)?;
-        self.read_text(&x, modality, modulation)
+        gated_residual(x, &attended, &gate)
     }
 
     /// `x` and its attention to the text; in LTX-2.3 the noise level modulates the query, the text and what is read.
-    fn read_text(&self, x: &Tensor, modality: &Modality, modulation: &StreamModulation) -> Result<Tensor> {
+    fn read_text(&self, x: &Tensor, context: &Tensor, modulation: &StreamModulation) -> Result<Tensor> {
         let (Some(prompt), Some(table)) = (&modulation.prompt, &self.prompt_scale_shift_table) else {
-            return x + self.attn2.forward(&rms_norm(x, None, self.norm_eps)?, modality.context, None, None)?;
+            return x + self.attn2.forward(&rms_norm(x, None, self.norm_eps)?, context, None, None)?;
         };
         let [shift, scale, gate] = self.ada_values(modulation, 6)?;
         let row = |i: usize| prompt.narrow(1, i, 1)?.broadcast_add(&table.narrow(0, i, 1)?);
-        let context = modulate(modality.context, &row(1)?, &row(0)?)?;
+        let context = modulate(context, &row(1)?, &row(0)?)?;
         let normed = rms_norm_modulate(x, &scale, &shift, self.norm_eps)?;
         gated_residual(x, &self.attn2.forward(&normed, &context, None, None)?, &gate)
     }

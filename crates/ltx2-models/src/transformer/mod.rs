@@ -2,11 +2,17 @@
 
 mod block;
 mod config;
+mod forward;
 mod modality;
 mod model;
+mod pass;
 mod perturbation;
+mod place;
 
 pub use config::{StreamConfig, TransformerConfig};
-pub use modality::{Modality, Pass, StreamRope, Timesteps};
+pub use forward::Velocities;
+pub use modality::{Modality, StreamRope, Timesteps};
 pub use model::{Context, Transformer};
+pub use pass::{Inputs, Pass, Prompt, Prompts};
 pub use perturbation::{Blocks, Perturbations};
+pub use place::{Fork, Part, Place, forks};

@@ -1,11 +1,9 @@
-//! What one pass feeds the transformer.
+//! One modality as the transformer takes it.
 
 use candle_core::{Device, Result, Tensor};
 use ltx2_kernels::RopeTable;
 
-use super::Perturbations;
-
-/// One modality's share of a pass (`Modality`).
+/// One modality in a denoising step (`Modality`).
 #[derive(Debug, Clone, Copy)]
 pub struct Modality<'a> {
     /// Noisy tokens, `(1, n, channels)`, in the model's dtype.
@@ -16,19 +14,6 @@ pub struct Modality<'a> {
     pub timesteps: &'a Timesteps,
     /// Rotary tables of the tokens' positions.
     pub rope: &'a StreamRope,
-    /// Projected text context, `(1, 1024, dim)`.
-    pub context: &'a Tensor,
-}
-
-/// One evaluation of the transformer.
-#[derive(Debug, Clone, Copy)]
-pub struct Pass<'a> {
-    /// The picture.
-    pub video: Modality<'a>,
-    /// The sound.
-    pub audio: Modality<'a>,
-    /// What to leave out.
-    pub perturbations: &'a Perturbations,
 }
 
 /// Rotary tables of one modality.

@@ -5,7 +5,8 @@ use ltx2_kernels::{layer_norm, modulate};
 
 use super::block::{Block, Side, StreamModulation};
 use super::config::{StreamConfig, TransformerConfig};
-use super::modality::{Modality, Pass, StreamRope};
+use super::forward::Modulated;
+use super::{Modality, StreamRope};
 use crate::VarBuilder;
 use crate::adaln::AdaLayerNormSingle;
 use crate::linear::Linear;
@@ -24,10 +25,10 @@ pub struct Context {
 /// The transformer with its weights.
 #[derive(Debug)]
 pub struct Transformer {
-    config: TransformerConfig,
-    video: Stream,
-    audio: Stream,
-    blocks: Vec<Block>,
+    pub(super) config: TransformerConfig,
+    pub(super) video: Stream,
+    pub(super) audio: Stream,
+    pub(super) blocks: Vec<Block>,
     dtype: DType,
     device: Device,
 }
@@ -76,27 +77,13 @@ impl Transformer {
             cross: rope.table(&positions.time(), self.config.cross_rope_dim, stream.heads, &cross_max, to)?,
         })
     }
-
-    /// Velocities of the picture's and the sound's tokens, `(1, n, channels)` each.
-    pub fn forward(&self, pass: &Pass) -> Result<(Tensor, Tensor)> {
-        let video = self.video.prepare(&pass.video, pass.audio.sigma, &self.config)?;
-        let audio = self.audio.prepare(&pass.audio, pass.video.sigma, &self.config)?;
-        let mut x = (video.x, audio.x);
-        for block in &self.blocks {
-            x = block.forward(x, pass, (&video.modulation, &audio.modulation))?;
-        }
-        Ok((
-            self.video.output(&x.0, &pass.video, &video.embedded, self.config.norm_eps)?,
-            self.audio.output(&x.1, &pass.audio, &audio.embedded, self.config.norm_eps)?,
-        ))
-    }
 }
 
 /// What surrounds the blocks in one modality.
 #[derive(Debug)]
-struct Stream {
+pub(super) struct Stream {
     dim: usize,
-    patchify_proj: Linear,
+    pub(super) patchify_proj: Linear,
     caption_projection: Option<CaptionProjection>,
     adaln_single: AdaLayerNormSingle,
     /// Modulates the text.
@@ -105,13 +92,6 @@ struct Stream {
     cross_gate: AdaLayerNormSingle,
     scale_shift_table: Tensor,
     proj_out: Linear,
-}
-
-struct Prepared<'a> {
-    x: Tensor,
-    modulation: StreamModulation<'a>,
-    /// `(levels, dim)`.
-    embedded: Tensor,
 }
 
 impl Stream {
@@ -141,12 +121,12 @@ impl Stream {
         })
     }
 
-    fn prepare<'a>(
+    pub(super) fn modulation<'a>(
         &self,
         modality: &Modality<'a>,
         other_sigma: f32,
         config: &TransformerConfig,
-    ) -> Result<Prepared<'a>> {
+    ) -> Result<Modulated<'a>> {
         let (dtype, device) = (modality.latent.dtype(), modality.latent.device());
         let own = self.adaln_single.forward(&modality.timesteps.scaled(config.timestep_scale), dtype, device)?;
         let levels = own.embedded.dim(0)?;
@@ -159,9 +139,8 @@ impl Stream {
         let gate_share = config.cross_gate_scale / config.timestep_scale;
         let cross = self.cross_scale_shift.forward(&[scaled], dtype, device)?;
         let gate = self.cross_gate.forward(&[scaled * gate_share], dtype, device)?;
-        Ok(Prepared {
-            x: self.patchify_proj.forward(modality.latent)?,
-            modulation: StreamModulation {
+        Ok(Modulated {
+            blocks: StreamModulation {
                 timesteps: modality.timesteps,
                 own: own.parameters.reshape((levels, config.modulations(), self.dim))?,
                 prompt: prompt.map(|rows| rows.parameters.reshape((1, 2, self.dim))).transpose()?,
@@ -172,7 +151,7 @@ impl Stream {
         })
     }
 
-    fn output(&self, x: &Tensor, modality: &Modality, embedded: &Tensor, eps: f64) -> Result<Tensor> {
+    pub(super) fn output(&self, x: &Tensor, modality: &Modality, embedded: &Tensor, eps: f64) -> Result<Tensor> {
         let row =
             |i: usize| modality.timesteps.per_token(&embedded.broadcast_add(&self.scale_shift_table.narrow(0, i, 1)?)?);
         self.proj_out.forward(&modulate(&layer_norm(x, eps)?, &row(1)?, &row(0)?)?)

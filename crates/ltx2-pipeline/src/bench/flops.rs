@@ -1,52 +1,59 @@
 //! How many floating-point operations a phase takes at the least, a multiplication with its addition counted as two.
 
 use ltx2_models::text_encoder::MAX_TOKENS;
-use ltx2_models::transformer::TransformerConfig;
+use ltx2_models::transformer::{Part, Pass, Perturbations, Place, TransformerConfig, forks};
 
 use super::{Phase, Settings};
 use crate::ModelSet;
+use crate::diffusion::guider::guiding_passes;
 
 /// Of one run of `phase`; `None` where they are not counted.
 pub(super) fn of(phase: Phase, models: &ModelSet, settings: &Settings) -> Option<f64> {
-    let forward = || {
-        let tokens = [settings.shape.latent().tokens(), settings.shape.audio_frames()].map(|n| n as f64);
-        transformer(models.transformer_config(), tokens)
+    let (guidance, sigmas) = phase.denoising(models, settings)?;
+    let tokens = [settings.shape.latent().tokens(), settings.shape.audio_frames()].map(|n| n as f64);
+    let step = of_step(models.transformer_config(), tokens, &guiding_passes([&guidance; 2]).passes());
+    Some(step * (sigmas.len() - 1) as f64)
+}
+
+/// Of one step: for each of its passes, of what it does not take from an earlier one. Linear layers and attention of the
+/// blocks; modulation, which is small, is left out.
+fn of_step(config: &TransformerConfig, tokens: [f64; 2], passes: &[Pass]) -> f64 {
+    let layers = config.num_layers;
+    let of_pass = |pass: &Pass, from: Place| -> f64 {
+        from.onwards(layers).map(|place| of_part(config, tokens, place, &pass.perturbations)).sum()
     };
-    match phase {
-        Phase::Forward => Some(forward().whole),
-        Phase::GuidedStep => Some(forward().guided_step()),
-        Phase::Denoise => Some(forward().guided_step() * settings.steps as f64),
-        Phase::DenoiseUnguided => Some(forward().whole * settings.steps as f64),
-        Phase::Load | Phase::EncodePrompt | Phase::DecodeVideo | Phase::DecodeVideoTiled | Phase::DecodeAudio => None,
-    }
+    let begins = forks(passes, layers).into_iter().map(|fork| fork.map_or(Place::FIRST, |fork| fork.at));
+    passes.iter().zip(begins).map(|(pass, from)| of_pass(pass, from)).sum()
 }
 
-/// Of one pass.
-struct Forward {
-    whole: f64,
-    /// The share of the attention between picture and sound, which one pass of guidance leaves out.
-    between: f64,
-}
-
-impl Forward {
-    fn guided_step(&self) -> f64 {
-        4.0 * self.whole - self.between
-    }
-}
-
-/// Linear layers and attention of all blocks; modulation, which is small, is left out.
-fn transformer(config: &TransformerConfig, [video, audio]: [f64; 2]) -> Forward {
-    let layers = config.num_layers as f64;
+fn of_part(config: &TransformerConfig, [video, audio]: [f64; 2], place: Place, left_out: &Perturbations) -> f64 {
     let (d, a) = (config.video.dim() as f64, config.audio.dim() as f64);
-    let text = MAX_TOKENS as f64;
-    // Per stream: self-attention, query and output of the attention to the text, feed-forward; keys and values of the text.
-    let stream = |tokens: f64, width: f64| {
-        let linear = 2.0 * (tokens * 14.0 * width * width + text * 2.0 * width * width);
-        linear + 4.0 * (tokens * tokens * width + tokens * text * width)
-    };
-    // Between the modalities the inner width is the sound's, both ways.
-    let between = 2.0 * (2.0 * video * 2.0 * d * a + 2.0 * audio * 2.0 * a * a) + 8.0 * video * audio * a;
-    Forward { whole: layers * (stream(video, d) + stream(audio, a) + between), between: layers * between }
+    let Place { block, part } = place;
+    match part {
+        // A perturbed one has values and output only.
+        Part::SelfAttention => [(video, d, &left_out.skip_video_self_attn), (audio, a, &left_out.skip_audio_self_attn)]
+            .map(|(tokens, width, skipped)| match skipped.contains(block) {
+                true => 2.0 * tokens * 2.0 * width * width,
+                false => 2.0 * tokens * 4.0 * width * width + 4.0 * tokens * tokens * width,
+            })
+            .iter()
+            .sum(),
+        // Queries and output of the tokens, keys and values of the text.
+        Part::Text => [(video, d), (audio, a)]
+            .map(|(tokens, width)| {
+                let text = MAX_TOKENS as f64;
+                2.0 * (tokens + text) * 2.0 * width * width + 4.0 * tokens * text * width
+            })
+            .iter()
+            .sum(),
+        // The inner width is the sound's, both ways.
+        Part::Between => {
+            let directions = [&left_out.skip_a2v_cross_attn, &left_out.skip_v2a_cross_attn];
+            let one = 2.0 * (video * 2.0 * d * a + audio * 2.0 * a * a) + 4.0 * video * audio * a;
+            one * directions.iter().filter(|skipped| !skipped.contains(block)).count() as f64
+        }
+        Part::FeedForward => 2.0 * 8.0 * (video * d * d + audio * a * a),
+    }
 }
 
 #[cfg(test)]
@@ -55,14 +62,39 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::diffusion::guider::GuiderParams;
+
+    /// At 768x512x121.
+    const TOKENS: [f64; 2] = [6144.0, 126.0];
+
+    fn the_19b() -> TransformerConfig {
+        let config = json!({});
+        TransformerConfig::new(&Section::root(&config)).unwrap()
+    }
+
+    /// TFLOP of `passes` of the 19B.
+    fn counted(passes: &[Pass]) -> f64 {
+        of_step(&the_19b(), TOKENS, passes) / 1e12
+    }
 
     #[test]
     fn a_pass_of_the_19b_is_what_torch_counts() {
-        let config = json!({});
-        let config = TransformerConfig::new(&Section::root(&config)).unwrap();
-        // torch's FlopCounterMode over the official module at 768x512x121 (6144 and 126 tokens): 200.23 TFLOP, of which
-        // 1.57 are modulation for each token.
-        let counted = transformer(&config, [6144.0, 126.0]).whole / 1e12;
+        // torch's FlopCounterMode over the official module: 200.23 TFLOP, of which 1.57 are modulation for each token.
+        let counted = counted(&[Pass::default()]);
         assert!((counted - (200.23 - 1.57)).abs() < 0.05, "{counted}");
+    }
+
+    #[test]
+    fn a_guided_step_is_less_than_its_passes() {
+        let guidance = GuiderParams { cfg_scale: 3.0, stg_scale: 1.0, stg_blocks: vec![29], ..GuiderParams::off() };
+        let passes = guiding_passes([&GuiderParams { modality_scale: 3.0, ..guidance }; 2]).passes();
+        let [cond, negative, perturbed, isolated] = [0, 1, 2, 3].map(|i| counted(&passes[i..=i]));
+        let of_block = |part| of_part(&the_19b(), TOKENS, Place { block: 0, part }, &Perturbations::default()) / 1e12;
+        let (own, text) = (of_block(Part::SelfAttention), of_block(Part::Text));
+        // The perturbed pass begins behind 29 whole blocks, the others in the first one.
+        let expected = cond + (negative - own) + (perturbed - cond * 29.0 / 48.0) + (isolated - own - text);
+        let step = counted(&passes);
+        assert!((step - expected).abs() < 1e-6, "{step}, not {expected}");
+        assert!(step < 0.85 * 4.0 * cond, "{step}");
     }
 }

@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use ltx2_models::text_encoder::{Contexts, MAX_TOKENS};
+use ltx2_models::transformer::Prompts;
 use ltx2_models::video_vae::Tiling;
 use ltx2_types::Sampler;
 
@@ -14,8 +15,8 @@ use crate::diffusion::patchifier::audio_positions;
 use crate::diffusion::philox::DEFAULT_MULTIPROCESSORS;
 use crate::diffusion::sampler::{Sampling, States};
 use crate::diffusion::schedule::{DEFAULT_TOKENS, ltx2_sigmas};
-use crate::plan::TILING;
-use crate::{Engine, PipelineError};
+use crate::plan::{TILING, default_stg_block};
+use crate::{Engine, ModelSet, PipelineError};
 
 type Result<T> = std::result::Result<T, PipelineError>;
 
@@ -28,7 +29,7 @@ pub enum Phase {
     EncodePrompt,
     /// One pass of the transformer.
     Forward,
-    /// One step with all guidance: four passes.
+    /// One step with all guidance: four passes, of which what they have in common is computed once.
     GuidedStep,
     /// All steps with all guidance.
     Denoise,
@@ -74,22 +75,32 @@ impl Phase {
         }
     }
 
+    /// Guidance and noise levels of a phase that denoises.
+    pub(super) fn denoising(self, models: &ModelSet, settings: &Settings) -> Option<(GuiderParams, Vec<f32>)> {
+        let guided = || {
+            let stg_blocks = default_stg_block(&models.facts()).into_iter().collect();
+            GuiderParams { cfg_scale: 3.0, stg_scale: 1.0, stg_blocks, modality_scale: 3.0, rescale_scale: 0.7 }
+        };
+        let all = || ltx2_sigmas(settings.steps, DEFAULT_TOKENS);
+        // The first step of a usual schedule.
+        let first = || ltx2_sigmas(settings.steps.max(2), DEFAULT_TOKENS)[..2].to_vec();
+        match self {
+            Self::Forward => Some((GuiderParams::off(), first())),
+            Self::GuidedStep => Some((guided(), first())),
+            Self::Denoise => Some((guided(), all())),
+            Self::DenoiseUnguided => Some((GuiderParams::off(), all())),
+            Self::Load | Self::EncodePrompt | Self::DecodeVideo | Self::DecodeVideoTiled | Self::DecodeAudio => None,
+        }
+    }
+
     /// Loads what the phase needs.
     pub(super) fn prepare<'a>(self, engine: &'a mut Engine, settings: &Settings) -> Result<Run<'a>> {
         match self {
             Self::Load => Ok(load(engine)),
             Self::EncodePrompt => encode_prompt(engine, settings),
-            Self::Forward => denoise(engine, settings, GuiderParams::off(), &first_of(settings)),
-            Self::GuidedStep => {
-                let guided = full_guidance(engine);
-                denoise(engine, settings, guided, &first_of(settings))
-            }
-            Self::Denoise => {
-                let guided = full_guidance(engine);
-                denoise(engine, settings, guided, &ltx2_sigmas(settings.steps, DEFAULT_TOKENS))
-            }
-            Self::DenoiseUnguided => {
-                denoise(engine, settings, GuiderParams::off(), &ltx2_sigmas(settings.steps, DEFAULT_TOKENS))
+            Self::Forward | Self::GuidedStep | Self::Denoise | Self::DenoiseUnguided => {
+                let denoising = self.denoising(engine.models(), settings);
+                denoise(engine, settings, denoising.expect("they are phases of denoising"))
             }
             Self::DecodeVideo => decode_video(engine, settings, Tiling { frames: None, pixels: None }),
             Self::DecodeVideoTiled => {
@@ -98,16 +109,6 @@ impl Phase {
             Self::DecodeAudio => decode_audio(engine, settings),
         }
     }
-}
-
-/// The first step of a usual schedule.
-fn first_of(settings: &Settings) -> Vec<f32> {
-    ltx2_sigmas(settings.steps.max(2), DEFAULT_TOKENS)[..2].to_vec()
-}
-
-fn full_guidance(engine: &Engine) -> GuiderParams {
-    let stg_blocks = vec![engine.models().facts().num_layers / 2];
-    GuiderParams { cfg_scale: 3.0, stg_scale: 1.0, stg_blocks, modality_scale: 3.0, rescale_scale: 0.7 }
 }
 
 fn random(shape: &[usize], device: &Device) -> candle_core::Result<Tensor> {
@@ -134,7 +135,11 @@ fn encode_prompt(engine: &mut Engine, settings: &Settings) -> Result<Run<'static
     }))
 }
 
-fn denoise(engine: &mut Engine, settings: &Settings, guidance: GuiderParams, sigmas: &[f32]) -> Result<Run<'static>> {
+fn denoise(
+    engine: &mut Engine,
+    settings: &Settings,
+    (guidance, sigmas): (GuiderParams, Vec<f32>),
+) -> Result<Run<'static>> {
     let (dtype, device) = (engine.settings().precision.dtype(), engine.settings().device.clone());
     let transformer = engine.transformer(&[])?;
     let (video_width, audio_width) = engine.models().context_widths();
@@ -152,11 +157,10 @@ fn denoise(engine: &mut Engine, settings: &Settings, guidance: GuiderParams, sig
         video: LatentState::new(shape.positions(settings.shape.frame_rate, 0), Some(&video), video_channels, &device)?,
         audio: LatentState::new(audio_positions(audio_frames), Some(&audio), audio_channels, &device)?,
     };
-    let sigmas = sigmas.to_vec();
     Ok(Box::new(move || {
         let denoiser = Denoiser::new(
             &transformer,
-            (&context, Some(&context)),
+            Prompts { positive: &context, negative: Some(&context) },
             (&states.video, &states.audio),
             (&guidance, &guidance),
             dtype,

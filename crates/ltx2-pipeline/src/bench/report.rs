@@ -147,6 +147,9 @@ impl fmt::Display for Report {
                 optional(phase.share_of_ceiling, 2),
             )?;
         }
+        if self.phases.iter().any(|phase| [Phase::GuidedStep, Phase::Denoise].map(Phase::name).contains(&phase.phase)) {
+            writeln!(f, "a guided step computes and counts once what its passes have in common")?;
+        }
         Ok(())
     }
 }

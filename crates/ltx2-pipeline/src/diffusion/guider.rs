@@ -1,6 +1,7 @@
 //! Guidance of one modality by what the other passes predict (`MultiModalGuider`).
 
 use candle_core::{Result, Tensor};
+use ltx2_models::transformer::{Blocks, Pass, Perturbations, Prompt};
 use serde::Serialize;
 
 /// Scales of one modality's guidance.
@@ -68,6 +69,42 @@ pub struct Predictions<T> {
     pub perturbed: T,
     /// Without attention between picture and sound.
     pub isolated: T,
+}
+
+impl<T> Predictions<T> {
+    /// `f` of each, in the order of the passes.
+    pub fn map<U>(self, mut f: impl FnMut(T) -> U) -> Predictions<U> {
+        Predictions { negative: f(self.negative), perturbed: f(self.perturbed), isolated: f(self.isolated) }
+    }
+}
+
+impl Predictions<Option<Pass>> {
+    /// A step's passes in order: the conditional one, then those that guide it.
+    pub fn passes(&self) -> Vec<Pass> {
+        let guiding = [&self.negative, &self.perturbed, &self.isolated].into_iter().flatten();
+        std::iter::once(Pass::default()).chain(guiding.cloned()).collect()
+    }
+}
+
+/// The passes that guidance of picture and sound by `guiders` takes besides the conditional one.
+pub fn guiding_passes(guiders: [&GuiderParams; 2]) -> Predictions<Option<Pass>> {
+    let wanted = |needs: fn(&GuiderParams) -> bool, pass: Pass| guiders.into_iter().any(needs).then_some(pass);
+    let leaving_out = |perturbations| Pass { perturbations, ..Pass::default() };
+    let [skip_video_self_attn, skip_audio_self_attn] = guiders.map(|guider| match guider.needs_perturbed() {
+        true => Blocks::At(guider.stg_blocks.clone()),
+        false => Blocks::Nowhere,
+    });
+    let perturbed = Perturbations { skip_video_self_attn, skip_audio_self_attn, ..Default::default() };
+    let isolated = Perturbations {
+        skip_a2v_cross_attn: Blocks::Everywhere,
+        skip_v2a_cross_attn: Blocks::Everywhere,
+        ..Default::default()
+    };
+    Predictions {
+        negative: wanted(GuiderParams::needs_negative, Pass { prompt: Prompt::Negative, ..Pass::default() }),
+        perturbed: wanted(GuiderParams::needs_perturbed, leaving_out(perturbed)),
+        isolated: wanted(GuiderParams::needs_isolated, leaving_out(isolated)),
+    }
 }
 
 /// Standard deviation over all elements, unbiased.

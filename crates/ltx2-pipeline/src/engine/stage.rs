@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use ltx2_models::text_encoder::Contexts;
-use ltx2_models::transformer::Context;
+use ltx2_models::transformer::{Context, Prompts};
 
 use super::{Engine, Latents, Result, Session};
 use crate::diffusion::conditioning::ConditioningItem;
@@ -34,7 +34,7 @@ impl Engine {
         let (positive, negative) = (project(&contexts.0)?, contexts.1.as_ref().map(project).transpose()?);
         let denoiser = Denoiser::new(
             &transformer,
-            (&positive, negative.as_ref()),
+            Prompts { positive: &positive, negative: negative.as_ref() },
             (&states.video, &states.audio),
             (&stage.video.guidance, &stage.audio.guidance),
             self.dtype(),

@@ -1,6 +1,6 @@
 //! Numbers that belong to a model generation, a row each, and those of distilled models.
 
-use super::TilingPlan;
+use super::{ModelFacts, TilingPlan};
 
 /// What a generation of models takes where the request has no say.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,6 +23,11 @@ const GENERATIONS: [Generation; 2] = [
 /// Denoising steps of a checkpoint's `model_version` where the request is silent; `None` for an unknown one.
 pub fn default_steps(version: &str) -> Option<u32> {
     Generation::of(version).map(|row| row.steps)
+}
+
+/// The block whose self-attention STG leaves out; `None` for an unknown generation.
+pub(crate) fn default_stg_block(model: &ModelFacts) -> Option<usize> {
+    Generation::of(&model.version).map(|row| row.stg_block(model.num_layers))
 }
 
 /// Noise levels that distilled models were trained for.

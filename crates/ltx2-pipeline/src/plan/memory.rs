@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Plan, StagePlan};
+use crate::diffusion::guider::guiding_passes;
 use crate::{ModelSet, Precision};
 
 /// Activations of a block that live at the same time, in units of tokens x width.
@@ -33,8 +34,13 @@ pub fn estimate(plan: &Plan, models: &ModelSet, precision: Precision) -> MemoryE
 /// The same, from what the estimate asks of the models.
 pub fn estimate_of(plan: &Plan, sizes: &Parameters, precision: Precision) -> MemoryEstimate {
     let bytes = precision.dtype().size_in_bytes();
-    let widest = |stage: &StagePlan| stage.tokens.0 * sizes.video_width + stage.tokens.1 * sizes.audio_width;
-    let activations = plan.stages.iter().map(widest).max().unwrap_or(0) * LIVE_PER_TOKEN * bytes;
+    let of_stage = |stage: &StagePlan| {
+        let streams = stage.tokens.0 * sizes.video_width + stage.tokens.1 * sizes.audio_width;
+        // Each guiding pass may begin with what the conditional one kept for it.
+        let kept = guiding_passes([&stage.video.guidance, &stage.audio.guidance]).passes().len() - 1;
+        streams * (LIVE_PER_TOKEN + kept)
+    };
+    let activations = plan.stages.iter().map(of_stage).max().unwrap_or(0) * bytes;
     let encoding_prompt = sizes.text_encoder;
     let denoising = sizes.transformer + sizes.upsampler + activations + SCORES;
     let decoding = sizes.transformer + sizes.autoencoders + decoder_activations(plan, sizes.decoder_channels) * bytes;

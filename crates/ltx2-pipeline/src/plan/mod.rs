@@ -12,8 +12,8 @@ use ltx2_types::{FrameRate, Pipeline, Sampler};
 use serde::Serialize;
 
 pub use choose::{ModelFacts, choose};
-pub(crate) use defaults::TILING;
 pub use defaults::default_steps;
+pub(crate) use defaults::{TILING, default_stg_block};
 pub use fit::{Fit, largest_that_fits};
 pub use memory::{MemoryEstimate, Parameters, estimate, estimate_of};
 
