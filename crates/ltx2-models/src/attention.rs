@@ -38,6 +38,20 @@ pub struct Attention {
     to_gate_logits: Option<Linear>,
 }
 
+/// What a context has for the queries of an attention, `(b, heads, s, d)` each.
+#[derive(Debug, Clone)]
+pub struct KeysValues {
+    keys: Tensor,
+    values: Tensor,
+}
+
+impl KeysValues {
+    /// Numbers in both.
+    pub fn elem_count(&self) -> usize {
+        self.keys.elem_count() + self.values.elem_count()
+    }
+}
+
 impl Attention {
     /// Reads `to_q`, `to_k`, `to_v`, `to_out.0`, `q_norm`, `k_norm` and, if gated, `to_gate_logits`.
     pub fn new(config: AttentionConfig, vb: VarBuilder) -> Result<Self> {
@@ -65,10 +79,20 @@ impl Attention {
         q_rope: Option<&RopeTable>,
         k_rope: Option<&RopeTable>,
     ) -> Result<Tensor> {
-        let q = self.turned(&self.to_q.forward(x)?, &self.q_norm, q_rope)?;
-        let k = self.turned(&self.to_k.forward(context)?, &self.k_norm, k_rope)?;
-        let v = self.heads(&self.to_v.forward(context)?)?;
-        let out = attention(&q, &k, &v, 1.0 / (self.config.dim_head as f64).sqrt(), None)?;
+        self.attend(x, &self.keys_values(context, k_rope)?, q_rope)
+    }
+
+    /// What there is to attend to in `context (b, s, context_dim)`, turned by `rope`, if given.
+    pub fn keys_values(&self, context: &Tensor, rope: Option<&RopeTable>) -> Result<KeysValues> {
+        let keys = self.turned(&self.to_k.forward(context)?, &self.k_norm, rope)?;
+        Ok(KeysValues { keys, values: self.heads(&self.to_v.forward(context)?)? })
+    }
+
+    /// `x (b, t, query_dim)`, turned by `rope`, if given, attends to `keys_values`.
+    pub fn attend(&self, x: &Tensor, keys_values: &KeysValues, rope: Option<&RopeTable>) -> Result<Tensor> {
+        let q = self.turned(&self.to_q.forward(x)?, &self.q_norm, rope)?;
+        let KeysValues { keys, values } = keys_values;
+        let out = attention(&q, keys, values, 1.0 / (self.config.dim_head as f64).sqrt(), None)?;
         let (b, _, t, _) = out.dims4()?;
         let out = out.transpose(1, 2)?.reshape((b, t, self.config.heads * self.config.dim_head))?;
         self.to_out.forward(&self.gate(x, out)?)

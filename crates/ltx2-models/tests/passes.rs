@@ -36,6 +36,7 @@ fn architectures() -> [Value; 2] {
 
 /// A transformer with what a step of it reads.
 struct Step {
+    config: TransformerConfig,
     transformer: Transformer,
     latents: [Tensor; 2],
     ropes: (StreamRope, StreamRope),
@@ -72,6 +73,7 @@ impl Step {
             timesteps: [levels, vec![0.7; AUDIO_TOKENS]].map(|levels| Timesteps::new(&levels, &device).unwrap()),
             contexts: [contexts(), contexts()],
             transformer,
+            config: parsed,
         }
     }
 
@@ -155,6 +157,27 @@ fn passes_together_equal_each_alone() {
             }
         }
     });
+}
+
+#[test]
+fn keys_and_values_of_the_text_can_be_made_before() {
+    let mut kept = 0;
+    in_each_case(|step| {
+        let projected = [0, 1].map(|i| step.transformer.project(&step.contexts[i]).unwrap());
+        let read = [0, 1].map(|i| step.transformer.read(&step.contexts[i]).unwrap());
+        for (projected, read) in projected.iter().zip(&read) {
+            assert_eq!((projected.kept(), read.kept()), (0, step.config.kept_text(TEXT_TOKENS)));
+        }
+        kept += usize::from(read[0].kept() > 0);
+        let passes = passes();
+        let alone = passes.iter().map(|pass| step.transformer.forward(&step.inputs(&projected), pass).unwrap());
+        let together = step.transformer.forward_all(&step.inputs(&read), &passes).unwrap();
+        for (alone, together) in alone.zip(&together) {
+            assert!(bits(&alone) == bits(together));
+        }
+    });
+    // Of the generation whose noise level has no say in it.
+    assert_eq!(kept, 4);
 }
 
 #[test]

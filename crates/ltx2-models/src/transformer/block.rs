@@ -5,10 +5,10 @@ use candle_core::{Result, Tensor};
 use ltx2_kernels::{RopeTable, gated_residual, modulate, rms_norm, rms_norm_modulate};
 
 use super::config::{StreamConfig, TransformerConfig};
-use super::model::Context;
+use super::context::{Context, Text};
 use super::{Blocks, Inputs, Part, Perturbations, Timesteps};
 use crate::VarBuilder;
-use crate::attention::Attention;
+use crate::attention::{Attention, KeysValues};
 use crate::feed_forward::FeedForward;
 
 /// Names and directions that differ between the two streams.
@@ -88,8 +88,8 @@ impl Block {
         match part {
             Part::SelfAttention => self.attend_to_self(&streams, run),
             Part::Text => Ok(Streams {
-                video: self.video.read_text(&streams.video, &run.context.video, run.video)?,
-                audio: self.audio.read_text(&streams.audio, &run.context.audio, run.audio)?,
+                video: self.video.read_text(&streams.video, (self.index, &run.context.video), run.video)?,
+                audio: self.audio.read_text(&streams.audio, (self.index, &run.context.audio), run.audio)?,
             }),
             Part::Between => self.attend_to_each_other(streams, run),
             Part::FeedForward => Ok(Streams {
@@ -97,6 +97,11 @@ impl Block {
                 audio: self.audio.feed_forward(&streams.audio, run.audio)?,
             }),
         }
+    }
+
+    /// What this block reads of a prompt, for picture and sound, where the noise level has no say.
+    pub(super) fn text(&self, video: &Tensor, audio: &Tensor) -> Result<(KeysValues, KeysValues)> {
+        Ok((self.video.attn2.keys_values(video, None)?, self.audio.attn2.keys_values(audio, None)?))
     }
 
     fn attend_to_self(&self, x: &Streams, run: &Run) -> Result<Streams> {
@@ -186,16 +191,28 @@ impl BlockStream {
         gated_residual(x, &attended, &gate)
     }
 
-    /// `x` and its attention to the text; in LTX-2.3 the noise level modulates the query, the text and what is read.
-    fn read_text(&self, x: &Tensor, context: &Tensor, modulation: &StreamModulation) -> Result<Tensor> {
-        let (Some(prompt), Some(table)) = (&modulation.prompt, &self.prompt_scale_shift_table) else {
-            return x + self.attn2.forward(&rms_norm(x, None, self.norm_eps)?, context, None, None)?;
-        };
+    /// `x` and its attention to the text, which comes with this block's number; in LTX-2.3 the noise level modulates the
+    /// query, the text and what is read.
+    fn read_text(&self, x: &Tensor, text: (usize, &Text), modulation: &StreamModulation) -> Result<Tensor> {
+        let keys_values = self.keys_values(text, modulation)?;
+        if modulation.prompt.is_none() {
+            return x + self.attn2.attend(&rms_norm(x, None, self.norm_eps)?, &keys_values, None)?;
+        }
         let [shift, scale, gate] = self.ada_values(modulation, 6)?;
-        let row = |i: usize| prompt.narrow(1, i, 1)?.broadcast_add(&table.narrow(0, i, 1)?);
-        let context = modulate(context, &row(1)?, &row(0)?)?;
         let normed = rms_norm_modulate(x, &scale, &shift, self.norm_eps)?;
-        gated_residual(x, &self.attn2.forward(&normed, &context, None, None)?, &gate)
+        gated_residual(x, &self.attn2.attend(&normed, &keys_values, None)?, &gate)
+    }
+
+    fn keys_values(&self, (block, text): (usize, &Text), modulation: &StreamModulation) -> Result<KeysValues> {
+        let context = match text {
+            Text::KeysValues(blocks) => return Ok(blocks[block].clone()),
+            Text::Projected(context) => context,
+        };
+        let (Some(prompt), Some(table)) = (&modulation.prompt, &self.prompt_scale_shift_table) else {
+            return self.attn2.keys_values(context, None);
+        };
+        let row = |i: usize| prompt.narrow(1, i, 1)?.broadcast_add(&table.narrow(0, i, 1)?);
+        self.attn2.keys_values(&modulate(context, &row(1)?, &row(0)?)?, None)
     }
 
     fn feed_forward(&self, x: &Tensor, modulation: &StreamModulation) -> Result<Tensor> {

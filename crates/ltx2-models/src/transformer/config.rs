@@ -27,6 +27,15 @@ pub struct TransformerConfig {
     pub(super) cross_gate_scale: f32,
 }
 
+/// When the text's keys and values are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextReading {
+    /// They are the same for all noise levels (LTX-2).
+    OncePerPrompt,
+    /// The noise level modulates the text (LTX-2.3).
+    EachPass,
+}
+
 /// Widths of one modality's stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamConfig {
@@ -132,6 +141,19 @@ impl TransformerConfig {
         if self.cross_attention_adaln { 9 } else { 6 }
     }
 
+    /// When the text's keys and values are made.
+    pub fn text(&self) -> TextReading {
+        if self.cross_attention_adaln { TextReading::EachPass } else { TextReading::OncePerPrompt }
+    }
+
+    /// How many numbers are kept of a text of `tokens`: the keys and values of all blocks.
+    pub fn kept_text(&self, tokens: usize) -> usize {
+        match self.text() {
+            TextReading::OncePerPrompt => self.num_layers * 2 * tokens * (self.video.dim() + self.audio.dim()),
+            TextReading::EachPass => 0,
+        }
+    }
+
     /// The largest time of the cross-attention between picture and sound.
     pub(super) fn cross_max_pos(&self) -> f64 {
         self.video.max_pos[0].max(self.audio.max_pos[0])
@@ -193,5 +215,6 @@ mod tests {
         let empty = json!({});
         let config = TransformerConfig::new(&Section::root(&empty).section("transformer")).unwrap();
         assert_eq!((config.num_layers, config.video.dim(), config.audio.dim()), (48, 4096, 2048));
+        assert_eq!(config.kept_text(1024), 603_979_776);
     }
 }

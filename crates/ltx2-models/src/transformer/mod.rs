@@ -2,6 +2,7 @@
 
 mod block;
 mod config;
+mod context;
 mod forward;
 mod modality;
 mod model;
@@ -9,10 +10,11 @@ mod pass;
 mod perturbation;
 mod place;
 
-pub use config::{StreamConfig, TransformerConfig};
+pub use config::{StreamConfig, TextReading, TransformerConfig};
+pub use context::Context;
 pub use forward::Velocities;
 pub use modality::{Modality, StreamRope, Timesteps};
-pub use model::{Context, Transformer};
+pub use model::Transformer;
 pub use pass::{Inputs, Pass, Prompt, Prompts};
 pub use perturbation::{Blocks, Perturbations};
 pub use place::{Fork, Part, Place, forks};

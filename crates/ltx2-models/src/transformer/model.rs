@@ -11,16 +11,6 @@ use crate::VarBuilder;
 use crate::adaln::AdaLayerNormSingle;
 use crate::linear::Linear;
 use crate::rope::Positions;
-use crate::text_encoder::Contexts;
-
-/// A prompt as the blocks read it: contexts after the caption projections, where the transformer has them.
-#[derive(Debug, Clone)]
-pub struct Context {
-    /// `(1, 1024, video dim)`.
-    pub video: Tensor,
-    /// `(1, 1024, audio dim)`.
-    pub audio: Tensor,
-}
 
 /// The transformer with its weights.
 #[derive(Debug)]
@@ -29,7 +19,7 @@ pub struct Transformer {
     pub(super) video: Stream,
     pub(super) audio: Stream,
     pub(super) blocks: Vec<Block>,
-    dtype: DType,
+    pub(super) dtype: DType,
     device: Device,
 }
 
@@ -53,15 +43,6 @@ impl Transformer {
     /// Number of blocks.
     pub fn num_layers(&self) -> usize {
         self.blocks.len()
-    }
-
-    /// Projects a prompt's contexts; needed once per prompt.
-    pub fn project(&self, contexts: &Contexts) -> Result<Context> {
-        let project = |stream: &Stream, context: &Tensor| -> Result<Tensor> {
-            let context = context.to_dtype(self.dtype)?;
-            stream.caption_projection.as_ref().map_or(Ok(context.clone()), |projection| projection.forward(&context))
-        };
-        Ok(Context { video: project(&self.video, &contexts.video)?, audio: project(&self.audio, &contexts.audio)? })
     }
 
     /// Rotary tables of the picture's and the sound's positions; needed once per shape.
@@ -119,6 +100,11 @@ impl Stream {
             scale_shift_table: vb.get((2, dim), &format!("{prefix}scale_shift_table"))?,
             proj_out: Linear::new(dim, stream.out_channels, named("proj_out"))?,
         })
+    }
+
+    /// A context behind the caption projection, if there is one.
+    pub(super) fn project(&self, context: &Tensor) -> Result<Tensor> {
+        self.caption_projection.as_ref().map_or(Ok(context.clone()), |projection| projection.forward(context))
     }
 
     pub(super) fn modulation<'a>(

@@ -1,18 +1,41 @@
 //! How many floating-point operations a phase takes at the least, a multiplication with its addition counted as two.
 
 use ltx2_models::text_encoder::MAX_TOKENS;
-use ltx2_models::transformer::{Part, Pass, Perturbations, Place, TransformerConfig, forks};
+use ltx2_models::transformer::{Part, Pass, Perturbations, Place, TextReading, TransformerConfig, forks};
 
-use super::{Phase, Settings};
+use super::Settings;
+use super::phase::{Denoising, Extent, Phase};
 use crate::ModelSet;
 use crate::diffusion::guider::guiding_passes;
 
 /// Of one run of `phase`; `None` where they are not counted.
 pub(super) fn of(phase: Phase, models: &ModelSet, settings: &Settings) -> Option<f64> {
-    let (guidance, sigmas) = phase.denoising(models, settings)?;
+    let Denoising { guidance, extent } = phase.denoising(models)?;
+    let config = models.transformer_config();
     let tokens = [settings.shape.latent().tokens(), settings.shape.audio_frames()].map(|n| n as f64);
-    let step = of_step(models.transformer_config(), tokens, &guiding_passes([&guidance; 2]).passes());
-    Some(step * (sigmas.len() - 1) as f64)
+    let guiding = guiding_passes([&guidance; 2]);
+    let step = of_step(config, tokens, &guiding.passes());
+    Some(match extent {
+        Extent::Step => step,
+        Extent::Stage => {
+            let prompts = if guiding.negative.is_some() { 2.0 } else { 1.0 };
+            step * settings.steps as f64 + prompts * of_reading(config)
+        }
+    })
+}
+
+/// Of a prompt's keys and values that are kept for a whole stage.
+fn of_reading(config: &TransformerConfig) -> f64 {
+    match config.text() {
+        TextReading::OncePerPrompt => config.num_layers as f64 * of_keys_values(config),
+        TextReading::EachPass => 0.0,
+    }
+}
+
+/// Of a text, in one block.
+fn of_keys_values(config: &TransformerConfig) -> f64 {
+    let widths = [config.video.dim(), config.audio.dim()].map(|width| width as f64);
+    widths.map(|width| 2.0 * MAX_TOKENS as f64 * 2.0 * width * width).iter().sum()
 }
 
 /// Of one step: for each of its passes, of what it does not take from an earlier one. Linear layers and attention of the
@@ -38,14 +61,17 @@ fn of_part(config: &TransformerConfig, [video, audio]: [f64; 2], place: Place, l
             })
             .iter()
             .sum(),
-        // Queries and output of the tokens, keys and values of the text.
-        Part::Text => [(video, d), (audio, a)]
-            .map(|(tokens, width)| {
-                let text = MAX_TOKENS as f64;
-                2.0 * (tokens + text) * 2.0 * width * width + 4.0 * tokens * text * width
-            })
-            .iter()
-            .sum(),
+        // Queries and output of the tokens, and keys and values of the text where they are not kept.
+        Part::Text => {
+            let tokens: f64 = [(video, d), (audio, a)]
+                .map(|(tokens, width)| 2.0 * tokens * 2.0 * width * width + 4.0 * tokens * MAX_TOKENS as f64 * width)
+                .iter()
+                .sum();
+            match config.text() {
+                TextReading::OncePerPrompt => tokens,
+                TextReading::EachPass => tokens + of_keys_values(config),
+            }
+        }
         // The inner width is the sound's, both ways.
         Part::Between => {
             let directions = [&left_out.skip_a2v_cross_attn, &left_out.skip_v2a_cross_attn];
@@ -79,8 +105,9 @@ mod tests {
 
     #[test]
     fn a_pass_of_the_19b_is_what_torch_counts() {
-        // torch's FlopCounterMode over the official module: 200.23 TFLOP, of which 1.57 are modulation for each token.
-        let counted = counted(&[Pass::default()]);
+        // torch's FlopCounterMode over the official module: 200.23 TFLOP, of which 1.57 are modulation for each token. It
+        // reads the text in each pass.
+        let counted = counted(&[Pass::default()]) + of_reading(&the_19b()) / 1e12;
         assert!((counted - (200.23 - 1.57)).abs() < 0.05, "{counted}");
     }
 

@@ -2,13 +2,13 @@
 
 use candle_core::{DType, Device, Tensor};
 use ltx2_models::text_encoder::{Contexts, MAX_TOKENS};
-use ltx2_models::transformer::Prompts;
+use ltx2_models::transformer::{Context, Prompts, Transformer};
 use ltx2_models::video_vae::Tiling;
 use ltx2_types::Sampler;
 
 use super::Settings;
 use crate::diffusion::Denoiser;
-use crate::diffusion::guider::GuiderParams;
+use crate::diffusion::guider::{GuiderParams, guiding_passes};
 use crate::diffusion::latent_state::LatentState;
 use crate::diffusion::noiser::NoiseSource;
 use crate::diffusion::patchifier::audio_positions;
@@ -43,6 +43,20 @@ pub enum Phase {
     DecodeAudio,
 }
 
+/// What a run of a phase that denoises is.
+pub(super) struct Denoising {
+    pub guidance: GuiderParams,
+    pub extent: Extent,
+}
+
+/// How much is denoised.
+pub(super) enum Extent {
+    /// The first step of a usual schedule, with the prompts read before.
+    Step,
+    /// All steps, with reading the prompts.
+    Stage,
+}
+
 /// One run of a phase.
 pub(super) type Run<'a> = Box<dyn FnMut() -> Result<()> + 'a>;
 
@@ -75,22 +89,22 @@ impl Phase {
         }
     }
 
-    /// Guidance and noise levels of a phase that denoises.
-    pub(super) fn denoising(self, models: &ModelSet, settings: &Settings) -> Option<(GuiderParams, Vec<f32>)> {
+    /// What a phase that denoises does.
+    pub(super) fn denoising(self, models: &ModelSet) -> Option<Denoising> {
         let guided = || {
             let stg_blocks = default_stg_block(&models.facts()).into_iter().collect();
             GuiderParams { cfg_scale: 3.0, stg_scale: 1.0, stg_blocks, modality_scale: 3.0, rescale_scale: 0.7 }
         };
-        let all = || ltx2_sigmas(settings.steps, DEFAULT_TOKENS);
-        // The first step of a usual schedule.
-        let first = || ltx2_sigmas(settings.steps.max(2), DEFAULT_TOKENS)[..2].to_vec();
-        match self {
-            Self::Forward => Some((GuiderParams::off(), first())),
-            Self::GuidedStep => Some((guided(), first())),
-            Self::Denoise => Some((guided(), all())),
-            Self::DenoiseUnguided => Some((GuiderParams::off(), all())),
-            Self::Load | Self::EncodePrompt | Self::DecodeVideo | Self::DecodeVideoTiled | Self::DecodeAudio => None,
-        }
+        let (guidance, extent) = match self {
+            Self::Forward => (GuiderParams::off(), Extent::Step),
+            Self::GuidedStep => (guided(), Extent::Step),
+            Self::Denoise => (guided(), Extent::Stage),
+            Self::DenoiseUnguided => (GuiderParams::off(), Extent::Stage),
+            Self::Load | Self::EncodePrompt | Self::DecodeVideo | Self::DecodeVideoTiled | Self::DecodeAudio => {
+                return None;
+            }
+        };
+        Some(Denoising { guidance, extent })
     }
 
     /// Loads what the phase needs.
@@ -99,7 +113,7 @@ impl Phase {
             Self::Load => Ok(load(engine)),
             Self::EncodePrompt => encode_prompt(engine, settings),
             Self::Forward | Self::GuidedStep | Self::Denoise | Self::DenoiseUnguided => {
-                let denoising = self.denoising(engine.models(), settings);
+                let denoising = self.denoising(engine.models());
                 denoise(engine, settings, denoising.expect("they are phases of denoising"))
             }
             Self::DecodeVideo => decode_video(engine, settings, Tiling { frames: None, pixels: None }),
@@ -138,29 +152,38 @@ fn encode_prompt(engine: &mut Engine, settings: &Settings) -> Result<Run<'static
 fn denoise(
     engine: &mut Engine,
     settings: &Settings,
-    (guidance, sigmas): (GuiderParams, Vec<f32>),
+    Denoising { guidance, extent }: Denoising,
 ) -> Result<Run<'static>> {
     let (dtype, device) = (engine.settings().precision.dtype(), engine.settings().device.clone());
     let transformer = engine.transformer(&[])?;
-    let (video_width, audio_width) = engine.models().context_widths();
-    let contexts = Contexts {
-        video: random(&[1, MAX_TOKENS, video_width], &device)?.to_dtype(dtype)?,
-        audio: random(&[1, MAX_TOKENS, audio_width], &device)?.to_dtype(dtype)?,
+    let widths = engine.models().context_widths();
+    let prompt = || -> Result<Contexts> {
+        let context = |width: usize| random(&[1, MAX_TOKENS, width], &device)?.to_dtype(dtype);
+        Ok(Contexts { video: context(widths.0)?, audio: context(widths.1)? })
     };
-    let context = transformer.project(&contexts)?;
-    let shape = settings.shape.latent();
-    let (video_channels, audio_channels) = engine.models().latent_channels();
-    let audio_frames = settings.shape.audio_frames();
-    let (video, audio) =
-        (random(&[1, shape.tokens(), video_channels], &device)?, random(&[1, audio_frames, audio_channels], &device)?);
-    let states = States {
-        video: LatentState::new(shape.positions(settings.shape.frame_rate, 0), Some(&video), video_channels, &device)?,
-        audio: LatentState::new(audio_positions(audio_frames), Some(&audio), audio_channels, &device)?,
+    let (positive, negative) = (prompt()?, prompt()?);
+    let guided = guiding_passes([&guidance; 2]).negative.is_some();
+    let read = move |transformer: &Transformer| -> Result<(Context, Option<Context>)> {
+        let negative = guided.then(|| transformer.read(&negative)).transpose()?;
+        Ok((transformer.read(&positive)?, negative))
     };
+    let sigmas = match extent {
+        Extent::Step => ltx2_sigmas(settings.steps.max(2), DEFAULT_TOKENS)[..2].to_vec(),
+        Extent::Stage => ltx2_sigmas(settings.steps, DEFAULT_TOKENS),
+    };
+    let already_read = match extent {
+        Extent::Step => Some(read(&transformer)?),
+        Extent::Stage => None,
+    };
+    let states = random_states(engine, settings)?;
     Ok(Box::new(move || {
+        let (positive, negative) = match &already_read {
+            Some(prompts) => prompts.clone(),
+            None => read(&transformer)?,
+        };
         let denoiser = Denoiser::new(
             &transformer,
-            Prompts { positive: &context, negative: Some(&context) },
+            Prompts { positive: &positive, negative: negative.as_ref() },
             (&states.video, &states.audio),
             (&guidance, &guidance),
             dtype,
@@ -175,6 +198,19 @@ fn denoise(
         sampling.run(Sampler::Euler, states.clone())?;
         Ok(())
     }))
+}
+
+fn random_states(engine: &Engine, settings: &Settings) -> Result<States> {
+    let device = &engine.settings().device;
+    let shape = settings.shape.latent();
+    let (video_channels, audio_channels) = engine.models().latent_channels();
+    let audio_frames = settings.shape.audio_frames();
+    let (video, audio) =
+        (random(&[1, shape.tokens(), video_channels], device)?, random(&[1, audio_frames, audio_channels], device)?);
+    Ok(States {
+        video: LatentState::new(shape.positions(settings.shape.frame_rate, 0), Some(&video), video_channels, device)?,
+        audio: LatentState::new(audio_positions(audio_frames), Some(&audio), audio_channels, device)?,
+    })
 }
 
 fn decode_video(engine: &mut Engine, settings: &Settings, tiling: Tiling) -> Result<Run<'static>> {

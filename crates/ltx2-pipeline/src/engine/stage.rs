@@ -2,11 +2,12 @@
 
 use candle_core::{DType, Device, Tensor};
 use ltx2_models::text_encoder::Contexts;
-use ltx2_models::transformer::{Context, Prompts};
+use ltx2_models::transformer::Prompts;
 
 use super::{Engine, Latents, Result, Session};
 use crate::diffusion::conditioning::ConditioningItem;
 use crate::diffusion::denoiser::Denoiser;
+use crate::diffusion::guider::guiding_passes;
 use crate::diffusion::latent_state::LatentState;
 use crate::diffusion::noiser::add_noise;
 use crate::diffusion::patchifier::{VideoLatentShape, audio_patchify, audio_positions, audio_unpatchify};
@@ -30,8 +31,11 @@ impl Engine {
         let states = self.initial_states(stage, &start, &items, session)?;
         session.report_loading()?;
         let transformer = self.transformer(&stage.loras)?;
-        let project = |contexts: &Contexts| -> candle_core::Result<Context> { transformer.project(contexts) };
-        let (positive, negative) = (project(&contexts.0)?, contexts.1.as_ref().map(project).transpose()?);
+        // They hold for this stage's weights, and take so much memory that they are not made for nothing.
+        let guiding = guiding_passes([&stage.video.guidance, &stage.audio.guidance]);
+        let positive = transformer.read(&contexts.0)?;
+        let negative = contexts.1.as_ref().filter(|_| guiding.negative.is_some());
+        let negative = negative.map(|contexts| transformer.read(contexts)).transpose()?;
         let denoiser = Denoiser::new(
             &transformer,
             Prompts { positive: &positive, negative: negative.as_ref() },

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::DType;
 use ltx2_models::audio_vae::LATENT_MEL_BINS;
-use ltx2_models::text_encoder::Tokenizer;
+use ltx2_models::text_encoder::{MAX_TOKENS, Tokenizer};
 use ltx2_models::transformer::TransformerConfig;
 use ltx2_models::upsampler::UpsamplerConfig;
 use ltx2_models::{Checkpoint, Section};
@@ -102,6 +102,7 @@ impl ModelSet {
             upsampler: self.upsampler.as_ref().map_or(0, |(file, _)| file.loaded_bytes(&[""], dtype)),
             video_width: self.configs.transformer.video.dim(),
             audio_width: self.configs.transformer.audio.dim(),
+            kept_text: self.configs.transformer.kept_text(MAX_TOKENS),
             decoder_channels: self.configs.video_vae.decoder_channels(),
         }
     }

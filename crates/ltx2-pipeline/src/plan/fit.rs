@@ -120,6 +120,7 @@ mod tests {
             upsampler: 1_000_000_000,
             video_width: 4096,
             audio_width: 2048,
+            kept_text: 604_000_000,
             decoder_channels: 128,
         };
         let peak = |request: &ValidRequest| {

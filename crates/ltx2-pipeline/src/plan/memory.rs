@@ -18,7 +18,7 @@ const SCORES: usize = 512 << 20;
 pub struct MemoryEstimate {
     /// The text encoder, alone.
     pub encoding_prompt: usize,
-    /// The transformer and the largest stage's activations.
+    /// The transformer, and activations and prompts of the largest stage.
     pub denoising: usize,
     /// Transformer, autoencoders and the decoder's activations.
     pub decoding: usize,
@@ -34,17 +34,21 @@ pub fn estimate(plan: &Plan, models: &ModelSet, precision: Precision) -> MemoryE
 /// The same, from what the estimate asks of the models.
 pub fn estimate_of(plan: &Plan, sizes: &Parameters, precision: Precision) -> MemoryEstimate {
     let bytes = precision.dtype().size_in_bytes();
-    let of_stage = |stage: &StagePlan| {
-        let streams = stage.tokens.0 * sizes.video_width + stage.tokens.1 * sizes.audio_width;
-        // Each guiding pass may begin with what the conditional one kept for it.
-        let kept = guiding_passes([&stage.video.guidance, &stage.audio.guidance]).passes().len() - 1;
-        streams * (LIVE_PER_TOKEN + kept)
-    };
-    let activations = plan.stages.iter().map(of_stage).max().unwrap_or(0) * bytes;
+    let stages = plan.stages.iter().map(|stage| denoising_of(stage, sizes, bytes));
     let encoding_prompt = sizes.text_encoder;
-    let denoising = sizes.transformer + sizes.upsampler + activations + SCORES;
+    let denoising = sizes.transformer + sizes.upsampler + stages.max().unwrap_or(0) + SCORES;
     let decoding = sizes.transformer + sizes.autoencoders + decoder_activations(plan, sizes.decoder_channels) * bytes;
     MemoryEstimate { encoding_prompt, denoising, decoding, peak: encoding_prompt.max(denoising).max(decoding) }
+}
+
+/// What a stage takes besides weights: activations and what it keeps, in numbers of `bytes`.
+fn denoising_of(stage: &StagePlan, sizes: &Parameters, bytes: usize) -> usize {
+    let streams = stage.tokens.0 * sizes.video_width + stage.tokens.1 * sizes.audio_width;
+    let guiding = guiding_passes([&stage.video.guidance, &stage.audio.guidance]);
+    let prompts = 1 + usize::from(guiding.negative.is_some());
+    // Each guiding pass may begin with what the conditional one kept for it.
+    let kept = guiding.passes().len() - 1;
+    (streams * (LIVE_PER_TOKEN + kept) + prompts * sizes.kept_text) * bytes
 }
 
 /// The decoder's last level works on a quarter of the height and width.
@@ -53,7 +57,7 @@ fn decoder_activations(plan: &Plan, channels: usize) -> usize {
     shape.map_or(0, |shape| LIVE_IN_DECODER * shape.frames * (shape.height / 4) * (shape.width / 4) * channels)
 }
 
-/// What the estimate asks of a model: bytes of the parts' weights, and the widths of its activations.
+/// What the estimate asks of a model: bytes of the parts' weights, widths of its activations, and what it keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parameters {
     /// Of the text encoder.
@@ -68,6 +72,59 @@ pub struct Parameters {
     pub video_width: usize,
     /// Width of the sound's stream.
     pub audio_width: usize,
+    /// Numbers that the transformer keeps of a prompt.
+    pub kept_text: usize,
     /// Channels of the decoder's last level.
     pub decoder_channels: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use ltx2_types::{Guidance, Limits, Pipeline, ValidRequest};
+
+    use super::*;
+    use crate::plan::{ModelFacts, choose};
+
+    const SIZES: Parameters = Parameters {
+        text_encoder: 0,
+        transformer: 1000,
+        autoencoders: 0,
+        upsampler: 0,
+        video_width: 4,
+        audio_width: 2,
+        kept_text: 0,
+        decoder_channels: 0,
+    };
+
+    fn denoising(guidance: Guidance, sizes: &Parameters) -> (usize, usize) {
+        let facts = ModelFacts {
+            version: "2.0".into(),
+            num_layers: 48,
+            distilled: false,
+            upscaler: None,
+            distilled_lora: None,
+            loras: Vec::new(),
+            camera_loras: Vec::new(),
+        };
+        let request = ValidRequest {
+            pipeline: Some(Pipeline::OneStage),
+            video_guidance: guidance.clone(),
+            audio_guidance: guidance,
+            ..Limits::server().defaults
+        };
+        let plan = choose(&request, &facts).unwrap();
+        let (video, audio) = plan.stages[0].tokens;
+        (estimate_of(&plan, sizes, Precision::Bf16).denoising, 2 * (video * 4 + audio * 2))
+    }
+
+    #[test]
+    fn guidance_keeps_streams_and_a_prompt_more() {
+        let off = Guidance { cfg: 1.0, stg: 0.0, modality: 1.0, rescale: 0.0 };
+        let on = Guidance { cfg: 3.0, stg: 1.0, modality: 3.0, rescale: 0.0 };
+        let ((unguided, streams), (guided, _)) = (denoising(off.clone(), &SIZES), denoising(on.clone(), &SIZES));
+        assert_eq!(guided - unguided, 3 * streams);
+        let keeping = Parameters { kept_text: 10_000, ..SIZES };
+        assert_eq!(denoising(off, &keeping).0 - unguided, 20_000);
+        assert_eq!(denoising(on, &keeping).0 - guided, 40_000);
+    }
 }
