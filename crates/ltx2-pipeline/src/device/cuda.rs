@@ -47,6 +47,19 @@ pub(super) fn memory(device: &CudaDevice) -> Result<(usize, usize), DriverError>
     device.cuda_stream().context().mem_get_info()
 }
 
+/// Bytes that the pool keeps and no tensor holds.
+pub(super) fn kept(device: &CudaDevice) -> Result<usize, DriverError> {
+    let Some(pool) = pool(device)? else { return Ok(0) };
+    let read = |attribute| {
+        let mut bytes = 0u64;
+        // SAFETY: the attribute is a 64-bit number.
+        unsafe { result::mem_pool::get_attribute(pool, attribute, (&raw mut bytes).cast()) }.map(|()| bytes)
+    };
+    let reserved = read(sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT)?;
+    let used = read(sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_USED_MEM_CURRENT)?;
+    Ok(usize::try_from(reserved.saturating_sub(used)).unwrap_or(0))
+}
+
 /// Bytes of tensors at the highest since the last reset.
 pub(super) fn peak(device: &CudaDevice) -> Result<Option<u64>, DriverError> {
     let Some(pool) = pool(device)? else { return Ok(None) };

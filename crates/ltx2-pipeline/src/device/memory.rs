@@ -53,6 +53,15 @@ pub(crate) fn give_back(device: &Device) {
     }
 }
 
+/// Bytes that further tensors could have; `None` where the system does not tell.
+pub(crate) fn available(device: &Device) -> Option<usize> {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(cuda) => Some(DeviceMemory::of(device)?.free + super::cuda::kept(cuda).ok()?),
+        _ => kilobytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:"),
+    }
+}
+
 /// Called before `bytes` in large pieces are read into the device's memory: what the pool keeps may lie in pieces that are
 /// too small for them.
 pub(crate) fn make_room(device: &Device, bytes: usize) {
@@ -79,13 +88,14 @@ pub(crate) fn peak(device: &Device) -> Option<u64> {
     match device {
         #[cfg(feature = "cuda")]
         Device::Cuda(device) => super::cuda::peak(device).ok().flatten(),
-        _ => resident_peak(&std::fs::read_to_string("/proc/self/status").ok()?),
+        _ => Some(kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")? as u64),
     }
 }
 
-fn resident_peak(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+/// The bytes that a table of the system's has under `name`.
+fn kilobytes(table: &str, name: &str) -> Option<usize> {
+    let line = table.lines().find_map(|line| line.strip_prefix(name))?;
+    let kilobytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }
 
@@ -95,8 +105,9 @@ mod tests {
 
     #[test]
     fn the_peak_is_read_and_can_be_forgotten() {
-        assert_eq!(resident_peak("Name:\tx\nVmHWM:\t  2048 kB\nVmRSS:\t 1 kB\n"), Some(2048 * 1024));
-        assert_eq!(resident_peak("Name:\tx\n"), None);
+        assert_eq!(kilobytes("Name:\tx\nVmHWM:\t  2048 kB\nVmRSS:\t 1 kB\n", "VmHWM:"), Some(2048 * 1024));
+        assert_eq!(kilobytes("Name:\tx\n", "VmHWM:"), None);
+        assert!(available(&Device::Cpu).unwrap() > 1 << 20);
     }
 
     #[test]

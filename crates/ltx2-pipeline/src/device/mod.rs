@@ -14,7 +14,7 @@ pub use card::Card;
 pub use choice::DeviceChoice;
 pub(crate) use fault::{Fault, fault};
 pub use memory::DeviceMemory;
-pub(crate) use memory::{Gib, give_back, make_room, peak, reset_peak};
+pub(crate) use memory::{Gib, available, give_back, make_room, peak, reset_peak};
 pub use stopwatch::Clock;
 pub(crate) use stopwatch::Stopwatch;
 pub(crate) use warm_up::warm_up;

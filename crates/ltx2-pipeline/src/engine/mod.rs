@@ -17,9 +17,9 @@ pub(crate) use session::{NoProbe, Session, Steps};
 
 use crate::diffusion::noiser::NoiseSource;
 use crate::diffusion::philox::DEFAULT_MULTIPROCESSORS;
-use crate::plan::Plan;
+use crate::plan::{Plan, estimate};
 use crate::{ModelSet, PipelineError, Precision, device};
-use parts::Parts;
+use parts::{Need, Parts};
 
 type Result<T> = std::result::Result<T, PipelineError>;
 
@@ -98,12 +98,17 @@ impl Engine {
     /// Runs `plan` to its end.
     pub(crate) fn run(&mut self, plan: &Plan, session: &mut Session) -> Result<()> {
         session.steps = Steps { done: 0, total: plan.stages.iter().map(|stage| stage.sigmas.len() - 1).sum() };
+        let memory = estimate(plan, &self.models, self.settings.precision);
+        self.prepare(Need::TextEncoder, memory.encoding_prompt);
         let contexts = self.encode_prompts(plan, session)?;
         let mut latents = None;
         for (index, stage) in plan.stages.iter().enumerate() {
+            let loaded = self.has_transformer(&stage.loras).then(|| self.models.parameters(self.dtype()).transformer);
+            self.prepare(Need::Transformer, memory.denoising.saturating_sub(loaded.unwrap_or(0)));
             latents = Some(self.run_stage((index, stage), latents, &contexts, session)?);
         }
         let latents = latents.ok_or_else(|| PipelineError::Request("the plan has no stage".into()))?;
+        self.prepare(Need::Autoencoders, memory.decoding);
         self.decode(plan, &latents, session)
     }
 

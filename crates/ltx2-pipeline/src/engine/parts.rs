@@ -8,7 +8,7 @@ use ltx2_models::video_vae::{VideoDecoder, VideoEncoder};
 use ltx2_models::vocoder::Vocoder;
 
 use super::{Engine, Result};
-use crate::device::make_room;
+use crate::device::{Gib, available, give_back, make_room};
 use crate::plan::LoraPlan;
 
 /// What stays in memory between runs. The text encoder does not: it is as large as the rest.
@@ -28,7 +28,50 @@ impl Parts {
     }
 }
 
+/// What the next phase of a run needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    TextEncoder,
+    Transformer,
+    Autoencoders,
+}
+
+impl Parts {
+    /// Drops what the phase does without; whether there was any.
+    fn keep_only(&mut self, need: Need) -> bool {
+        let was_loaded = match need {
+            Need::TextEncoder => self.is_loaded(),
+            Need::Transformer => self.video_encoder.is_some() || self.video_decoder.is_some() || self.audio.is_some(),
+            Need::Autoencoders => self.transformer.is_some(),
+        };
+        let Self { transformer, video_encoder, video_decoder, audio } = std::mem::take(self);
+        match need {
+            Need::TextEncoder => {}
+            Need::Transformer => self.transformer = transformer,
+            Need::Autoencoders => *self = Self { transformer: None, video_encoder, video_decoder, audio },
+        }
+        was_loaded
+    }
+}
+
 impl Engine {
+    /// Called before a phase that takes `bytes` besides what is loaded: if there is less, parts that it does without go,
+    /// to be loaded again when they are needed.
+    pub(super) fn prepare(&mut self, need: Need, bytes: usize) {
+        let device = &self.settings.device;
+        let Some(available) = available(device).filter(|available| *available < bytes) else { return };
+        if self.parts.keep_only(need) {
+            give_back(device);
+            let (available, bytes) = (Gib(available), Gib(bytes));
+            tracing::info!("{bytes} GiB are needed where {available} were free: parts of the model were unloaded");
+        }
+    }
+
+    /// Whether the transformer with these adapters is there.
+    pub(super) fn has_transformer(&self, loras: &[LoraPlan]) -> bool {
+        self.parts.transformer.as_ref().is_some_and(|(fused, _)| fused == loras)
+    }
+
     pub(crate) fn transformer(&mut self, loras: &[LoraPlan]) -> Result<Arc<Transformer>> {
         if let Some((_, transformer)) = self.parts.transformer.as_ref().filter(|(fused, _)| fused == loras) {
             return Ok(transformer.clone());
@@ -65,4 +108,41 @@ fn resident<T>(slot: &mut Option<Arc<T>>, load: impl FnOnce() -> Result<T>) -> R
         *slot = Some(Arc::new(load()?));
     }
     Ok(slot.clone().expect("just loaded"))
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::demo_model::{self, Base};
+    use crate::{EngineSettings, ModelSet, Precision};
+
+    /// What is loaded: transformer, encoder, decoder, sound.
+    fn loaded(engine: &Engine) -> [bool; 4] {
+        let Parts { transformer, video_encoder, video_decoder, audio } = &engine.parts;
+        [transformer.is_some(), video_encoder.is_some(), video_decoder.is_some(), audio.is_some()]
+    }
+
+    #[test]
+    fn parts_that_a_phase_does_without_go_where_there_is_no_room() {
+        let folder = tempfile::tempdir().unwrap();
+        demo_model::write(folder.path(), Base::default(), 0).unwrap();
+        let settings = EngineSettings::new(Device::Cpu, Precision::F32);
+        let mut engine = Engine::new(ModelSet::open(folder.path()).unwrap(), settings);
+        for (need, left) in [
+            (Need::TextEncoder, [false; 4]),
+            (Need::Transformer, [true, false, false, false]),
+            (Need::Autoencoders, [false, true, true, true]),
+        ] {
+            engine.transformer(&[]).unwrap();
+            engine.video_encoder().unwrap();
+            engine.video_decoder().unwrap();
+            engine.audio().unwrap();
+            engine.prepare(need, 1);
+            assert_eq!(loaded(&engine), [true; 4]);
+            engine.prepare(need, usize::MAX);
+            assert_eq!(loaded(&engine), left, "{need:?}");
+        }
+    }
 }

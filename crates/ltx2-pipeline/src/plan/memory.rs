@@ -9,18 +9,20 @@ use crate::{ModelSet, Precision};
 /// Activations of a block that live at the same time, in units of tokens x width.
 const LIVE_PER_TOKEN: usize = 24;
 /// Full-size activations that live at the same time in the video decoder.
-const LIVE_IN_DECODER: usize = 8;
+const LIVE_IN_DECODER: usize = 9;
+/// The text encoder's weights are so many times its activations, with the states of two prompts.
+const ENCODER_SHARE: usize = 16;
 /// One block of attention scores.
 const SCORES: usize = 512 << 20;
 
 /// Bytes, phase by phase; the largest phase is the peak. Weights are exact, activations a rule of thumb.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MemoryEstimate {
-    /// The text encoder, alone.
+    /// The text encoder and its activations; other parts stay beside them only where there is room, here and below.
     pub encoding_prompt: usize,
     /// The transformer, and activations and prompts of the largest stage.
     pub denoising: usize,
-    /// Transformer, autoencoders and the decoder's activations.
+    /// Autoencoders and the decoder's activations.
     pub decoding: usize,
     /// The largest of them.
     pub peak: usize,
@@ -35,9 +37,9 @@ pub fn estimate(plan: &Plan, models: &ModelSet, precision: Precision) -> MemoryE
 pub fn estimate_of(plan: &Plan, sizes: &Parameters, precision: Precision) -> MemoryEstimate {
     let bytes = precision.dtype().size_in_bytes();
     let stages = plan.stages.iter().map(|stage| denoising_of(stage, sizes, bytes));
-    let encoding_prompt = sizes.text_encoder;
+    let encoding_prompt = sizes.text_encoder + sizes.text_encoder / ENCODER_SHARE;
     let denoising = sizes.transformer + sizes.upsampler + stages.max().unwrap_or(0) + SCORES;
-    let decoding = sizes.transformer + sizes.autoencoders + decoder_activations(plan, sizes.decoder_channels) * bytes;
+    let decoding = sizes.autoencoders + decoder_activations(plan, sizes.decoder_channels) * bytes;
     MemoryEstimate { encoding_prompt, denoising, decoding, peak: encoding_prompt.max(denoising).max(decoding) }
 }
 
@@ -51,10 +53,17 @@ fn denoising_of(stage: &StagePlan, sizes: &Parameters, bytes: usize) -> usize {
     (streams * (LIVE_PER_TOKEN + kept) + prompts * sizes.kept_text) * bytes
 }
 
-/// The decoder's last level works on a quarter of the height and width.
+/// The decoder's last level works on a quarter of the height and width, of all or of a tile.
 fn decoder_activations(plan: &Plan, channels: usize) -> usize {
-    let shape = plan.stages.last().map(|stage| stage.shape);
-    shape.map_or(0, |shape| LIVE_IN_DECODER * shape.frames * (shape.height / 4) * (shape.width / 4) * channels)
+    let Some(shape) = plan.stages.last().map(|stage| stage.shape) else { return 0 };
+    let most = |size: Option<(usize, usize)>| size.map_or(usize::MAX, |(size, _)| size);
+    let (frames, pixels) =
+        plan.output.tiling.as_ref().map_or((usize::MAX, usize::MAX), |tile| (most(tile.frames), most(tile.pixels)));
+    LIVE_IN_DECODER
+        * shape.frames.min(frames)
+        * (shape.height.min(pixels) / 4)
+        * (shape.width.min(pixels) / 4)
+        * channels
 }
 
 /// What the estimate asks of a model: bytes of the parts' weights, widths of its activations, and what it keeps.
