@@ -21,7 +21,7 @@ pub(crate) struct Settings {
     pub(crate) memory: u64,
     /// `LTX2_EMULATED_CAPABILITY`: major and minor.
     pub(crate) capability: (i32, i32),
-    /// `LTX2_EMULATED_REPORT`: where the counts go at the end; `{pid}` in it is the process's number.
+    /// `LTX2_EMULATED_REPORT`: where the counts go, at the end and every 50 ms before; `{pid}` in it is the process's number.
     pub(crate) report: Option<PathBuf>,
     /// `LTX2_EMULATED_TRACE`: 1 prints every call.
     pub(crate) trace: bool,

@@ -51,7 +51,9 @@ pub(crate) fn call<T>(name: &str, needs: Needs, run: impl FnOnce(&mut Device) ->
                 return Err(Status::InvalidContext);
             }
         }
-        run(device)
+        let answer = run(device);
+        device.report_in_time();
+        answer
     });
     if settings().trace {
         eprintln!(

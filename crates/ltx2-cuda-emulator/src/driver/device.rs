@@ -1,6 +1,6 @@
 //! The one device: what was made on it, and whether it still answers.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::handles::Handles;
 use super::modules::{Function, LoadedModule};
@@ -32,7 +32,11 @@ pub(crate) struct Device {
     pub(crate) blas: Handles<Blas>,
     pub(crate) generators: Handles<Generator>,
     pub(crate) report: Report,
+    reported: Instant,
 }
+
+/// How old the report may be while the device is in use.
+const REPORT_EVERY: Duration = Duration::from_millis(50);
 
 impl Device {
     pub(crate) fn new(mode: Mode) -> Self {
@@ -47,6 +51,7 @@ impl Device {
             blas: Handles::new(5),
             generators: Handles::new(6),
             report: Report::default(),
+            reported: Instant::now(),
         }
     }
 
@@ -78,6 +83,14 @@ impl Device {
             return Ok(());
         }
         Err(self.fail(format!("{what} of {bytes} bytes at {address:#x}, {}", whereabouts(address))))
+    }
+
+    /// Writes the report if the last one is old: a process may end without a word.
+    pub(crate) fn report_in_time(&mut self) {
+        if settings().report.is_some() && self.reported.elapsed() > REPORT_EVERY {
+            self.write_report();
+            self.reported = Instant::now();
+        }
     }
 
     /// Writes the report where it is wanted, if it is.

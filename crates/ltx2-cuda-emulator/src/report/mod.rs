@@ -115,10 +115,10 @@ impl Report {
 
     /// Writes a table to `path`, and all of it as JSON to a file of that name with `.json` behind it.
     pub(crate) fn write(&self, path: &Path, fault: Option<&str>) -> std::io::Result<()> {
-        std::fs::write(path, table::text(self, fault).map_err(std::io::Error::other)?)?;
+        replace(path, &table::text(self, fault).map_err(std::io::Error::other)?)?;
         let mut beside = path.as_os_str().to_owned();
         beside.push(".json");
-        std::fs::write(beside, self.json(fault).to_string())
+        replace(Path::new(&beside), &self.json(fault).to_string())
     }
 
     /// All of it, beside why the device was lost if it was.
@@ -131,6 +131,14 @@ impl Report {
         let last = self.phases.len() - 1;
         &mut self.phases[last]
     }
+}
+
+/// Writes a file whole, or leaves the one before.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    std::fs::write(&partial, text)?;
+    std::fs::rename(partial, path)
 }
 
 fn phase_json(phase: &Phase) -> Value {
