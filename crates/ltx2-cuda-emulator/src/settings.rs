@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) capability: (i32, i32),
     /// `LTX2_EMULATED_REPORT`: where the counts go, at the end and every 50 ms before; `{pid}` in it is the process's number.
     pub(crate) report: Option<PathBuf>,
+    /// `LTX2_EMULATED_FAULT`: the device is lost at the launch of this number, from 1 on.
+    pub(crate) fault: Option<u64>,
     /// `LTX2_EMULATED_TRACE`: 1 prints every call.
     pub(crate) trace: bool,
     /// What could not be understood. The device does not open then.
@@ -38,6 +40,7 @@ impl Settings {
             capability: (9, 0),
             report: variable("LTX2_EMULATED_REPORT")
                 .map(|path| path.replace("{pid}", &std::process::id().to_string()).into()),
+            fault: None,
             trace: variable("LTX2_EMULATED_TRACE").is_some_and(|value| value == "1"),
             problem: None,
         };
@@ -58,6 +61,10 @@ impl Settings {
         set("LTX2_EMULATED_MEMORY", "GiB, from 0.1 to 4096", &mut |settings, value| {
             let gib: f64 = value.parse().ok().filter(|gib| (0.1..=4096.0).contains(gib))?;
             settings.memory = (gib * f64::from(1 << 30)) as u64;
+            Some(())
+        });
+        set("LTX2_EMULATED_FAULT", "the number of a launch", &mut |settings, value| {
+            settings.fault = Some(value.parse().ok()?);
             Some(())
         });
         set("LTX2_EMULATED_CAPABILITY", "as 9.0", &mut |settings, value| {
@@ -95,13 +102,16 @@ mod tests {
         assert_eq!(with("LTX2_EMULATED_MODE", "count").mode, Mode::Count);
         assert_eq!(with("LTX2_EMULATED_MEMORY", "0.5").memory, 1 << 29);
         assert_eq!(with("LTX2_EMULATED_CAPABILITY", "12.1").capability, (12, 1));
+        assert_eq!(with("LTX2_EMULATED_FAULT", "7").fault, Some(7));
         let report = with("LTX2_EMULATED_REPORT", "/x/{pid}.txt").report.unwrap();
         assert_eq!(report, PathBuf::from(format!("/x/{}.txt", std::process::id())));
     }
 
     #[test]
     fn what_cannot_be_understood_is_said() {
-        for (name, value) in [("MODE", "fast"), ("MEMORY", "-1"), ("MEMORY", "much"), ("CAPABILITY", "9")] {
+        for (name, value) in
+            [("MODE", "fast"), ("MEMORY", "-1"), ("MEMORY", "much"), ("CAPABILITY", "9"), ("FAULT", "soon")]
+        {
             let name = format!("LTX2_EMULATED_{name}");
             let problem = with(&name, value).problem.unwrap();
             assert!(problem.starts_with(&format!("{name} is {value}, but")), "{problem}");

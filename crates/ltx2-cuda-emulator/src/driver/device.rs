@@ -32,6 +32,8 @@ pub(crate) struct Device {
     pub(crate) blas: Handles<Blas>,
     pub(crate) generators: Handles<Generator>,
     pub(crate) report: Report,
+    /// Kernels that were launched so far.
+    pub(crate) launches: u64,
     reported: Instant,
 }
 
@@ -51,6 +53,7 @@ impl Device {
             blas: Handles::new(5),
             generators: Handles::new(6),
             report: Report::default(),
+            launches: 0,
             reported: Instant::now(),
         }
     }

@@ -95,6 +95,10 @@ fn launch(device: &mut Device, function: usize, extent: Extent, params: *const *
     let ranges = memory::ranges();
     let threads = grid.iter().chain(&block).map(|size| u64::from(*size)).product();
     device.report.launched(name, threads, reachable(&kernel, &params, &ranges));
+    device.launches += 1;
+    if settings().fault == Some(device.launches) {
+        return Err(device.fail(format!("{name}: launch {} is to fail", device.launches)));
+    }
     if device.mode == Mode::Count {
         return Ok(());
     }

@@ -34,7 +34,7 @@ pub enum PipelineError {
     #[error("{0}")]
     OutOfMemory(Box<Shortage>),
     /// The device had a fault after which this process can compute nothing more on it.
-    #[error("the GPU had a fault, and this process has to be started afresh before it can be used again: {0}")]
+    #[error("the GPU had a fault, after which only a new process can use it: {0}")]
     DeviceLost(String),
     /// A computation failed.
     #[error("computation failed: {}", ltx2_models::checkpoint::message(.0))]

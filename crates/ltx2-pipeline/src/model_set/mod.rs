@@ -19,6 +19,10 @@ use crate::plan::{ModelFacts, Parameters};
 use configs::Configs;
 use files::Files;
 
+/// Where a checkpoint keeps the transformer, and among it what belongs to the text encoder.
+const TRANSFORMER: &str = "model.diffusion_model.";
+const CONNECTORS: [&str; 2] = ["video_embeddings_connector.", "audio_embeddings_connector."];
+
 /// The files of a model and its architecture. Opening reads headers; the parts are loaded one by one, when needed.
 #[derive(Debug)]
 pub struct ModelSet {
@@ -95,9 +99,13 @@ impl ModelSet {
 
     /// What the parts take in memory as `dtype`, from the files' headers.
     pub(crate) fn parameters(&self, dtype: DType) -> Parameters {
+        let transformer = self.checkpoint.loaded_bytes(&[TRANSFORMER], dtype);
+        // They are read with the prompt, and gone when the transformer comes.
+        let connectors = CONNECTORS.map(|part| format!("{TRANSFORMER}{part}"));
+        let connectors = self.checkpoint.loaded_bytes(&connectors.each_ref().map(String::as_str), dtype);
         Parameters {
             text_encoder: self.gemma.loaded_bytes(&["language_model."], dtype),
-            transformer: self.checkpoint.loaded_bytes(&["model.diffusion_model."], dtype),
+            transformer: transformer - connectors,
             autoencoders: self.checkpoint.loaded_bytes(&["vae.", "audio_vae.", "vocoder."], dtype),
             upsampler: self.upsampler.as_ref().map_or(0, |(file, _)| file.loaded_bytes(&[""], dtype)),
             video_width: self.configs.transformer.video.dim(),

@@ -6,8 +6,8 @@ use super::{Plan, StagePlan};
 use crate::diffusion::guider::guiding_passes;
 use crate::{ModelSet, Precision};
 
-/// Activations of a block that live at the same time, in units of tokens x width.
-const LIVE_PER_TOKEN: usize = 24;
+/// Activations of a block that live at the same time, in units of tokens x width; 16 are counted on the emulated card.
+const LIVE_PER_TOKEN: usize = 18;
 /// Full-size activations that live at the same time in the video decoder.
 const LIVE_IN_DECODER: usize = 9;
 /// The text encoder's weights are so many times its activations, with the states of two prompts.
@@ -71,7 +71,7 @@ fn decoder_activations(plan: &Plan, channels: usize) -> usize {
 pub struct Parameters {
     /// Of the text encoder.
     pub text_encoder: usize,
-    /// Of the transformer with its connectors.
+    /// Of the transformer, without the connectors.
     pub transformer: usize,
     /// Of the autoencoders and the vocoder.
     pub autoencoders: usize,
