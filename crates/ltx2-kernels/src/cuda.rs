@@ -33,18 +33,21 @@ pub(crate) const FLOAT8: Module = module!("float8");
 pub(crate) const MODULATE: Module = module!("modulate");
 /// `norm_rope.cu`.
 pub(crate) const NORM_ROPE: Module = module!("norm_rope");
+/// `pixel_norm.cu`.
+pub(crate) const PIXEL_NORM: Module = module!("pixel_norm");
 /// `residual.cu`.
 pub(crate) const RESIDUAL: Module = module!("residual");
 /// `synth.cu`.
 pub(crate) const SYNTH: Module = module!("synth");
 
 /// One kernel of each file.
-const ANY: [(&Module, &str); 7] = [
+const ANY: [(&Module, &str); 8] = [
     (&ATTENTION, "attention_bf16_d64"),
     (&COLUMNS, "columns_16x8"),
     (&FLOAT8, "decode_e4m3_bf16"),
     (&MODULATE, "rms_norm_modulate_bf16"),
     (&NORM_ROPE, "norm_rope_bf16"),
+    (&PIXEL_NORM, "pixel_norm_silu_bf16x8"),
     (&RESIDUAL, "gated_residual_bf16"),
     (&SYNTH, "synth_bf16"),
 ];

@@ -1,6 +1,6 @@
 //! Normalisations without learnt parameters, or with a weight alone.
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{D, Result, Tensor};
 
 /// Root-mean-square norm over the last dimension, times `weight` if there is one. Computed in float32.
 pub fn rms_norm(x: &Tensor, weight: Option<&Tensor>, eps: f64) -> Result<Tensor> {
@@ -22,14 +22,6 @@ pub fn layer_norm(x: &Tensor, eps: f64) -> Result<Tensor> {
     candle_nn::ops::layer_norm(&x.contiguous()?, &ones, &ones.zeros_like()?, eps as f32)
 }
 
-/// Root-mean-square norm over the channels of each pixel: `x (n, c, h, w)`.
-pub fn pixel_norm(x: &Tensor, eps: f64) -> Result<Tensor> {
-    let dtype = x.dtype();
-    let x = x.to_dtype(DType::F32)?;
-    let rms = ((x.sqr()?.mean_keepdim(1)? + eps)?).sqrt()?;
-    x.broadcast_div(&rms)?.to_dtype(dtype)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,7 +32,6 @@ mod tests {
         let x = Tensor::randn(3f32, 2., (2, 6, 4, 5), &Device::Cpu)?;
         let spread =
             |x: Tensor, dim: usize| -> Result<f32> { (x.sqr()?.mean(dim)? - 1.)?.abs()?.max_all()?.to_scalar() };
-        assert!(spread(pixel_norm(&x, 1e-8)?, 1)? < 1e-5);
         assert!(spread(rms_norm(&x, None, 1e-8)?, 3)? < 1e-5);
         let flat = layer_norm(&x, 1e-8)?;
         assert!(flat.mean(3)?.abs()?.max_all()?.to_scalar::<f32>()? < 1e-5);

@@ -8,7 +8,9 @@ use std::sync::OnceLock;
 use candle_core::{DType, Device, Result, Tensor};
 use half::bf16;
 use ltx2_kernels::columns::Window;
-use ltx2_kernels::{Rope, RopeTable, Synth, attention, decode_e4m3, gated_residual, norm_rope, rms_norm_modulate};
+use ltx2_kernels::{
+    Rope, RopeTable, Synth, attention, decode_e4m3, gated_residual, norm_rope, pixel_norm_silu, rms_norm_modulate,
+};
 
 /// Compiles `host/main.cpp`, which includes every kernel, once.
 fn program() -> &'static Path {
@@ -215,6 +217,29 @@ fn eight_bit_floats_are_the_plain_ones_to_the_bit() -> Result<()> {
             let numbers = |bytes: &[u8]| self::tensor(bytes, dtype, &[codes.len()])?.to_vec1::<f32>();
             let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
             assert!(numbers(&out)?.iter().zip(&numbers(&plain)?).all(same), "{kernel} {scale}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_pixel_norm_rounds_where_the_plain_form_does() -> Result<()> {
+    for (frames, channels, pixels) in [(1, 1, 1), (2, 6, 40), (1, 70, 136), (3, 33, 9)] {
+        let x = random(0.5, &[frames, channels, 1, pixels])?;
+        let eps = 1e-8;
+        let plain = pixel_norm_silu(&x, eps)?;
+        let rms = (x.sqr()?.mean_keepdim(1)? + eps)?.sqrt()?;
+        for (kernel, dtype, at_once) in [
+            ("pixel_norm_silu_bf16x8", DType::BF16, 8),
+            ("pixel_norm_silu_bf16x1", DType::BF16, 1),
+            ("pixel_norm_silu_f32x4", DType::F32, 4),
+            ("pixel_norm_silu_f32x1", DType::F32, 1),
+        ] {
+            if pixels % at_once == 0 {
+                let out = run(kernel, &texts(&[frames, channels, pixels], eps), &bytes(&[&x], dtype)?);
+                let exact = rounded(&rounded(&x.broadcast_div(&rms)?, dtype)?.silu()?, dtype)?;
+                assert_rounded(&tensor(&out, dtype, x.dims())?, &plain, &exact, dtype)?;
+            }
         }
     }
     Ok(())

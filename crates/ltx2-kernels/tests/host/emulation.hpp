@@ -201,6 +201,7 @@ inline float mul_rn(float a, float b) { return a * b; }
 inline float add_rn(float a, float b) { return a + b; }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline float exp2_fast(float x) { return std::exp2(x); }
+inline float divide_fast(float a, float b) { return a / b; }
 
 inline float bits_to_float(uint32_t bits) {
     float x;

@@ -12,6 +12,7 @@
 #include "float8.cu"
 #include "modulate.cu"
 #include "norm_rope.cu"
+#include "pixel_norm.cu"
 #include "residual.cu"
 #include "synth.cu"
 
@@ -140,6 +141,18 @@ void turned(const Arguments &numbers,
     out.write();
 }
 
+// frames channels pixels eps; x.
+template <typename T>
+void pixels_normed(const Arguments &numbers, int at_once, void (*kernel)(const T *, T *, int32_t, int32_t, float)) {
+    uint64_t frames = numbers.whole(0), channels = numbers.whole(1), pixels = numbers.whole(2);
+    Guarded x = Guarded::read(frames * channels * pixels * sizeof(T)), out(frames * channels * pixels * sizeof(T));
+    unsigned packs = static_cast<unsigned>(pixels) / at_once, blocks = packs / pixel_norm::LANES + 1;
+    launch({blocks, static_cast<unsigned>(frames)}, {pixel_norm::THREADS}, 0, [&] {
+        kernel(x.as<T>(), out.as<T>(), static_cast<int32_t>(channels), static_cast<int32_t>(packs), numbers.real(3));
+    });
+    out.write();
+}
+
 // t c h w; frames height width padding of the window; first frame, top, height and width of the part; its frames. x.
 template <typename T>
 void gathered(const Arguments &numbers, void (*kernel)(const T *, T *, columns::Video, columns::Window, columns::Part)) {
@@ -169,6 +182,10 @@ int main(int count, char **texts) {
     else if (kernel.starts_with("decode_e4m3_"))
         half ? decoded(numbers, decode_e4m3_bf16) : decoded(numbers, decode_e4m3_f32);
     else if (kernel.starts_with("norm_rope_")) half ? turned(numbers, norm_rope_bf16) : turned(numbers, norm_rope_f32);
+    else if (kernel == "pixel_norm_silu_bf16x8") pixels_normed(numbers, 8, pixel_norm_silu_bf16x8);
+    else if (kernel == "pixel_norm_silu_bf16x1") pixels_normed(numbers, 1, pixel_norm_silu_bf16x1);
+    else if (kernel == "pixel_norm_silu_f32x4") pixels_normed(numbers, 4, pixel_norm_silu_f32x4);
+    else if (kernel == "pixel_norm_silu_f32x1") pixels_normed(numbers, 1, pixel_norm_silu_f32x1);
     else if (kernel == "columns_16x8") gathered(numbers, columns_16x8);
     else if (kernel == "columns_16x1") gathered(numbers, columns_16x1);
     else if (kernel == "columns_32x4") gathered(numbers, columns_32x4);

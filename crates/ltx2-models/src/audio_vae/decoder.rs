@@ -1,7 +1,7 @@
 //! Latents to log-mel spectrograms (`AudioDecoder`).
 
 use candle_core::{Result, Tensor};
-use ltx2_kernels::{conv2d, pixel_norm};
+use ltx2_kernels::{conv2d, pixel_norm_silu};
 
 use super::config::AudioVaeConfig;
 use super::{LATENT_MEL_BINS, TIME_SCALE};
@@ -82,7 +82,7 @@ impl AudioDecoder {
                 x = x.narrow(2, 1, 2 * h - 1)?;
             }
         }
-        let x = self.conv_out.forward(&pixel_norm(&x, NORM_EPS)?.silu()?)?;
+        let x = self.conv_out.forward(&pixel_norm_silu(&x, NORM_EPS)?)?;
         x.narrow(2, 0, frames)?.narrow(3, 0, self.config.mel_bins)
     }
 }
@@ -129,8 +129,8 @@ impl ResnetBlock {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let inner = self.conv1.forward(&pixel_norm(x, NORM_EPS)?.silu()?)?;
-        let inner = self.conv2.forward(&pixel_norm(&inner, NORM_EPS)?.silu()?)?;
+        let inner = self.conv1.forward(&pixel_norm_silu(x, NORM_EPS)?)?;
+        let inner = self.conv2.forward(&pixel_norm_silu(&inner, NORM_EPS)?)?;
         match &self.nin_shortcut {
             Some(shortcut) => shortcut.forward(x)? + inner,
             None => x + inner,

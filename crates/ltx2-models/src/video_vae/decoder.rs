@@ -1,7 +1,7 @@
 //! Latents to pixels (`VideoDecoder`).
 
 use candle_core::{Result, Tensor};
-use ltx2_kernels::pixel_norm;
+use ltx2_kernels::pixel_norm_silu;
 
 use super::config::{DecoderBlock, VideoVaeConfig};
 use super::conv::{CausalConv3d, TimePadding};
@@ -68,7 +68,7 @@ impl VideoDecoder {
                 UpBlock::Expand(block) => block.forward(&x, self.time)?,
             };
         }
-        let x = self.conv_out.forward(&pixel_norm(&x, NORM_EPS)?.silu()?, self.time)?;
+        let x = self.conv_out.forward(&pixel_norm_silu(&x, NORM_EPS)?, self.time)?;
         channels_first(&unpatchify(&x, self.patch_size)?)
     }
 }

@@ -1,7 +1,7 @@
 //! Pixels to latents (`VideoEncoder`).
 
 use candle_core::{Result, Tensor};
-use ltx2_kernels::pixel_norm;
+use ltx2_kernels::pixel_norm_silu;
 
 use super::config::{EncoderBlock, VideoVaeConfig};
 use super::conv::{CausalConv3d, TimePadding};
@@ -69,7 +69,7 @@ impl VideoEncoder {
                 DownBlock::Compress(block) => block.forward(&x, time)?,
             };
         }
-        let x = self.conv_out.forward(&pixel_norm(&x, NORM_EPS)?.silu()?, time)?;
+        let x = self.conv_out.forward(&pixel_norm_silu(&x, NORM_EPS)?, time)?;
         channels_first(&self.statistics.normalize(&x.narrow(1, 0, self.latent_channels)?)?)
     }
 }

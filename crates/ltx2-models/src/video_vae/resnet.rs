@@ -1,7 +1,7 @@
 //! Residual blocks (`UNetMidBlock3D`, `ResnetBlock3D` with equal widths).
 
 use candle_core::{Result, Tensor};
-use ltx2_kernels::pixel_norm;
+use ltx2_kernels::pixel_norm_silu;
 
 use super::conv::{CausalConv3d, SpatialPadding, TimePadding};
 use crate::VarBuilder;
@@ -32,8 +32,8 @@ impl ResBlocks {
     pub(super) fn forward(&self, x: &Tensor, time: TimePadding) -> Result<Tensor> {
         let mut x = x.clone();
         for (conv1, conv2) in &self.blocks {
-            let inner = conv1.forward(&pixel_norm(&x, NORM_EPS)?.silu()?, time)?;
-            x = (x + conv2.forward(&pixel_norm(&inner, NORM_EPS)?.silu()?, time)?)?;
+            let inner = conv1.forward(&pixel_norm_silu(&x, NORM_EPS)?, time)?;
+            x = (x + conv2.forward(&pixel_norm_silu(&inner, NORM_EPS)?, time)?)?;
         }
         Ok(x)
     }
