@@ -4,11 +4,13 @@
 namespace columns {
 
 struct Video {
-    int32_t channels, height, width;
+    int32_t frames, channels, height, width;
 };
 
+// Before the video's first frame stand `before` copies of it, and after its last one as many as are asked for; around each
+// frame are `padding` zeros, or mirrored rows and columns.
 struct Window {
-    int32_t frames, height, width, padding;
+    int32_t frames, height, width, before, padding, mirrored;
 };
 
 // Which results: from frame `first` on, and of those `height` lines from `top` on, each `width` long.
@@ -16,26 +18,38 @@ struct Part {
     int32_t first, top, height, width;
 };
 
+// The row or column that is seen at `at`, of `size`; -1 where zeros are.
+DEVICE int seen(int at, int size, bool mirrored) {
+    if (mirrored) at = at < 0 ? -at : at >= size ? 2 * (size - 1) - at : at;
+    return at >= 0 && at < size ? at : -1;
+}
+
 // A block's y is a channel and a frame of the window, its z a frame of the part. A thread has N neighbours of a line.
 template <typename T, int N>
 DEVICE void gather(const T *x, T *out, Video video, Window window, Part part) {
     const int packs = part.width / N, i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= part.height * packs) return;
     const int line = part.top + i / packs - window.padding, column = i % packs * N - window.padding;
-    const int64_t channel = blockIdx.y / window.frames, frame = part.first + blockIdx.z + blockIdx.y % window.frames;
+    const int wanted = part.first + static_cast<int>(blockIdx.z + blockIdx.y % window.frames) - window.before;
+    const int64_t frame = wanted < 0 ? 0 : wanted < video.frames ? wanted : video.frames - 1;
+    const int64_t channel = blockIdx.y / window.frames;
     const T *from = x + (frame * video.channels + channel) * video.height * video.width;
     const int64_t length = static_cast<int64_t>(part.height) * part.width;
     const int64_t row = (static_cast<int64_t>(blockIdx.z) * gridDim.y + blockIdx.y) * window.height * window.width;
     T *to = out + row * length + static_cast<int64_t>(i) * N;
     for (int dy = 0; dy < window.height; dy++) {
-        const bool inside = line + dy >= 0 && line + dy < video.height;
-        const T *values = from + static_cast<int64_t>(line + dy) * video.width;
+        const int down = seen(line + dy, video.height, window.mirrored);
+        const T *values = from + static_cast<int64_t>(down) * video.width;
+        auto value = [&](int at) {
+            const int across = seen(column + at, video.width, window.mirrored);
+            return down >= 0 && across >= 0 ? values[across] : T(0);
+        };
+        // One place further, a line has one new value.
+        Pack<T, N> pack;
+        UNROLL for (int j = 1; j < N; j++) pack.at[j] = value(j - 1);
         for (int dx = 0; dx < window.width; dx++, to += length) {
-            Pack<T, N> pack;
-            UNROLL for (int j = 0; j < N; j++) {
-                const int at = column + dx + j;
-                pack.at[j] = inside && at >= 0 && at < video.width ? values[at] : T(0);
-            }
+            UNROLL for (int j = 0; j < N - 1; j++) pack.at[j] = pack.at[j + 1];
+            pack.at[N - 1] = value(dx + N - 1);
             *reinterpret_cast<Pack<T, N> *>(to) = pack;
         }
     }

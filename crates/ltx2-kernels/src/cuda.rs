@@ -29,6 +29,8 @@ pub(crate) const ATTENTION: Module = module!("attention");
 pub(crate) const COLUMNS: Module = module!("columns");
 /// `float8.cu`.
 pub(crate) const FLOAT8: Module = module!("float8");
+/// `conv3d.cu`.
+pub(crate) const CONV3D: Module = module!("conv3d");
 /// `modulate.cu`.
 pub(crate) const MODULATE: Module = module!("modulate");
 /// `norm_rope.cu`.
@@ -41,10 +43,11 @@ pub(crate) const RESIDUAL: Module = module!("residual");
 pub(crate) const SYNTH: Module = module!("synth");
 
 /// One kernel of each file.
-const ANY: [(&Module, &str); 8] = [
+const ANY: [(&Module, &str); 9] = [
     (&ATTENTION, "attention_bf16_d64"),
     (&COLUMNS, "columns_16x8"),
     (&FLOAT8, "decode_e4m3_bf16"),
+    (&CONV3D, "add_bias_bf16x8"),
     (&MODULATE, "rms_norm_modulate_bf16"),
     (&NORM_ROPE, "norm_rope_bf16"),
     (&PIXEL_NORM, "pixel_norm_silu_bf16x8"),

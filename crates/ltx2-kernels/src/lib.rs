@@ -29,7 +29,7 @@ pub use float8::decode_e4m3;
 pub use modulate::{modulate, rms_norm_modulate};
 pub use norm::{layer_norm, rms_norm};
 pub use norm_rope::norm_rope;
-pub use pad::reflect_pad_hw;
+pub use pad::{Around, Padding};
 pub use pixel_norm::pixel_norm_silu;
 pub use residual::gated_residual;
 pub use rope::{Rope, RopeTable};

@@ -7,9 +7,10 @@ use std::sync::OnceLock;
 
 use candle_core::{DType, Device, Result, Tensor};
 use half::bf16;
-use ltx2_kernels::columns::Window;
+use ltx2_kernels::columns::{Part, Window};
 use ltx2_kernels::{
-    Rope, RopeTable, Synth, attention, decode_e4m3, gated_residual, norm_rope, pixel_norm_silu, rms_norm_modulate,
+    Around, Padding, Rope, RopeTable, Synth, attention, decode_e4m3, gated_residual, norm_rope, pixel_norm_silu,
+    rms_norm_modulate,
 };
 
 /// Compiles `host/main.cpp`, which includes every kernel, once.
@@ -247,19 +248,32 @@ fn the_pixel_norm_rounds_where_the_plain_form_does() -> Result<()> {
 
 #[test]
 fn columns_are_the_plain_ones_to_the_bit() -> Result<()> {
+    let zeros = Padding::zeros;
+    let reflected = Padding { before: 1, after: 1, around: Around::Reflect };
     for (w, size, padding, frames, lines) in [
-        (8, [3, 3, 3], 1, 0..3, 0..5),
-        (10, [3, 3, 3], 0, 1..2, 2..3),
-        (5, [1, 2, 3], 0, 2..5, 1..4),
-        (4, [2, 1, 1], 0, 0..4, 0..5),
+        (8, [3, 3, 3], zeros(1), 0..3, 0..5),
+        (10, [3, 3, 3], zeros(0), 1..2, 2..3),
+        (5, [1, 2, 3], zeros(0), 2..5, 1..4),
+        (4, [2, 1, 1], zeros(0), 0..4, 0..5),
+        (8, [3, 3, 3], reflected, 0..5, 0..5),
+        (2, [2, 3, 1], reflected, 3..6, 1..5),
+        (16, [3, 3, 3], Padding { before: 2, ..zeros(1) }, 0..2, 3..5),
+        (2, [3, 3, 3], Padding { after: 2, ..zeros(3) }, 2..5, 0..9),
     ] {
         let (t, c, h) = (5, 2, 5);
         let x = random(0., &[t, c, h, w])?;
         let window = Window { size, padding };
-        let plain = window.columns(&x, frames.clone(), lines.clone())?;
+        let part = Part { frames, lines };
+        let plain = window.columns(&x, &part)?;
         let across = window.places(&x)?[2];
-        let numbers = [t, c, h, w, size[0], size[1], size[2], padding, frames.start, lines.start, lines.len(), across];
-        let numbers = numbers.iter().chain([&frames.len()]).map(usize::to_string).collect::<Vec<_>>();
+        let (around, mirrored) = match padding.around {
+            Around::Zeros(count) => (count, 0),
+            Around::Reflect => (1, 1),
+        };
+        let window_numbers = [size[0], size[1], size[2], padding.before, around, mirrored];
+        let part_numbers = [part.frames.start, part.lines.start, part.lines.len(), across, part.frames.len()];
+        let numbers = [t, c, h, w].into_iter().chain(window_numbers).chain(part_numbers);
+        let numbers = numbers.map(|n| n.to_string()).collect::<Vec<_>>();
         for (kernel, dtype, at_once) in [
             ("columns_16x8", DType::BF16, 8),
             ("columns_16x1", DType::BF16, 1),
@@ -269,6 +283,38 @@ fn columns_are_the_plain_ones_to_the_bit() -> Result<()> {
             if across % at_once == 0 {
                 let out = tensor(&run(kernel, &numbers, &bytes(&[&x], dtype)?), dtype, plain.dims())?;
                 assert_eq!(unequal(&out, &plain)?, 0., "{kernel} {window:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn bias_and_residual_are_added_in_place_to_the_bit() -> Result<()> {
+    for (frames, channels, pixels, first, count) in [(1, 1, 8, 0, 8), (2, 3, 48, 8, 24), (3, 2, 11, 4, 7)] {
+        let shape = [frames, channels, pixels];
+        let (x, bias, residual) = (random(0., &shape)?, random(0., &[1, channels, 1])?, random(0., &shape)?);
+        for (kernel, dtype, at_once) in [
+            ("add_bias_bf16x8", DType::BF16, 8),
+            ("add_bias_bf16x1", DType::BF16, 1),
+            ("add_bias_f32x4", DType::F32, 4),
+            ("add_bias_f32x1", DType::F32, 1),
+        ] {
+            if pixels % at_once > 0 {
+                continue;
+            }
+            for adds in [0, 1] {
+                let numbers = [frames, channels, pixels, first, count, adds].map(|n| n.to_string());
+                let out = tensor(&run(kernel, &numbers, &bytes(&[&x, &bias, &residual], dtype)?), dtype, &shape)?;
+                let [part, bias, added] = [&x.narrow(2, first, count)?, &bias, &residual.narrow(2, first, count)?]
+                    .map(|tensor| tensor.to_dtype(dtype));
+                let mut sum = part?.broadcast_add(&bias?)?;
+                if adds == 1 {
+                    sum = (added? + sum)?;
+                }
+                let plain =
+                    x.slice_assign(&[0..frames, 0..channels, first..first + count], &sum.to_dtype(DType::F32)?)?;
+                assert_eq!(unequal(&out, &plain)?, 0., "{kernel} {shape:?} {adds}");
             }
         }
     }

@@ -10,6 +10,7 @@
 #include "attention.cu"
 #include "columns.cu"
 #include "float8.cu"
+#include "conv3d.cu"
 #include "modulate.cu"
 #include "norm_rope.cu"
 #include "pixel_norm.cu"
@@ -153,18 +154,32 @@ void pixels_normed(const Arguments &numbers, int at_once, void (*kernel)(const T
     out.write();
 }
 
-// t c h w; frames height width padding of the window; first frame, top, height and width of the part; its frames. x.
+// t c h w; frames height width of the window, frames before, padding, whether that mirrors; first frame, top, height and width
+// of the part; its frames. x.
 template <typename T>
 void gathered(const Arguments &numbers, void (*kernel)(const T *, T *, columns::Video, columns::Window, columns::Part)) {
     auto at = [&](size_t i) { return static_cast<int32_t>(numbers.whole(i)); };
-    columns::Video video{at(1), at(2), at(3)};
-    columns::Window window{at(4), at(5), at(6), at(7)};
-    columns::Part part{at(8), at(9), at(10), at(11)};
-    unsigned frames = at(12), rows = at(1) * at(4), pixels = at(10) * at(11);
+    columns::Video video{at(0), at(1), at(2), at(3)};
+    columns::Window window{at(4), at(5), at(6), at(7), at(8), at(9)};
+    columns::Part part{at(10), at(11), at(12), at(13)};
+    unsigned frames = at(14), rows = at(1) * at(4), pixels = at(12) * at(13);
     Guarded x = Guarded::read(sizeof(T) * at(0) * at(1) * at(2) * at(3));
     Guarded out(sizeof(T) * frames * rows * at(5) * at(6) * pixels);
     launch({pixels / 32 + 1, rows, frames}, {32}, 0, [&] { kernel(x.as<T>(), out.as<T>(), video, window, part); });
     out.write();
+}
+
+// frames channels pixels, first pixel and pixels that are added to, whether to a residual; x, bias, residual.
+template <typename T>
+void biased(const Arguments &numbers, int at_once, void (*kernel)(T *, const T *, const T *, uint32_t, uint32_t)) {
+    uint64_t frames = numbers.whole(0), channels = numbers.whole(1), pixels = numbers.whole(2), first = numbers.whole(3);
+    uint32_t packs = static_cast<uint32_t>(numbers.whole(4)) / at_once, step = static_cast<uint32_t>(pixels) / at_once;
+    size_t bytes = frames * channels * pixels * sizeof(T);
+    Guarded x = Guarded::read(bytes), bias = Guarded::read(channels * sizeof(T)), residual = Guarded::read(bytes);
+    const T *added = numbers.whole(5) ? residual.as<T>() + first : nullptr;
+    launch({packs / 32 + 1, static_cast<unsigned>(channels), static_cast<unsigned>(frames)}, {32}, 0,
+           [&] { kernel(x.as<T>() + first, bias.as<T>(), added, packs, step); });
+    x.write();
 }
 
 }  // namespace
@@ -190,5 +205,9 @@ int main(int count, char **texts) {
     else if (kernel == "columns_16x1") gathered(numbers, columns_16x1);
     else if (kernel == "columns_32x4") gathered(numbers, columns_32x4);
     else if (kernel == "columns_32x1") gathered(numbers, columns_32x1);
+    else if (kernel == "add_bias_bf16x8") biased(numbers, 8, add_bias_bf16x8);
+    else if (kernel == "add_bias_bf16x1") biased(numbers, 1, add_bias_bf16x1);
+    else if (kernel == "add_bias_f32x4") biased(numbers, 4, add_bias_f32x4);
+    else if (kernel == "add_bias_f32x1") biased(numbers, 1, add_bias_f32x1);
     else emulation::fail("there is no such kernel");
 }

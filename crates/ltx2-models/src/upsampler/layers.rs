@@ -1,7 +1,7 @@
 //! What an upsampler is made of besides its resampling (`ResBlock`). Frames come first: `(t, c, h, w)`.
 
 use candle_core::{DType, Result, Tensor};
-use ltx2_kernels::Conv3d;
+use ltx2_kernels::{Conv3d, Padding};
 
 use super::config::GROUPS;
 use crate::VarBuilder;
@@ -43,7 +43,7 @@ impl PaddedConv3d {
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.0.forward(&x.pad_with_zeros(0, 1, 1)?, 1)
+        self.0.forward(&x.pad_with_zeros(0, 1, 1)?, &Padding::zeros(1))
     }
 }
 

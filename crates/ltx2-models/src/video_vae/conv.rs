@@ -1,7 +1,7 @@
 //! The autoencoder's convolution: 3x3x3, padded in time by repeating frames (`CausalConv3d`).
 
 use candle_core::{Result, Tensor};
-use ltx2_kernels::{Conv3d, reflect_pad_hw};
+use ltx2_kernels::{Around, Conv3d, Padding};
 
 use crate::VarBuilder;
 
@@ -40,19 +40,23 @@ impl CausalConv3d {
 
     /// `x (t, c_in, h, w)`.
     pub(super) fn forward(&self, x: &Tensor, time: TimePadding) -> Result<Tensor> {
-        let (t, _, _, _) = x.dims4()?;
+        self.conv.forward(x, &self.padding(time))
+    }
+
+    /// The same plus `residual`, of the result's shape.
+    pub(super) fn forward_onto(&self, residual: &Tensor, x: &Tensor, time: TimePadding) -> Result<Tensor> {
+        self.conv.forward_onto(residual, x, &self.padding(time))
+    }
+
+    fn padding(&self, time: TimePadding) -> Padding {
         let (before, after) = match time {
             TimePadding::Causal => (KERNEL - 1, 0),
             TimePadding::Symmetric => (KERNEL / 2, KERNEL / 2),
         };
-        let (x, zeros) = match self.padding {
-            SpatialPadding::Zeros => (x.clone(), KERNEL / 2),
-            SpatialPadding::Reflect => (reflect_pad_hw(x)?, 0),
+        let around = match self.padding {
+            SpatialPadding::Zeros => Around::Zeros(KERNEL / 2),
+            SpatialPadding::Reflect => Around::Reflect,
         };
-        let (first, last) = (x.narrow(0, 0, 1)?, x.narrow(0, t - 1, 1)?);
-        let mut frames = vec![&first; before];
-        frames.push(&x);
-        frames.extend(vec![&last; after]);
-        self.conv.forward(&Tensor::cat(&frames, 0)?, zeros)
+        Padding { before, after, around }
     }
 }

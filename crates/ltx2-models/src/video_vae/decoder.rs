@@ -64,7 +64,7 @@ impl VideoDecoder {
         let mut x = self.conv_in.forward(&x, self.time)?;
         for block in &self.up_blocks {
             x = match block {
-                UpBlock::Res(block) => block.forward(&x, self.time)?,
+                UpBlock::Res(block) => block.forward(x, self.time)?,
                 UpBlock::Expand(block) => block.forward(&x, self.time)?,
             };
         }

@@ -65,7 +65,7 @@ impl VideoEncoder {
         let mut x = self.conv_in.forward(&patchify(&frames_first(pixels)?, self.patch_size)?, time)?;
         for block in &self.down_blocks {
             x = match block {
-                DownBlock::Res(block) => block.forward(&x, time)?,
+                DownBlock::Res(block) => block.forward(x, time)?,
                 DownBlock::Compress(block) => block.forward(&x, time)?,
             };
         }

@@ -28,12 +28,13 @@ impl ResBlocks {
         Ok(Self { blocks })
     }
 
-    /// `x (t, c, h, w)`.
-    pub(super) fn forward(&self, x: &Tensor, time: TimePadding) -> Result<Tensor> {
-        let mut x = x.clone();
+    /// `x (t, c, h, w)`. At most three tensors of its size live at once, so it is taken.
+    pub(super) fn forward(&self, mut x: Tensor, time: TimePadding) -> Result<Tensor> {
         for (conv1, conv2) in &self.blocks {
             let inner = conv1.forward(&pixel_norm_silu(&x, NORM_EPS)?, time)?;
-            x = (x + conv2.forward(&pixel_norm_silu(&inner, NORM_EPS)?, time)?)?;
+            let normed = pixel_norm_silu(&inner, NORM_EPS)?;
+            drop(inner);
+            x = conv2.forward_onto(&x, &normed, time)?;
         }
         Ok(x)
     }
