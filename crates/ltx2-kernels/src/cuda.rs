@@ -1,10 +1,13 @@
 //! This crate's CUDA kernels: their code, and what launching them takes.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use candle_core::cuda_backend::CudaDType;
 use candle_core::cuda_backend::cudarc::driver::sys::CUfunction_attribute;
-use candle_core::cuda_backend::cudarc::driver::{CudaFunction, CudaSlice, CudaStream, CudaView, LaunchArgs};
+use candle_core::cuda_backend::cudarc::driver::{
+    CudaFunction, CudaSlice, CudaStream, CudaView, DeviceRepr, LaunchArgs,
+};
 use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, CudaStorage, D, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
 
@@ -27,31 +30,34 @@ macro_rules! module {
 pub(crate) const ATTENTION: Module = module!("attention");
 /// `columns.cu`.
 pub(crate) const COLUMNS: Module = module!("columns");
-/// `float8.cu`.
-pub(crate) const FLOAT8: Module = module!("float8");
 /// `conv3d.cu`.
 pub(crate) const CONV3D: Module = module!("conv3d");
+/// `float8.cu`.
+pub(crate) const FLOAT8: Module = module!("float8");
 /// `modulate.cu`.
 pub(crate) const MODULATE: Module = module!("modulate");
 /// `norm_rope.cu`.
 pub(crate) const NORM_ROPE: Module = module!("norm_rope");
 /// `pixel_norm.cu`.
 pub(crate) const PIXEL_NORM: Module = module!("pixel_norm");
+/// `product.cu`.
+pub(crate) const PRODUCT: Module = module!("product");
 /// `residual.cu`.
 pub(crate) const RESIDUAL: Module = module!("residual");
 /// `synth.cu`.
 pub(crate) const SYNTH: Module = module!("synth");
 
 /// One kernel of each file.
-const ANY: [(&Module, &str); 9] = [
+const ANY: [(&Module, &str); 10] = [
     (&ATTENTION, "attention_bf16_d64"),
     (&COLUMNS, "columns_16x8"),
-    (&FLOAT8, "decode_e4m3_bf16"),
     (&CONV3D, "add_bias_bf16x8"),
+    (&FLOAT8, "decode_e4m3_bf16"),
     (&MODULATE, "rms_norm_modulate_bf16"),
     (&NORM_ROPE, "norm_rope_bf16"),
     (&PIXEL_NORM, "pixel_norm_silu_bf16x8"),
-    (&RESIDUAL, "gated_residual_bf16"),
+    (&PRODUCT, "product_sum_bf16"),
+    (&RESIDUAL, "residual_bf16"),
     (&SYNTH, "synth_bf16"),
 ];
 
@@ -148,6 +154,28 @@ pub(crate) fn view<'a, T: CudaDType>(storage: &'a Storage, layout: &Layout) -> R
         Storage::Cuda(storage) => Ok(storage.as_cuda_slice::<T>()?.slice(layout.start_offset()..)),
         other => bail!("a CUDA kernel cannot read what is on {:?}", other.device().location()),
     }
+}
+
+/// The same of a tensor that may be missing.
+pub(crate) fn view_if_any<'a, T: CudaDType>(
+    tensor: Option<&'a (impl Deref<Target = Storage>, &Layout)>,
+) -> Result<Option<CudaView<'a, T>>> {
+    tensor.map(|(storage, layout)| view::<T>(storage, layout)).transpose()
+}
+
+/// Passes what a kernel takes as null where it is missing.
+pub(crate) fn arg_if_any<'a, T: DeviceRepr>(launch: &mut LaunchArgs<'a>, view: Option<&'a CudaView<'a, T>>) {
+    static NULL: u64 = 0;
+    match view {
+        Some(view) => launch.arg(view),
+        None => launch.arg(&NULL),
+    };
+}
+
+/// A thread for each of `count` things to do.
+pub(crate) fn over(count: u32) -> LaunchConfig {
+    const THREADS: u32 = 256;
+    LaunchConfig { grid_dim: (count.div_ceil(THREADS), 1, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 }
 }
 
 /// A tensor over what a kernel wrote, of as many elements as `shape`.

@@ -36,7 +36,7 @@ DEVICE float exp2_fast(float x) {
     return y;
 }
 
-// a over b; 0 where b is above 2 to the power of 126.
+// a / b to about 2 units in the last place; 0 where b is too large for 1 / b.
 DEVICE float divide_fast(float a, float b) { return __fdividef(a, b); }
 
 // The value that the lane whose number differs by the bits of `mask` has; all 32 lanes take part.
@@ -118,3 +118,14 @@ template <typename T, int Width>
 struct alignas(sizeof(T) * Width) Pack {
     T at[Width];
 };
+
+// A pack of a linear layer's product, plus what its bias has for that `column`, if there is a bias, and rounded as a sum that
+// is kept.
+template <typename T, int N>
+DEVICE Pack<T, N> with_bias(Pack<T, N> product, const Pack<T, N> *bias, int column) {
+    if (bias == nullptr) return product;
+    Pack<T, N> added = bias[column];
+    UNROLL for (int j = 0; j < N; j++)
+        product.at[j] = round_to<T>(add_rn(to_float(product.at[j]), to_float(added.at[j])));
+    return product;
+}

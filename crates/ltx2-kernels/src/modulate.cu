@@ -15,7 +15,7 @@ DEVICE void norm(const T *x, const T *scales, const T *shifts, T *out, int width
     const P *shift = reinterpret_cast<const P *>(shifts + row * shift_step);
     P *to = reinterpret_cast<P *>(out + row * width);
     const int packs = width / N;
-    const float inverse = inverse_rms<T, N>(from, packs, eps);
+    const float inverse = inverse_rms<T, N>(from, nullptr, packs, eps);
     for (int i = threadIdx.x; i < packs; i += blockDim.x) {
         P pack = from[i], gain = scale[i], offset = shift[i];
         UNROLL for (int j = 0; j < N; j++) {

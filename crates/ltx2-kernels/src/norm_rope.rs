@@ -1,21 +1,35 @@
-//! Queries and keys on their way to attention: normed over all heads, then turned head by head.
+//! Queries and keys on their way to attention: normed over all heads, then turned head by head where they have places.
 
 use candle_core::{Result, Tensor};
 
+use crate::Product;
 use crate::norm::rms_norm;
 use crate::rope::{Rope, RopeTable};
 
-/// Root-mean-square norm of `x (b, t, heads * d)` times `weight (heads * d)`, turned by `table` of as many heads, as
-/// `(b, heads, t, d)`. On a card that is a view of `(b, t, heads, d)`.
-pub fn norm_rope(x: &Tensor, weight: &Tensor, eps: f64, rope: Rope, table: &RopeTable) -> Result<Tensor> {
+/// What [`norm_rope`] does.
+#[derive(Debug, Clone, Copy)]
+pub struct NormRope<'a> {
+    /// `(heads * d)`.
+    pub weight: &'a Tensor,
+    /// Added to the mean square.
+    pub eps: f64,
+    /// How many heads there are.
+    pub heads: usize,
+    /// What turns them, if anything does.
+    pub rope: Option<(Rope, &'a RopeTable)>,
+}
+
+/// Root-mean-square norm of `x (b, t, heads * d)` times a weight, turned, as `(b, heads, t, d)`. On a card that is a view of
+/// `(b, t, heads, d)`.
+pub fn norm_rope(x: &Product, how: NormRope) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
-    if let Some(kernel) = on_cuda::NormRope::new(x, weight, eps, rope, table) {
+    if let Some(kernel) = on_cuda::Kernel::new(x, how) {
         return kernel.run();
     }
+    let x = rms_norm(&x.sum()?, Some(how.weight), how.eps)?;
     let (b, t, width) = x.dims3()?;
-    let heads = table.cos.dim(0)?;
-    let x = rms_norm(x, Some(weight), eps)?.reshape((b, t, heads, width / heads))?.transpose(1, 2)?;
-    rope.apply(&x, table)
+    let x = x.reshape((b, t, how.heads, width / how.heads))?.transpose(1, 2)?;
+    how.rope.map_or(Ok(x.clone()), |(rope, table)| rope.apply(&x, table))
 }
 
 #[cfg(feature = "cuda")]
@@ -25,36 +39,38 @@ mod on_cuda {
     use candle_core::{DType, Result, Tensor};
     use half::bf16;
 
+    use super::NormRope;
+    use crate::Product;
     use crate::cuda::{self, LaunchConfig, Packed, PushKernelArg, WrapErr};
     use crate::rope::{Rope, RopeTable};
 
-    pub(super) struct NormRope<'a> {
+    pub(super) struct Kernel<'a> {
         packed: Packed<'a>,
-        x: &'a Tensor,
+        x: &'a Product,
         weight: &'a Tensor,
-        table: &'a RopeTable,
+        table: Option<&'a RopeTable>,
         /// Batch, tokens, heads and width of a head.
         sizes: [usize; 4],
         eps: f32,
     }
 
-    impl<'a> NormRope<'a> {
+    impl<'a> Kernel<'a> {
         /// If the kernel computes this.
-        pub(super) fn new(
-            x: &'a Tensor,
-            weight: &'a Tensor,
-            eps: f64,
-            rope: Rope,
-            table: &'a RopeTable,
-        ) -> Option<Self> {
-            let ((b, t, width), (heads, tokens, half)) = (x.dims3().ok()?, table.cos.dims3().ok()?);
-            let packed = Packed::new(&[x, weight, &table.cos, &table.sin], half)?;
-            let fits = rope == Rope::Split
-                && tokens == t
-                && heads * half * 2 == width
-                && table.sin.dims() == table.cos.dims()
+        pub(super) fn new(x: &'a Product, how: NormRope<'a>) -> Option<Self> {
+            let NormRope { weight, eps, heads, rope } = how;
+            let (b, t, width) = x.y.dims3().ok()?;
+            let half = width / heads / 2;
+            let table = rope.map(|(_, table)| table);
+            let [cos, sin] = [table.map(|table| &table.cos), table.map(|table| &table.sin)];
+            let read = [Some(&x.y), x.bias.as_ref(), Some(weight), cos, sin];
+            let packed = Packed::new(&read.into_iter().flatten().collect::<Vec<_>>(), half)?;
+            let turns = |(rope, table): (Rope, &RopeTable)| {
+                rope == Rope::Split && [&table.cos, &table.sin].iter().all(|side| side.dims() == [heads, t, half])
+            };
+            let fits = heads * half * 2 == width
+                && rope.is_none_or(turns)
                 && weight.elem_count() == width
-                && x.elem_count() > 0;
+                && x.y.elem_count() > 0;
             fits.then_some(Self { packed, x, weight, table, sizes: [b, t, heads, half * 2], eps: eps as f32 })
         }
 
@@ -69,17 +85,23 @@ mod on_cuda {
             let device = self.packed.device;
             let [b, t, heads, d] = self.sizes;
             // Every element is written below.
-            let mut out = unsafe { device.alloc::<T>(self.x.elem_count())? };
+            let mut out = unsafe { device.alloc::<T>(self.x.y.elem_count())? };
             {
-                let (x, weight) = (self.x.storage_and_layout(), self.weight.storage_and_layout());
-                let (cos, sin) = (self.table.cos.storage_and_layout(), self.table.sin.storage_and_layout());
+                let (x, weight) = (self.x.y.storage_and_layout(), self.weight.storage_and_layout());
                 let (x, weight) = (cuda::view::<T>(&x.0, x.1)?, cuda::view::<T>(&weight.0, weight.1)?);
-                let (cos, sin) = (cuda::view::<T>(&cos.0, cos.1)?, cuda::view::<T>(&sin.0, sin.1)?);
+                let [cos, sin] = [self.table.map(|table| &table.cos), self.table.map(|table| &table.sin)];
+                let maybe = [self.x.bias.as_ref(), cos, sin].map(|tensor| tensor.map(Tensor::storage_and_layout));
+                let maybe = maybe.iter().map(|tensor| cuda::view_if_any::<T>(tensor.as_ref()));
+                let maybe = maybe.collect::<Result<Vec<_>>>()?;
                 let [tokens, heads_count, head_width] = [t, heads, d].map(|n| n as i32);
                 let kernel = cuda::NORM_ROPE.kernel(device, name)?;
                 let mut launch = kernel.builder();
-                launch.arg(&x).arg(&weight).arg(&cos).arg(&sin).arg(&mut out);
-                launch.arg(&tokens).arg(&heads_count).arg(&head_width).arg(&self.eps);
+                launch.arg(&x);
+                cuda::arg_if_any(&mut launch, maybe[0].as_ref());
+                launch.arg(&weight);
+                cuda::arg_if_any(&mut launch, maybe[1].as_ref());
+                cuda::arg_if_any(&mut launch, maybe[2].as_ref());
+                launch.arg(&mut out).arg(&tokens).arg(&heads_count).arg(&head_width).arg(&self.eps);
                 let config = LaunchConfig {
                     grid_dim: ((b * t) as u32, 1, 1),
                     block_dim: (cuda::threads(heads * d / 2 / self.packed.elements), 1, 1),
@@ -102,17 +124,24 @@ mod tests {
     fn equals_the_formula() -> Result<()> {
         let (b, t, heads, d, eps) = (2, 3, 2, 32, 1e-6);
         let make = |shape: &[usize], mean: f32| Tensor::randn(mean, 1f32, shape, &Device::Cpu);
-        let (x, weight) = (make(&[b, t, heads * d], 0.3)?, make(&[heads * d], 1.)?);
-        let angle = make(&[heads, t, d / 2], 0.)?;
+        let (x, bias) = (make(&[b, t, heads * d], 0.3)?, make(&[heads * d], 0.)?);
+        let (weight, angle) = (make(&[heads * d], 1.)?, make(&[heads, t, d / 2], 0.)?);
         let device = test_device()?;
-        for (dtype, limit) in [(DType::F32, 1e-4), (DType::BF16, 0.3)] {
+        for ((dtype, limit), (biased, turned)) in [(DType::F32, 1e-4), (DType::BF16, 0.3)]
+            .into_iter()
+            .flat_map(|case| [(true, true), (true, false), (false, true)].map(|what| (case, what)))
+        {
             let to = |x: &Tensor| x.to_dtype(dtype)?.to_device(&device);
             let table = RopeTable { cos: to(&angle.cos()?)?, sin: to(&angle.sin()?)? };
-            let got = norm_rope(&to(&x)?, &to(&weight)?, eps, Rope::Split, &table)?;
+            let product = Product::new(to(&x)?, biased.then(|| to(&bias)).transpose()?)?;
+            let rope = turned.then_some((Rope::Split, &table));
+            let got = norm_rope(&product, NormRope { weight: &to(&weight)?, eps, heads, rope })?;
             assert_eq!(got.dims(), [b, heads, t, d]);
             let flat = |x: &Tensor| x.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
-            let (got, x, weight, angle) = (flat(&got)?, flat(&x)?, flat(&weight)?, flat(&angle)?);
-            for (i, got) in got.iter().enumerate() {
+            let x = if biased { x.broadcast_add(&bias)? } else { x.clone() };
+            let angle = if turned { flat(&angle)? } else { vec![0.; heads * t * d / 2] };
+            let (x, weight) = (flat(&x)?, flat(&weight)?);
+            for (i, got) in flat(&got)?.iter().enumerate() {
                 let (batch, head, token, at) = (i / (heads * t * d), i / (t * d) % heads, i / d % t, i % d);
                 let row = &x[(batch * t + token) * heads * d..][..heads * d];
                 let rms = (row.iter().map(|x| x * x).sum::<f32>() / row.len() as f32 + eps as f32).sqrt();

@@ -1,14 +1,25 @@
-//! The residual connection of a modulated layer.
+//! The residual connection of a layer, with a gate or without.
 
 use candle_core::{Result, Tensor};
 
-/// `x + gate y`, for `x` and `y (..., d)`; `gate` broadcasts to them.
-pub fn gated_residual(x: &Tensor, y: &Tensor, gate: &Tensor) -> Result<Tensor> {
+use crate::Product;
+
+/// `x + y`, for `x` and `y (..., d)`.
+pub fn residual(x: &Tensor, y: &Product) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
-    if let Some(kernel) = on_cuda::Gated::new(x, y, gate) {
+    if let Some(kernel) = on_cuda::Residual::new(x, y, None) {
         return kernel.run();
     }
-    x + y.broadcast_mul(gate)?
+    x + y.sum()?
+}
+
+/// `x + gate y`, for `x` and `y (..., d)`; `gate` broadcasts to them.
+pub fn gated_residual(x: &Tensor, y: &Product, gate: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if let Some(kernel) = on_cuda::Residual::new(x, y, Some(gate)) {
+        return kernel.run();
+    }
+    x + y.sum()?.broadcast_mul(gate)?
 }
 
 #[cfg(feature = "cuda")]
@@ -18,36 +29,42 @@ mod on_cuda {
     use candle_core::{D, DType, Result, Tensor};
     use half::bf16;
 
-    use crate::cuda::{self, LaunchConfig, Packed, PushKernelArg, WrapErr};
+    use crate::Product;
+    use crate::cuda::{self, Packed, PushKernelArg, WrapErr};
 
-    pub(super) struct Gated<'a> {
+    pub(super) struct Residual<'a> {
         packed: Packed<'a>,
         x: &'a Tensor,
         y: &'a Tensor,
-        gate: &'a Tensor,
+        bias: Option<&'a Tensor>,
+        gate: Option<&'a Tensor>,
+        width: usize,
     }
 
-    impl<'a> Gated<'a> {
+    impl<'a> Residual<'a> {
         /// If the kernel computes this.
-        pub(super) fn new(x: &'a Tensor, y: &'a Tensor, gate: &'a Tensor) -> Option<Self> {
-            let packed = Packed::new(&[x, y, gate], x.dim(D::Minus1).ok()?)?;
-            cuda::row_step(x, gate)?;
+        pub(super) fn new(x: &'a Tensor, Product { y, bias }: &'a Product, gate: Option<&'a Tensor>) -> Option<Self> {
+            let (width, bias) = (x.dim(D::Minus1).ok()?, bias.as_ref());
+            let packed = Packed::new(&[Some(x), Some(y), bias, gate].into_iter().flatten().collect::<Vec<_>>(), width)?;
+            if let Some(gate) = gate {
+                cuda::row_step(x, gate)?;
+            }
             let fits = x.dims() == y.dims() && x.elem_count() / packed.elements <= i32::MAX as usize;
-            fits.then_some(Self { packed, x, y, gate })
+            fits.then_some(Self { packed, x, y, bias, gate, width })
         }
 
         pub(super) fn run(&self) -> Result<Tensor> {
             match self.packed.dtype {
-                DType::BF16 => self.launch::<bf16>("gated_residual_bf16"),
-                _ => self.launch::<f32>("gated_residual_f32"),
+                DType::BF16 => self.launch::<bf16>("residual_bf16"),
+                _ => self.launch::<f32>("residual_f32"),
             }
         }
 
         fn launch<T: CudaDType + DeviceRepr>(&self, name: &str) -> Result<Tensor> {
-            const THREADS: u32 = 256;
             let device = self.packed.device;
-            let packs = |x: &Tensor| (x.elem_count() / self.packed.elements) as u32;
-            let (all, gates) = (packs(self.x), packs(self.gate));
+            let packs = |elements: usize| (elements / self.packed.elements) as u32;
+            let (all, row) = (packs(self.x.elem_count()), packs(self.width));
+            let gates = packs(self.gate.map_or(0, Tensor::elem_count));
             if all == 0 {
                 return Ok(self.x.clone());
             }
@@ -55,18 +72,16 @@ mod on_cuda {
             let mut out = unsafe { device.alloc::<T>(self.x.elem_count())? };
             {
                 let (x, y) = (self.x.storage_and_layout(), self.y.storage_and_layout());
-                let gate = self.gate.storage_and_layout();
+                let [bias, gate] = [self.bias, self.gate].map(|tensor| tensor.map(Tensor::storage_and_layout));
                 let (x, y) = (cuda::view::<T>(&x.0, x.1)?, cuda::view::<T>(&y.0, y.1)?);
-                let gate = cuda::view::<T>(&gate.0, gate.1)?;
+                let (bias, gate) = (cuda::view_if_any::<T>(bias.as_ref())?, cuda::view_if_any::<T>(gate.as_ref())?);
                 let kernel = cuda::RESIDUAL.kernel(device, name)?;
                 let mut launch = kernel.builder();
-                launch.arg(&x).arg(&y).arg(&gate).arg(&mut out).arg(&all).arg(&gates);
-                let config = LaunchConfig {
-                    grid_dim: (all.div_ceil(THREADS), 1, 1),
-                    block_dim: (THREADS, 1, 1),
-                    shared_mem_bytes: 0,
-                };
-                unsafe { launch.launch(config) }.w()?;
+                launch.arg(&x).arg(&y);
+                cuda::arg_if_any(&mut launch, bias.as_ref());
+                cuda::arg_if_any(&mut launch, gate.as_ref());
+                launch.arg(&mut out).arg(&all).arg(&row).arg(&gates);
+                unsafe { launch.launch(cuda::over(all)) }.w()?;
             }
             Ok(cuda::tensor(out, device, self.x.shape().clone()))
         }
@@ -83,18 +98,23 @@ mod tests {
     fn equals_the_formula() -> Result<()> {
         let (n, d) = (5, 16);
         let make = |rows: usize| Tensor::randn(0f32, 1., (1, rows, d), &Device::Cpu);
-        let (x, y) = (make(n)?, make(n)?);
+        let (x, y, bias) = (make(n)?, make(n)?, make(1)?.flatten_all()?);
         let device = test_device()?;
-        for rows in [1, n] {
-            let gate = make(rows)?;
+        for (gates, bias) in [(Some(1), Some(&bias)), (Some(n), Some(&bias)), (None, Some(&bias)), (Some(n), None)] {
+            let gate = gates.map(make).transpose()?;
             for (dtype, limit) in [(DType::F32, 1e-4), (DType::BF16, 0.3)] {
                 let to = |x: &Tensor| x.to_dtype(dtype)?.to_device(&device);
-                let got = gated_residual(&to(&x)?, &to(&y)?, &to(&gate)?)?;
-                let got = got.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-                let flat = |x: &Tensor| x.flatten_all()?.to_vec1::<f32>();
-                let (x, y, gate) = (flat(&x)?, flat(&y)?, flat(&gate)?);
-                for (i, got) in got.iter().enumerate() {
-                    let exact = x[i] + y[i] * gate[i % gate.len()];
+                let product = Product::new(to(&y)?, bias.map(to).transpose()?)?;
+                let got = match &gate {
+                    Some(gate) => gated_residual(&to(&x)?, &product, &to(gate)?)?,
+                    None => residual(&to(&x)?, &product)?,
+                };
+                let flat = |x: &Tensor| x.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
+                let (x, y) = (flat(&x)?, flat(&y)?);
+                let bias = bias.map_or(Ok(vec![0.; d]), flat)?;
+                let gate = gate.as_ref().map_or(Ok(vec![1.; d]), flat)?;
+                for (i, got) in flat(&got)?.iter().enumerate() {
+                    let exact = x[i] + (y[i] + bias[i % d]) * gate[i % gate.len()];
                     assert!((got - exact).abs() < limit, "{i}: {got}, not {exact}");
                 }
             }

@@ -15,12 +15,13 @@ DEVICE float block_sum(float x) {
     return sum;
 }
 
-// 1 over the root of the mean square of a row of `packs` packs, of which `eps` is part.
+// 1 over the root of the mean square of a row of `packs` packs, of which `eps` is part; of its sum with `bias`, if there is
+// one.
 template <typename T, int N>
-DEVICE float inverse_rms(const Pack<T, N> *row, int packs, float eps) {
+DEVICE float inverse_rms(const Pack<T, N> *row, const Pack<T, N> *bias, int packs, float eps) {
     float sum = 0.0f;
     for (int i = threadIdx.x; i < packs; i += blockDim.x) {
-        Pack<T, N> pack = row[i];
+        Pack<T, N> pack = with_bias(row[i], bias, i);
         UNROLL for (int j = 0; j < N; j++) sum += to_float(pack.at[j]) * to_float(pack.at[j]);
     }
     return rsqrtf(block_sum(sum) / (packs * N) + eps);

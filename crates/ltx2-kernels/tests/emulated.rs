@@ -9,8 +9,8 @@ use candle_core::{DType, Device, Result, Tensor};
 use half::bf16;
 use ltx2_kernels::columns::{Part, Window};
 use ltx2_kernels::{
-    Around, Padding, Rope, RopeTable, Synth, attention, decode_e4m3, gated_residual, norm_rope, pixel_norm_silu,
-    rms_norm_modulate,
+    Around, NormRope, Padding, Product, Rope, RopeTable, Synth, attention, decode_e4m3, gated_residual, norm_rope,
+    pixel_norm_silu, residual, rms_norm_modulate,
 };
 
 /// Compiles `host/main.cpp`, which includes every kernel, once.
@@ -169,15 +169,59 @@ fn the_modulated_norm_rounds_where_the_plain_form_does() -> Result<()> {
     Ok(())
 }
 
+/// `y` and `bias`, if there is one, in `dtype`.
+fn product(y: &Tensor, bias: Option<&Tensor>, dtype: DType) -> Result<Product> {
+    Product::new(y.to_dtype(dtype)?, bias.map(|bias| bias.to_dtype(dtype)).transpose()?)
+}
+
 #[test]
-fn the_gated_residual_is_the_plain_one_to_the_bit() -> Result<()> {
-    for (rows, width, gates) in [(1, 8, 1), (5, 88, 1), (7, 264, 7)] {
-        let (x, y, gate) = (random(0., &[rows, width])?, random(0., &[rows, width])?, random(0., &[gates, width])?);
-        for (kernel, dtype) in both("gated_residual") {
-            let out = run(&kernel, &[rows, width, gates].map(|n| n.to_string()), &bytes(&[&x, &y, &gate], dtype)?);
-            let [x, y, gate] = [x.to_dtype(dtype)?, y.to_dtype(dtype)?, gate.to_dtype(dtype)?];
-            let plain = gated_residual(&x, &y, &gate)?.to_dtype(DType::F32)?;
-            assert_eq!(unequal(&tensor(&out, dtype, &[rows, width])?, &plain)?, 0., "{kernel} {rows} {width}");
+fn the_residual_is_the_plain_one_to_the_bit() -> Result<()> {
+    for (rows, width, gates, biased) in
+        [(1, 8, 1, true), (5, 88, 1, true), (7, 264, 7, true), (3, 16, 0, true), (3, 16, 3, false), (2, 8, 0, false)]
+    {
+        let (x, y) = (random(0., &[rows, width])?, random(0., &[rows, width])?);
+        let gate = (gates > 0).then(|| random(0., &[gates, width])).transpose()?;
+        let bias = biased.then(|| random(0., &[width])).transpose()?;
+        let operands = [Some(&x), Some(&y), bias.as_ref(), gate.as_ref()];
+        let operands: Vec<&Tensor> = operands.into_iter().flatten().collect();
+        for (kernel, dtype) in both("residual") {
+            let numbers = [rows, width, usize::from(biased), gates].map(|n| n.to_string());
+            let out = run(&kernel, &numbers, &bytes(&operands, dtype)?);
+            let (x, y) = (x.to_dtype(dtype)?, product(&y, bias.as_ref(), dtype)?);
+            let plain = match &gate {
+                Some(gate) => gated_residual(&x, &y, &gate.to_dtype(dtype)?)?,
+                None => residual(&x, &y)?,
+            };
+            let out = tensor(&out, dtype, &[rows, width])?;
+            assert_eq!(unequal(&out, &plain.to_dtype(DType::F32)?)?, 0., "{kernel} {rows} {width} {gates} {biased}");
+        }
+    }
+    Ok(())
+}
+
+/// Equal to the form with tanh, which cancels below -5 even in float64.
+fn gelu_of(x: f32) -> f32 {
+    let x = f64::from(x);
+    let u = (2. / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+    (x / (1. + (-2. * u).exp())) as f32
+}
+
+#[test]
+fn a_product_is_read_as_in_the_plain_form() -> Result<()> {
+    for (rows, width, biased) in [(1, 8, true), (5, 88, true), (7, 264, true), (9, 40, false)] {
+        let y = (random(0., &[rows, width])? * 3.)?;
+        let bias = biased.then(|| random(0., &[width])).transpose()?;
+        let operands: Vec<&Tensor> = [Some(&y), bias.as_ref()].into_iter().flatten().collect();
+        let numbers = [rows, width, usize::from(biased)].map(|n| n.to_string());
+        for dtype in [DType::BF16, DType::F32] {
+            let (operands, plain) = (bytes(&operands, dtype)?, product(&y, bias.as_ref(), dtype)?);
+            let end = if dtype == DType::BF16 { "bf16" } else { "f32" };
+            let sum = tensor(&run(&format!("product_sum_{end}"), &numbers, &operands), dtype, &[rows, width])?;
+            assert_eq!(unequal(&sum, &plain.sum()?.to_dtype(DType::F32)?)?, 0., "{end} {rows} {width}");
+            let gelu = tensor(&run(&format!("product_gelu_{end}"), &numbers, &operands), dtype, &[rows, width])?;
+            let exact = sum.flatten_all()?.to_vec1::<f32>()?.into_iter().map(gelu_of).collect();
+            let exact = rounded(&Tensor::from_vec(exact, (rows, width), &Device::Cpu)?, dtype)?;
+            assert_rounded(&gelu, &plain.gelu()?.to_dtype(DType::F32)?, &exact, dtype)?;
         }
     }
     Ok(())
@@ -185,22 +229,31 @@ fn the_gated_residual_is_the_plain_one_to_the_bit() -> Result<()> {
 
 #[test]
 fn normed_and_turned_heads_are_rounded_where_the_plain_form_does() -> Result<()> {
-    for (b, t, heads, d) in [(1, 1, 1, 16), (2, 3, 5, 64), (1, 7, 2, 128)] {
-        let (x, weight) = (random(0.5, &[b, t, heads * d])?, random(1., &[heads * d])?);
+    for (b, t, heads, d, biased, turned) in
+        [(1, 1, 1, 16, true, true), (2, 3, 5, 64, true, true), (1, 7, 2, 128, false, true), (2, 4, 3, 32, true, false)]
+    {
+        let (y, weight) = (random(0.5, &[b, t, heads * d])?, random(1., &[heads * d])?);
+        let bias = biased.then(|| random(0., &[heads * d])).transpose()?;
         let angle = random(0., &[heads, t, d / 2])?;
         let (cos, sin) = (rounded(&angle.cos()?, DType::BF16)?, rounded(&angle.sin()?, DType::BF16)?);
         let eps = 1e-6;
+        let sides = [&cos, &sin].map(|side| turned.then_some(side));
+        let operands = [Some(&y), Some(&weight), bias.as_ref(), sides[0], sides[1]];
+        let operands: Vec<&Tensor> = operands.into_iter().flatten().collect();
         for (kernel, dtype) in both("norm_rope") {
-            let out = run(&kernel, &texts(&[b, t, heads, d], eps), &bytes(&[&x, &weight, &cos, &sin], dtype)?);
+            let numbers = texts(&[b, t, heads, d, usize::from(biased), usize::from(turned)], eps);
+            let out = run(&kernel, &numbers, &bytes(&operands, dtype)?);
             let out = tensor(&out, dtype, &[b, t, heads, d])?.transpose(1, 2)?;
             let table = RopeTable { cos: cos.clone(), sin: sin.clone() };
-            let plain = norm_rope(&x, &weight, eps, Rope::Split, &table)?;
+            let x = product(&y, bias.as_ref(), dtype)?.sum()?.to_dtype(DType::F32)?;
+            let rope = turned.then_some((Rope::Split, &table));
+            let plain = norm_rope(&x.clone().into(), NormRope { weight: &weight, eps, heads, rope })?;
             let square = (x.sqr()?.mean_keepdim(2)? + eps)?;
             let normed = rounded(&x.broadcast_div(&square.sqrt()?)?.broadcast_mul(&weight)?, dtype)?;
             let normed = normed.reshape((b, t, heads, d))?.transpose(1, 2)?.contiguous()?.to_dtype(dtype)?;
             let table = RopeTable { cos: cos.to_dtype(dtype)?, sin: sin.to_dtype(dtype)? };
-            let exact = Rope::Split.apply(&normed, &table)?.to_dtype(DType::F32)?;
-            assert_rounded(&out, &plain, &exact, dtype)?;
+            let exact = if turned { Rope::Split.apply(&normed, &table)? } else { normed };
+            assert_rounded(&out, &plain, &exact.to_dtype(DType::F32)?, dtype)?;
         }
     }
     Ok(())

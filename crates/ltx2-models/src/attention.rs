@@ -1,7 +1,7 @@
 //! Attention as the transformer and the connectors use it (`Attention`): q and k are RMS-normed over the full width.
 
 use candle_core::{D, DType, Result, Tensor};
-use ltx2_kernels::{Rope, RopeTable, attention, norm_rope, rms_norm};
+use ltx2_kernels::{NormRope, Product, Rope, RopeTable, attention, norm_rope};
 
 use crate::VarBuilder;
 use crate::linear::Linear;
@@ -78,29 +78,29 @@ impl Attention {
         context: &Tensor,
         q_rope: Option<&RopeTable>,
         k_rope: Option<&RopeTable>,
-    ) -> Result<Tensor> {
+    ) -> Result<Product> {
         self.attend(x, &self.keys_values(context, k_rope)?, q_rope)
     }
 
     /// What there is to attend to in `context (b, s, context_dim)`, turned by `rope`, if given.
     pub fn keys_values(&self, context: &Tensor, rope: Option<&RopeTable>) -> Result<KeysValues> {
-        let keys = self.turned(&self.to_k.forward(context)?, &self.k_norm, rope)?;
+        let keys = self.turned(&self.to_k.product(context)?, &self.k_norm, rope)?;
         Ok(KeysValues { keys, values: self.heads(&self.to_v.forward(context)?)? })
     }
 
     /// `x (b, t, query_dim)`, turned by `rope`, if given, attends to `keys_values`.
-    pub fn attend(&self, x: &Tensor, keys_values: &KeysValues, rope: Option<&RopeTable>) -> Result<Tensor> {
-        let q = self.turned(&self.to_q.forward(x)?, &self.q_norm, rope)?;
+    pub fn attend(&self, x: &Tensor, keys_values: &KeysValues, rope: Option<&RopeTable>) -> Result<Product> {
+        let q = self.turned(&self.to_q.product(x)?, &self.q_norm, rope)?;
         let KeysValues { keys, values } = keys_values;
         let out = attention(&q, keys, values, 1.0 / (self.config.dim_head as f64).sqrt(), None)?;
         let (b, _, t, _) = out.dims4()?;
         let out = out.transpose(1, 2)?.reshape((b, t, self.config.heads * self.config.dim_head))?;
-        self.to_out.forward(&self.gate(x, out)?)
+        self.to_out.product(&self.gate(x, out)?)
     }
 
     /// What a perturbed pass puts in place of self-attention: the values alone.
-    pub fn values_only(&self, x: &Tensor) -> Result<Tensor> {
-        self.to_out.forward(&self.gate(x, self.to_v.forward(x)?)?)
+    pub fn values_only(&self, x: &Tensor) -> Result<Product> {
+        self.to_out.product(&self.gate(x, self.to_v.forward(x)?)?)
     }
 
     /// `out (b, t, heads * d)`, each head times a gate in (0, 2) from `x (b, t, query_dim)`; as it is without gates.
@@ -114,11 +114,9 @@ impl Attention {
     }
 
     /// `x (b, t, heads * d)`, normed and turned, to `(b, heads, t, d)`.
-    fn turned(&self, x: &Tensor, norm: &Tensor, rope: Option<&RopeTable>) -> Result<Tensor> {
-        match rope {
-            Some(table) => norm_rope(x, norm, self.config.norm_eps, self.config.rope, table),
-            None => self.heads(&rms_norm(x, Some(norm), self.config.norm_eps)?),
-        }
+    fn turned(&self, x: &Product, norm: &Tensor, rope: Option<&RopeTable>) -> Result<Tensor> {
+        let AttentionConfig { norm_eps: eps, heads, rope: kind, .. } = self.config;
+        norm_rope(x, NormRope { weight: norm, eps, heads, rope: rope.map(|table| (kind, table)) })
     }
 
     /// `(b, t, heads * d)` to `(b, heads, t, d)`.

@@ -1,6 +1,7 @@
 //! The transformers' feed-forward: linear, tanh-GELU, linear, four times as wide inside (`FeedForward`).
 
 use candle_core::{Result, Tensor};
+use ltx2_kernels::Product;
 
 use crate::VarBuilder;
 use crate::linear::Linear;
@@ -22,7 +23,7 @@ impl FeedForward {
     }
 
     /// `x (b, t, d)`.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.project_out.forward(&self.project_in.forward(x)?.gelu()?)
+    pub fn forward(&self, x: &Tensor) -> Result<Product> {
+        self.project_out.product(&self.project_in.product(x)?.gelu()?)
     }
 }

@@ -1,6 +1,7 @@
 //! One linear layer for every precision.
 
 use candle_core::{D, DType, Result, Tensor};
+use ltx2_kernels::Product;
 
 use crate::{Packed, VarBuilder};
 
@@ -48,16 +49,17 @@ impl Linear {
 
     /// `x (..., d_in)` to `(..., d_out)`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.product(x)?.sum()
+    }
+
+    /// The same without its bias, for what adds that while it reads.
+    pub fn product(&self, x: &Tensor) -> Result<Product> {
         let weight = self.weight.matrix()?;
         let (d_out, d_in) = weight.dims2()?;
         let mut shape = x.dims().to_vec();
         *shape.last_mut().expect("a linear layer's input has a last dimension") = d_out;
         let rows = x.elem_count() / x.dim(D::Minus1)?;
         let y = x.contiguous()?.reshape((rows, d_in))?.matmul(&weight.t()?)?;
-        let y = match &self.bias {
-            Some(bias) => y.broadcast_add(bias)?,
-            None => y,
-        };
-        y.reshape(shape)
+        Product::new(y.reshape(shape)?, self.bias.clone())
     }
 }

@@ -9,11 +9,12 @@
 
 #include "attention.cu"
 #include "columns.cu"
-#include "float8.cu"
 #include "conv3d.cu"
+#include "float8.cu"
 #include "modulate.cu"
 #include "norm_rope.cu"
 #include "pixel_norm.cu"
+#include "product.cu"
 #include "residual.cu"
 #include "synth.cu"
 
@@ -106,15 +107,40 @@ void modulated(const Arguments &numbers,
     out.write();
 }
 
-// rows width gate-rows; x, y, gate.
+// An operand of `count` elements, null where there are none.
 template <typename T>
-void added(const Arguments &numbers, void (*kernel)(const T *, const T *, const T *, T *, uint32_t, uint32_t)) {
-    uint64_t count = numbers.whole(0) * numbers.whole(1), gates = numbers.whole(2) * numbers.whole(1);
-    Guarded x = Guarded::read(count * sizeof(T)), y = Guarded::read(count * sizeof(T));
-    Guarded gate = Guarded::read(gates * sizeof(T)), out(count * sizeof(T));
-    unsigned packs = count * sizeof(T) / 16, gate_packs = gates * sizeof(T) / 16;
-    launch({packs / 32 + 1}, {32}, 0,
-           [&] { kernel(x.as<T>(), y.as<T>(), gate.as<T>(), out.as<T>(), packs, gate_packs); });
+class Optional {
+public:
+    explicit Optional(uint64_t count) : memory_(Guarded::read(count * sizeof(T))), count_(count) {}
+    const T *get() const { return count_ > 0 ? memory_.as<T>() : nullptr; }
+
+private:
+    Guarded memory_;
+    uint64_t count_;
+};
+
+// rows width bias-rows gate-rows; x, y, bias, gate.
+template <typename T>
+void added(const Arguments &numbers,
+           void (*kernel)(const T *, const T *, const T *, const T *, T *, uint32_t, uint32_t, uint32_t)) {
+    uint64_t width = numbers.whole(1), count = numbers.whole(0) * width, gates = numbers.whole(3) * width;
+    Guarded x = Guarded::read(count * sizeof(T)), y = Guarded::read(count * sizeof(T)), out(count * sizeof(T));
+    Optional<T> bias(numbers.whole(2) * width), gate(gates);
+    auto packs = [](uint64_t elements) { return static_cast<unsigned>(elements * sizeof(T) / 16); };
+    launch({packs(count) / 32 + 1}, {32}, 0, [&] {
+        kernel(x.as<T>(), y.as<T>(), bias.get(), gate.get(), out.as<T>(), packs(count), packs(width), packs(gates));
+    });
+    out.write();
+}
+
+// rows width bias-rows; y, bias.
+template <typename T>
+void product_read(const Arguments &numbers, void (*kernel)(const T *, const T *, T *, uint32_t, uint32_t)) {
+    uint64_t width = numbers.whole(1), count = numbers.whole(0) * width;
+    Guarded y = Guarded::read(count * sizeof(T)), out(count * sizeof(T));
+    Optional<T> bias(numbers.whole(2) * width);
+    unsigned packs = count * sizeof(T) / 16, row = width * sizeof(T) / 16;
+    launch({packs / 32 + 1}, {32}, 0, [&] { kernel(y.as<T>(), bias.get(), out.as<T>(), packs, row); });
     out.write();
 }
 
@@ -127,17 +153,19 @@ void decoded(const Arguments &numbers, void (*kernel)(const uint8_t *, T *, uint
     out.write();
 }
 
-// batch tokens heads width eps; x, weight, cos, sin.
+// batch tokens heads width bias-rows tables eps; x, weight, bias, cos, sin.
 template <typename T>
-void turned(const Arguments &numbers,
-            void (*kernel)(const T *, const T *, const T *, const T *, T *, int32_t, int32_t, int32_t, float)) {
+void turned(const Arguments &numbers, void (*kernel)(const T *, const T *, const T *, const T *, const T *, T *, int32_t,
+                                                     int32_t, int32_t, float)) {
     uint64_t batch = numbers.whole(0), tokens = numbers.whole(1), heads = numbers.whole(2), width = numbers.whole(3);
     uint64_t row = heads * width * sizeof(T), count = batch * tokens;
-    Guarded x = Guarded::read(count * row), weight = Guarded::read(row), cos = Guarded::read(tokens * row / 2);
-    Guarded sin = Guarded::read(tokens * row / 2), out(count * row);
+    Guarded x = Guarded::read(count * row), weight = Guarded::read(row), out(count * row);
+    Optional<T> bias(numbers.whole(4) * heads * width);
+    uint64_t angles = numbers.whole(5) * tokens * heads * width / 2;
+    Optional<T> cos(angles), sin(angles);
     launch({static_cast<unsigned>(count)}, {96}, 0, [&] {
-        kernel(x.as<T>(), weight.as<T>(), cos.as<T>(), sin.as<T>(), out.as<T>(), static_cast<int32_t>(tokens),
-               static_cast<int32_t>(heads), static_cast<int32_t>(width), numbers.real(4));
+        kernel(x.as<T>(), bias.get(), weight.as<T>(), cos.get(), sin.get(), out.as<T>(), static_cast<int32_t>(tokens),
+               static_cast<int32_t>(heads), static_cast<int32_t>(width), numbers.real(6));
     });
     out.write();
 }
@@ -192,8 +220,11 @@ int main(int count, char **texts) {
     else if (kernel == "attention_bf16") attend(numbers);
     else if (kernel.starts_with("rms_norm_modulate_"))
         half ? modulated(numbers, rms_norm_modulate_bf16) : modulated(numbers, rms_norm_modulate_f32);
-    else if (kernel.starts_with("gated_residual_"))
-        half ? added(numbers, gated_residual_bf16) : added(numbers, gated_residual_f32);
+    else if (kernel.starts_with("residual_")) half ? added(numbers, residual_bf16) : added(numbers, residual_f32);
+    else if (kernel.starts_with("product_sum_"))
+        half ? product_read(numbers, product_sum_bf16) : product_read(numbers, product_sum_f32);
+    else if (kernel.starts_with("product_gelu_"))
+        half ? product_read(numbers, product_gelu_bf16) : product_read(numbers, product_gelu_f32);
     else if (kernel.starts_with("decode_e4m3_"))
         half ? decoded(numbers, decode_e4m3_bf16) : decoded(numbers, decode_e4m3_f32);
     else if (kernel.starts_with("norm_rope_")) half ? turned(numbers, norm_rope_bf16) : turned(numbers, norm_rope_f32);

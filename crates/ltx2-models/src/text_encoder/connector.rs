@@ -2,7 +2,7 @@
 //! padding was (`Embeddings1DConnector`).
 
 use candle_core::{Result, Tensor};
-use ltx2_kernels::{RopeTable, rms_norm};
+use ltx2_kernels::{RopeTable, residual, rms_norm};
 
 use super::MAX_TOKENS;
 use crate::VarBuilder;
@@ -122,8 +122,8 @@ impl Connector {
         let mut x = if n == MAX_TOKENS { features.clone() } else { Tensor::cat(&[features, &fill], 1)? };
         for (attention, feed_forward) in &self.blocks {
             let normed = rms_norm(&x, None, NORM_EPS)?;
-            x = (attention.forward(&normed, &normed, Some(&self.rope), Some(&self.rope))? + x)?;
-            x = (feed_forward.forward(&rms_norm(&x, None, NORM_EPS)?)? + x)?;
+            x = residual(&x, &attention.forward(&normed, &normed, Some(&self.rope), Some(&self.rope))?)?;
+            x = residual(&x, &feed_forward.forward(&rms_norm(&x, None, NORM_EPS)?)?)?;
         }
         rms_norm(&x, None, NORM_EPS)
     }

@@ -300,7 +300,7 @@ impl Layer {
         let attended = self.attend(config, &norm(x, &self.input_layernorm, eps)?, view, cache)?;
         let x = (x + norm(&attended, &self.post_attention_layernorm, eps)?)?;
         let inner = norm(&x, &self.pre_feedforward_layernorm, eps)?;
-        let gated = (self.gate_proj.forward(&inner)?.gelu()? * self.up_proj.forward(&inner)?)?;
+        let gated = (self.gate_proj.product(&inner)?.gelu()? * self.up_proj.forward(&inner)?)?;
         x + norm(&self.down_proj.forward(&gated)?, &self.post_feedforward_layernorm, eps)?
     }
 

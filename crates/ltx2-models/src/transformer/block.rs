@@ -2,7 +2,7 @@
 //! (`BasicAVTransformerBlock`).
 
 use candle_core::{Result, Tensor};
-use ltx2_kernels::{RopeTable, gated_residual, modulate, rms_norm, rms_norm_modulate};
+use ltx2_kernels::{RopeTable, gated_residual, modulate, residual, rms_norm, rms_norm_modulate};
 
 use super::config::{StreamConfig, TransformerConfig};
 use super::context::{Context, Text};
@@ -196,7 +196,7 @@ impl BlockStream {
     fn read_text(&self, x: &Tensor, text: (usize, &Text), modulation: &StreamModulation) -> Result<Tensor> {
         let keys_values = self.keys_values(text, modulation)?;
         if modulation.prompt.is_none() {
-            return x + self.attn2.attend(&rms_norm(x, None, self.norm_eps)?, &keys_values, None)?;
+            return residual(x, &self.attn2.attend(&rms_norm(x, None, self.norm_eps)?, &keys_values, None)?);
         }
         let [shift, scale, gate] = self.ada_values(modulation, 6)?;
         let normed = rms_norm_modulate(x, &scale, &shift, self.norm_eps)?;

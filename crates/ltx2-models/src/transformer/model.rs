@@ -160,6 +160,6 @@ impl CaptionProjection {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.linear_2.forward(&self.linear_1.forward(x)?.gelu()?)
+        self.linear_2.forward(&self.linear_1.product(x)?.gelu()?)
     }
 }
