@@ -97,16 +97,17 @@ impl Lora {
         self.pairs.contains_key(name)
     }
 
-    /// What is added to the weight `name` at `strength`, as `dtype`; nothing if the adapter leaves it alone.
+    /// What is added to the weight `name` at `strength`, as `dtype` and made on `device`; nothing if the adapter leaves it
+    /// alone.
     ///
     /// The scaled matrix and the product are rounded to the file's dtype, as the official fusion does.
-    fn delta(&self, name: &str, strength: f64, dtype: DType) -> Result<Option<Tensor>> {
+    fn delta(&self, name: &str, strength: f64, dtype: DType, device: &Device) -> Result<Option<Tensor>> {
         let Some(pair) = self.pairs.get(name) else { return Ok(None) };
-        let read = |name: &str| self.tensors.load(name, &Device::Cpu);
-        let (up, down) = (read(&pair.up)?, read(&pair.down)?);
+        let (up, down) = (self.tensors.load(&pair.up, device)?, self.tensors.load(&pair.down, device)?);
         let scale = match &pair.alpha {
             Some(alpha) => {
-                let alpha = read(alpha)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+                let alpha = self.tensors.load(alpha, &Device::Cpu)?;
+                let alpha = alpha.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
                 f64::from(alpha.first().copied().unwrap_or(pair.rank as f32)) / pair.rank as f64
             }
             None => 1.0,
@@ -119,10 +120,9 @@ impl Lora {
 
 /// `weight` called `name` with all of `loras` added, as `dtype`.
 pub(crate) fn fuse(name: &str, weight: Tensor, loras: &[LoraStrength], dtype: DType) -> Result<Tensor> {
-    let device = weight.device().clone();
     let mut sum: Option<Tensor> = None;
     for LoraStrength { lora, strength } in loras.iter().filter(|lora| lora.strength != 0.0) {
-        if let Some(delta) = lora.delta(name, *strength, dtype)? {
+        if let Some(delta) = lora.delta(name, *strength, dtype, weight.device())? {
             sum = Some(match sum {
                 Some(sum) => (sum + delta)?,
                 None => delta,
@@ -130,7 +130,7 @@ pub(crate) fn fuse(name: &str, weight: Tensor, loras: &[LoraStrength], dtype: DT
         }
     }
     match sum {
-        Some(delta) => delta.to_device(&device)? + weight.to_dtype(dtype)?,
+        Some(delta) => delta + weight.to_dtype(dtype)?,
         None => weight.to_dtype(dtype),
     }
 }
