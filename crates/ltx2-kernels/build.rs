@@ -8,8 +8,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// `src/NAME.cu` becomes `NAME.ptx`.
-const KERNELS: [&str; 10] =
-    ["attention", "columns", "conv3d", "float8", "modulate", "norm_rope", "pixel_norm", "product", "residual", "synth"];
+const KERNELS: [&str; 11] = [
+    "attention",
+    "columns",
+    "conv3d",
+    "depth_to_space",
+    "float8",
+    "modulate",
+    "norm_rope",
+    "pixel_norm",
+    "product",
+    "residual",
+    "synth",
+];
 const HEADERS: [&str; 2] = ["src/device.cuh", "src/row.cuh"];
 const WITHOUT_NVCC: &str = "LTX2_KERNELS_WITHOUT_NVCC";
 

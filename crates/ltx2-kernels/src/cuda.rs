@@ -32,6 +32,8 @@ pub(crate) const ATTENTION: Module = module!("attention");
 pub(crate) const COLUMNS: Module = module!("columns");
 /// `conv3d.cu`.
 pub(crate) const CONV3D: Module = module!("conv3d");
+/// `depth_to_space.cu`.
+pub(crate) const DEPTH_TO_SPACE: Module = module!("depth_to_space");
 /// `float8.cu`.
 pub(crate) const FLOAT8: Module = module!("float8");
 /// `modulate.cu`.
@@ -48,10 +50,11 @@ pub(crate) const RESIDUAL: Module = module!("residual");
 pub(crate) const SYNTH: Module = module!("synth");
 
 /// One kernel of each file.
-const ANY: [(&Module, &str); 10] = [
+const ANY: [(&Module, &str); 11] = [
     (&ATTENTION, "attention_bf16_d64"),
     (&COLUMNS, "columns_16x8"),
     (&CONV3D, "add_bias_bf16x8"),
+    (&DEPTH_TO_SPACE, "depth_to_space_bf16"),
     (&FLOAT8, "decode_e4m3_bf16"),
     (&MODULATE, "rms_norm_modulate_bf16"),
     (&NORM_ROPE, "norm_rope_bf16"),

@@ -8,6 +8,7 @@ mod conv1d;
 pub mod conv3d;
 #[cfg(feature = "cuda")]
 mod cuda;
+pub mod depth_to_space;
 pub mod depthwise;
 pub mod float8;
 pub mod modulate;
@@ -25,6 +26,7 @@ pub mod synth;
 pub use attention::attention;
 pub use conv::{conv_transpose1d, conv1d, conv1d_strided, conv2d};
 pub use conv3d::Conv3d;
+pub use depth_to_space::depth_to_space;
 pub use depthwise::{depthwise_conv_transpose1d, depthwise_conv1d, depthwise_conv2d};
 pub use float8::decode_e4m3;
 pub use modulate::{modulate, rms_norm_modulate};

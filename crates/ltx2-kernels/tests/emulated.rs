@@ -9,8 +9,8 @@ use candle_core::{DType, Device, Result, Tensor};
 use half::bf16;
 use ltx2_kernels::columns::{Part, Window};
 use ltx2_kernels::{
-    Around, NormRope, Padding, Product, Rope, RopeTable, Synth, attention, decode_e4m3, gated_residual, norm_rope,
-    pixel_norm_silu, residual, rms_norm_modulate,
+    Around, NormRope, Padding, Product, Rope, RopeTable, Synth, attention, decode_e4m3, depth_to_space, gated_residual,
+    norm_rope, pixel_norm_silu, residual, rms_norm_modulate,
 };
 
 /// Compiles `host/main.cpp`, which includes every kernel, once.
@@ -368,6 +368,27 @@ fn bias_and_residual_are_added_in_place_to_the_bit() -> Result<()> {
                 let plain =
                     x.slice_assign(&[0..frames, 0..channels, first..first + count], &sum.to_dtype(DType::F32)?)?;
                 assert_eq!(unequal(&out, &plain)?, 0., "{kernel} {shape:?} {adds}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn channels_become_pixels_as_in_the_plain_form_to_the_bit() -> Result<()> {
+    for (stride, skipped, c, repeats) in [([2, 2, 2], 1, 4, 2), ([1, 2, 2], 0, 3, 1), ([2, 1, 1], 1, 2, 2)] {
+        let (t, h, w, volume) = (3, 3, 7, stride.iter().product::<usize>());
+        let (x, added) = (random(0., &[t, c * volume, h, w])?, random(0., &[t, c / repeats * volume, h, w])?);
+        for (kernel, dtype) in both("depth_to_space") {
+            for adds in [false, true] {
+                let (x, added) = (x.to_dtype(dtype)?, added.to_dtype(dtype)?);
+                let plain = depth_to_space(&x, stride, skipped, adds.then_some(&added))?;
+                let channels = if adds { c / repeats } else { 0 };
+                let numbers = [plain.dims(), &stride, &[skipped, channels]].concat();
+                let numbers = numbers.iter().map(usize::to_string).collect::<Vec<_>>();
+                let operands = bytes(&[&x, &added], dtype)?;
+                let out = tensor(&run(&kernel, &numbers, &operands), dtype, plain.dims())?;
+                assert_eq!(unequal(&out, &plain.to_dtype(DType::F32)?)?, 0., "{kernel} {stride:?} {adds}");
             }
         }
     }

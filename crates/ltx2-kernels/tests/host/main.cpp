@@ -10,6 +10,7 @@
 #include "attention.cu"
 #include "columns.cu"
 #include "conv3d.cu"
+#include "depth_to_space.cu"
 #include "float8.cu"
 #include "modulate.cu"
 #include "norm_rope.cu"
@@ -210,6 +211,20 @@ void biased(const Arguments &numbers, int at_once, void (*kernel)(T *, const T *
     x.write();
 }
 
+// t c h w of the result; its stride; frames that are skipped; channels of what is added, 0 for nothing. x, added.
+template <typename T>
+void grown(const Arguments &numbers,
+           void (*kernel)(const T *, const T *, T *, depth_to_space::Shape, int32_t)) {
+    auto at = [&](size_t i) { return static_cast<int32_t>(numbers.whole(i)); };
+    depth_to_space::Shape shape{at(2) / at(5), at(3) / at(6), at(4), at(5), at(6), at(7)};
+    size_t pixels = at(2) * at(3), frames = at(0) + at(7);
+    Guarded x = Guarded::read(sizeof(T) * frames * at(1) * pixels);
+    Guarded added = Guarded::read(sizeof(T) * frames * at(8) * pixels), out(sizeof(T) * at(0) * at(1) * pixels);
+    launch({static_cast<unsigned>(pixels) / 32 + 1, static_cast<unsigned>(at(1)), static_cast<unsigned>(at(0))}, {32}, 0,
+           [&] { kernel(x.as<T>(), at(8) ? added.as<T>() : nullptr, out.as<T>(), shape, at(8)); });
+    out.write();
+}
+
 }  // namespace
 
 int main(int count, char **texts) {
@@ -240,5 +255,7 @@ int main(int count, char **texts) {
     else if (kernel == "add_bias_bf16x1") biased(numbers, 1, add_bias_bf16x1);
     else if (kernel == "add_bias_f32x4") biased(numbers, 4, add_bias_f32x4);
     else if (kernel == "add_bias_f32x1") biased(numbers, 1, add_bias_f32x1);
+    else if (kernel.starts_with("depth_to_space_"))
+        half ? grown(numbers, depth_to_space_bf16) : grown(numbers, depth_to_space_f32);
     else emulation::fail("there is no such kernel");
 }

@@ -1,6 +1,7 @@
 //! Trading space and time for channels and back (`SpaceToDepthDownsample`, `DepthToSpaceUpsample`, `patchify`).
 
 use candle_core::{Result, Tensor};
+use ltx2_kernels::depth_to_space;
 
 use super::conv::{CausalConv3d, SpatialPadding, TimePadding};
 use crate::VarBuilder;
@@ -14,13 +15,6 @@ fn space_to_depth(x: &Tensor, [p1, p2, p3]: [usize; 3]) -> Result<Tensor> {
         h / p2,
         w / p3,
     ))
-}
-
-/// `(d, c p1 p2 p3, h, w)` to `(d p1, c, h p2, w p3)`.
-fn depth_to_space(x: &Tensor, [p1, p2, p3]: [usize; 3]) -> Result<Tensor> {
-    let (t, c, h, w) = x.dims4()?;
-    let c = c / (p1 * p2 * p3);
-    x.reshape(vec![t, c, p1, p2, p3, h, w])?.permute(vec![0, 2, 1, 5, 3, 6, 4])?.reshape((t * p1, c, h * p2, w * p3))
 }
 
 /// Pixels to channels: `(t, c, h q, w q)` to `(t, c q q, h, w)`, columns of a patch before rows.
@@ -71,8 +65,8 @@ impl Downsample {
 pub(super) struct Upsample {
     conv: CausalConv3d,
     stride: [usize; 3],
-    /// How often the skip connection's channels are repeated.
-    residual: Option<usize>,
+    /// Whether there is a skip connection.
+    residual: bool,
 }
 
 impl Upsample {
@@ -84,19 +78,12 @@ impl Upsample {
     ) -> Result<Self> {
         let volume: usize = stride.iter().product();
         let conv = CausalConv3d::new(c_in, volume * c_in / multiplier, padding, vb.pp("conv"))?;
-        Ok(Self { conv, stride, residual: residual.then_some(volume / multiplier) })
+        Ok(Self { conv, stride, residual })
     }
 
     pub(super) fn forward(&self, x: &Tensor, time: TimePadding) -> Result<Tensor> {
-        let grown = self.drop_first(depth_to_space(&self.conv.forward(x, time)?, self.stride)?)?;
-        match self.residual {
-            Some(repeats) => grown + self.drop_first(depth_to_space(x, self.stride)?)?.repeat((1, repeats, 1, 1))?,
-            None => Ok(grown),
-        }
-    }
-
-    fn drop_first(&self, x: Tensor) -> Result<Tensor> {
-        if self.stride[0] == 2 { x.narrow(0, 1, x.dim(0)? - 1) } else { Ok(x) }
+        let skipped = self.stride[0] - 1;
+        depth_to_space(&self.conv.forward(x, time)?, self.stride, skipped, self.residual.then_some(x))
     }
 }
 
@@ -111,7 +98,7 @@ mod tests {
         let same = |y: Tensor| -> Result<bool> { Ok((y - &x)?.abs()?.max_all()?.to_scalar::<f32>()? == 0.) };
         assert!(same(unpatchify(&patchify(&x, 4)?, 4)?)?);
         for stride in [[2, 2, 2], [1, 2, 2], [2, 1, 1]] {
-            assert!(same(depth_to_space(&space_to_depth(&x, stride)?, stride)?)?);
+            assert!(same(depth_to_space(&space_to_depth(&x, stride)?, stride, 0, None)?)?);
         }
         Ok(())
     }
