@@ -3,7 +3,8 @@
 
 namespace modulate {
 
-// `scales` and `shifts` have a row for each of `x`, or one for all: then their step is 0.
+// `scales` and `shifts` have a row for each of `x`, or one for all: then their step is 0. Without `scales` there is only the
+// norm.
 template <typename T>
 DEVICE void norm(const T *x, const T *scales, const T *shifts, T *out, int width, int64_t scale_step, int64_t shift_step,
                  float eps) {
@@ -17,11 +18,15 @@ DEVICE void norm(const T *x, const T *scales, const T *shifts, T *out, int width
     const int packs = width / N;
     const float inverse = inverse_rms<T, N>(from, nullptr, packs, eps);
     for (int i = threadIdx.x; i < packs; i += blockDim.x) {
-        P pack = from[i], gain = scale[i], offset = shift[i];
-        UNROLL for (int j = 0; j < N; j++) {
-            float normed = rounded<T>(mul_rn(to_float(pack.at[j]), inverse));
-            float factor = rounded<T>(add_rn(to_float(gain.at[j]), 1.0f));
-            pack.at[j] = round_to<T>(add_rn(rounded<T>(mul_rn(normed, factor)), to_float(offset.at[j])));
+        P pack = from[i];
+        UNROLL for (int j = 0; j < N; j++) pack.at[j] = round_to<T>(mul_rn(to_float(pack.at[j]), inverse));
+        if (scales != nullptr) {
+            P gain = scale[i], offset = shift[i];
+            UNROLL for (int j = 0; j < N; j++) {
+                float factor = rounded<T>(add_rn(to_float(gain.at[j]), 1.0f));
+                float product = rounded<T>(mul_rn(to_float(pack.at[j]), factor));
+                pack.at[j] = round_to<T>(add_rn(product, to_float(offset.at[j])));
+            }
         }
         to[i] = pack;
     }
@@ -29,7 +34,7 @@ DEVICE void norm(const T *x, const T *scales, const T *shifts, T *out, int width
 
 }  // namespace modulate
 
-// Grid: the rows. `width` is a multiple of 16 bytes.
+// Grid: the rows. `width` is a multiple of 16 bytes. `scale` and `shift` may both be null.
 #define RMS_NORM_MODULATE(name, T)                                                                                     \
     extern "C" __global__ void name(const T *x, const T *scale, const T *shift, T *out, int32_t width,                 \
                                     int64_t scale_step, int64_t shift_step, float eps) {                               \

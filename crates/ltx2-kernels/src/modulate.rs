@@ -7,7 +7,7 @@ use crate::norm::rms_norm;
 /// `rms_norm(x) (1 + scale) + shift` over the last dimension of `x (..., d)`; `scale` and `shift` broadcast to it.
 pub fn rms_norm_modulate(x: &Tensor, scale: &Tensor, shift: &Tensor, eps: f64) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
-    if let Some(kernel) = on_cuda::Modulate::new(x, scale, shift, eps) {
+    if let Some(kernel) = on_cuda::Modulate::new(x, Some((scale, shift)), eps) {
         return kernel.run();
     }
     modulate(&rms_norm(x, None, eps)?, scale, shift)
@@ -19,7 +19,7 @@ pub fn modulate(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
 }
 
 #[cfg(feature = "cuda")]
-mod on_cuda {
+pub(crate) mod on_cuda {
     use candle_core::cuda_backend::CudaDType;
     use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
     use candle_core::{D, DType, Result, Tensor};
@@ -27,30 +27,29 @@ mod on_cuda {
 
     use crate::cuda::{self, LaunchConfig, Packed, PushKernelArg, WrapErr};
 
-    pub(super) struct Modulate<'a> {
+    /// The norm, with a modulation or without.
+    pub(crate) struct Modulate<'a> {
         packed: Packed<'a>,
         x: &'a Tensor,
-        scale: (&'a Tensor, i64),
-        shift: (&'a Tensor, i64),
+        scale: Option<&'a Tensor>,
+        shift: Option<&'a Tensor>,
+        /// How far apart their rows are.
+        steps: [i64; 2],
         width: usize,
         eps: f32,
     }
 
     impl<'a> Modulate<'a> {
         /// If the kernel computes this.
-        pub(super) fn new(x: &'a Tensor, scale: &'a Tensor, shift: &'a Tensor, eps: f64) -> Option<Self> {
+        pub(crate) fn new(x: &'a Tensor, modulation: Option<(&'a Tensor, &'a Tensor)>, eps: f64) -> Option<Self> {
             let width = x.dim(D::Minus1).ok()?;
-            Some(Self {
-                packed: Packed::new(&[x, scale, shift], width)?,
-                x,
-                scale: (scale, cuda::row_step(x, scale)? as i64),
-                shift: (shift, cuda::row_step(x, shift)? as i64),
-                width,
-                eps: eps as f32,
-            })
+            let (scale, shift) = modulation.unzip();
+            let packed = Packed::new(&[Some(x), scale, shift].into_iter().flatten().collect::<Vec<_>>(), width)?;
+            let step = |rows: Option<&Tensor>| rows.map_or(Some(0), |rows| cuda::row_step(x, rows)).map(|n| n as i64);
+            Some(Self { packed, x, scale, shift, steps: [step(scale)?, step(shift)?], width, eps: eps as f32 })
         }
 
-        pub(super) fn run(&self) -> Result<Tensor> {
+        pub(crate) fn run(&self) -> Result<Tensor> {
             match self.packed.dtype {
                 DType::BF16 => self.launch::<bf16>("rms_norm_modulate_bf16"),
                 _ => self.launch::<f32>("rms_norm_modulate_f32"),
@@ -66,18 +65,17 @@ mod on_cuda {
             // Every element is written below.
             let mut out = unsafe { device.alloc::<T>(rows * self.width)? };
             {
-                let (scale, shift) = (self.scale.0.storage_and_layout(), self.shift.0.storage_and_layout());
+                let [scale, shift] = [self.scale, self.shift].map(|rows| rows.map(Tensor::storage_and_layout));
                 let x = self.x.storage_and_layout();
-                let (x, scale, shift) = (
-                    cuda::view::<T>(&x.0, x.1)?,
-                    cuda::view::<T>(&scale.0, scale.1)?,
-                    cuda::view::<T>(&shift.0, shift.1)?,
-                );
+                let (scale, shift) = (cuda::view_if_any::<T>(scale.as_ref())?, cuda::view_if_any::<T>(shift.as_ref())?);
+                let x = cuda::view::<T>(&x.0, x.1)?;
                 let width = self.width as i32;
                 let kernel = cuda::MODULATE.kernel(device, name)?;
                 let mut launch = kernel.builder();
-                launch.arg(&x).arg(&scale).arg(&shift).arg(&mut out).arg(&width);
-                launch.arg(&self.scale.1).arg(&self.shift.1).arg(&self.eps);
+                launch.arg(&x);
+                cuda::arg_if_any(&mut launch, scale.as_ref());
+                cuda::arg_if_any(&mut launch, shift.as_ref());
+                launch.arg(&mut out).arg(&width).arg(&self.steps[0]).arg(&self.steps[1]).arg(&self.eps);
                 let config = LaunchConfig {
                     grid_dim: (rows as u32, 1, 1),
                     block_dim: (cuda::threads(self.width / self.packed.elements), 1, 1),

@@ -53,6 +53,18 @@ private:
     size_t bytes_;
 };
 
+// An operand of `count` elements, null where there are none.
+template <typename T>
+class Optional {
+public:
+    explicit Optional(uint64_t count) : memory_(Guarded::read(count * sizeof(T))), count_(count) {}
+    const T *get() const { return count_ > 0 ? memory_.as<T>() : nullptr; }
+
+private:
+    Guarded memory_;
+    uint64_t count_;
+};
+
 struct Arguments {
     std::vector<std::string> texts;
 
@@ -98,27 +110,15 @@ template <typename T>
 void modulated(const Arguments &numbers,
                void (*kernel)(const T *, const T *, const T *, T *, int32_t, int64_t, int64_t, float)) {
     uint64_t rows = numbers.whole(0), width = numbers.whole(1), scales = numbers.whole(2), shifts = numbers.whole(3);
-    Guarded x = Guarded::read(rows * width * sizeof(T)), scale = Guarded::read(scales * width * sizeof(T));
-    Guarded shift = Guarded::read(shifts * width * sizeof(T)), out(rows * width * sizeof(T));
+    Guarded x = Guarded::read(rows * width * sizeof(T)), out(rows * width * sizeof(T));
+    Optional<T> scale(scales * width), shift(shifts * width);
     launch({static_cast<unsigned>(rows)}, {64}, 0, [&] {
-        kernel(x.as<T>(), scale.as<T>(), shift.as<T>(), out.as<T>(), static_cast<int32_t>(width),
+        kernel(x.as<T>(), scale.get(), shift.get(), out.as<T>(), static_cast<int32_t>(width),
                static_cast<int64_t>(scales > 1 ? width : 0), static_cast<int64_t>(shifts > 1 ? width : 0),
                numbers.real(4));
     });
     out.write();
 }
-
-// An operand of `count` elements, null where there are none.
-template <typename T>
-class Optional {
-public:
-    explicit Optional(uint64_t count) : memory_(Guarded::read(count * sizeof(T))), count_(count) {}
-    const T *get() const { return count_ > 0 ? memory_.as<T>() : nullptr; }
-
-private:
-    Guarded memory_;
-    uint64_t count_;
-};
 
 // rows width bias-rows gate-rows; x, y, bias, gate.
 template <typename T>

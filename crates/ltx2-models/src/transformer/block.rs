@@ -6,7 +6,8 @@ use ltx2_kernels::{RopeTable, gated_residual, modulate, residual, rms_norm, rms_
 
 use super::config::{StreamConfig, TransformerConfig};
 use super::context::{Context, Text};
-use super::{Blocks, Inputs, Part, Perturbations, Timesteps};
+use super::modulation::StreamModulation;
+use super::{Blocks, Inputs, Part, Perturbations};
 use crate::VarBuilder;
 use crate::attention::{Attention, KeysValues};
 use crate::feed_forward::FeedForward;
@@ -26,10 +27,17 @@ impl Side {
         }
     }
 
-    fn cross(self) -> (&'static str, &'static str) {
+    fn cross_attention(self) -> &'static str {
         match self {
-            Self::Video => ("audio_to_video_attn", "scale_shift_table_a2v_ca_video"),
-            Self::Audio => ("video_to_audio_attn", "scale_shift_table_a2v_ca_audio"),
+            Self::Video => "audio_to_video_attn",
+            Self::Audio => "video_to_audio_attn",
+        }
+    }
+
+    pub(super) fn cross_table(self) -> &'static str {
+        match self {
+            Self::Video => "scale_shift_table_a2v_ca_video",
+            Self::Audio => "scale_shift_table_a2v_ca_audio",
         }
     }
 }
@@ -60,26 +68,12 @@ pub(super) struct Run<'a> {
     pub audio: &'a StreamModulation<'a>,
 }
 
-/// Per-token modulation of one stream in one step, before each block adds its own table.
-pub(super) struct StreamModulation<'a> {
-    pub timesteps: &'a Timesteps,
-    /// `(levels, 6 or 9, dim)`: shift, scale and gate of self-attention, of the feed-forward, and of the attention to
-    /// the text where that is modulated.
-    pub own: Tensor,
-    /// `(1, 2, dim)`: shift and scale of the text, where it is modulated.
-    pub prompt: Option<Tensor>,
-    /// `(1, 4, dim)`: scale and shift towards the sound-to-picture attention, then towards the other.
-    pub cross: Tensor,
-    /// `(1, 1, dim)`.
-    pub cross_gate: Tensor,
-}
-
 impl Block {
     pub(super) fn new(config: &TransformerConfig, index: usize, vb: VarBuilder) -> Result<Self> {
         Ok(Self {
             index,
-            video: BlockStream::new(config, Side::Video, &vb)?,
-            audio: BlockStream::new(config, Side::Audio, &vb)?,
+            video: BlockStream::new(config, index, Side::Video, &vb)?,
+            audio: BlockStream::new(config, index, Side::Audio, &vb)?,
         })
     }
 
@@ -88,8 +82,8 @@ impl Block {
         match part {
             Part::SelfAttention => self.attend_to_self(&streams, run),
             Part::Text => Ok(Streams {
-                video: self.video.read_text(&streams.video, (self.index, &run.context.video), run.video)?,
-                audio: self.audio.read_text(&streams.audio, (self.index, &run.context.audio), run.audio)?,
+                video: self.video.read_text(&streams.video, &run.context.video, run.video)?,
+                audio: self.audio.read_text(&streams.audio, &run.context.audio, run.audio)?,
             }),
             Part::Between => self.attend_to_each_other(streams, run),
             Part::FeedForward => Ok(Streams {
@@ -126,7 +120,7 @@ impl Block {
             let query = stream.for_cross(x[0], own, row)?;
             let context = other.for_cross(x[1], theirs, row)?;
             let heard = stream.cross.forward(&query, &context, Some(rope), Some(their_rope))?;
-            gated_residual(x[0], &heard, &stream.cross_gate(own)?)
+            gated_residual(x[0], &heard, &own.cross_gate(self.index)?)
         };
         Ok(Streams {
             video: match skip_a2v_cross_attn.contains(self.index) {
@@ -144,45 +138,41 @@ impl Block {
 /// One modality's half of a block.
 #[derive(Debug)]
 struct BlockStream {
+    /// The block's number.
+    block: usize,
     attn1: Attention,
     attn2: Attention,
     ff: FeedForward,
-    scale_shift_table: Tensor,
-    prompt_scale_shift_table: Option<Tensor>,
     /// Attention of this stream to the other one.
     cross: Attention,
-    cross_table: Tensor,
     norm_eps: f64,
 }
 
 impl BlockStream {
-    fn new(config: &TransformerConfig, side: Side, vb: &VarBuilder) -> Result<Self> {
+    fn new(config: &TransformerConfig, block: usize, side: Side, vb: &VarBuilder) -> Result<Self> {
         let (own, other): (&StreamConfig, &StreamConfig) = match side {
             Side::Video => (&config.video, &config.audio),
             Side::Audio => (&config.audio, &config.video),
         };
         let prefix = side.prefix();
         let named = |name: &str| vb.pp(format!("{prefix}{name}"));
-        let (cross, cross_table) = side.cross();
         Ok(Self {
+            block,
             attn1: Attention::new(config.attention(own, own.dim(), own.dim()), named("attn1"))?,
             attn2: Attention::new(config.attention(own, own.dim(), own.context_dim), named("attn2"))?,
             ff: FeedForward::new(own.dim(), named("ff"))?,
-            scale_shift_table: vb.get((config.modulations(), own.dim()), &format!("{prefix}scale_shift_table"))?,
-            prompt_scale_shift_table: match config.cross_attention_adaln {
-                true => Some(vb.get((2, own.dim()), &format!("{prefix}prompt_scale_shift_table"))?),
-                false => None,
-            },
             // Between the modalities both directions have the sound's heads.
-            cross: Attention::new(config.attention(&config.audio, own.dim(), other.dim()), vb.pp(cross))?,
-            cross_table: vb.get((5, own.dim()), cross_table)?,
+            cross: Attention::new(
+                config.attention(&config.audio, own.dim(), other.dim()),
+                vb.pp(side.cross_attention()),
+            )?,
             norm_eps: config.norm_eps,
         })
     }
 
     /// `x` and its attention to itself, of which only the values are left without `rope`.
     fn attend_to_self(&self, x: &Tensor, modulation: &StreamModulation, rope: Option<&RopeTable>) -> Result<Tensor> {
-        let [shift, scale, gate] = self.ada_values(modulation, 0)?;
+        let [shift, scale, gate] = modulation.own(self.block, 0)?;
         let normed = rms_norm_modulate(x, &scale, &shift, self.norm_eps)?;
         let attended = match rope {
             Some(_) => self.attn1.forward(&normed, &normed, rope, rope)?,
@@ -191,53 +181,38 @@ impl BlockStream {
         gated_residual(x, &attended, &gate)
     }
 
-    /// `x` and its attention to the text, which comes with this block's number; in LTX-2.3 the noise level modulates the
-    /// query, the text and what is read.
-    fn read_text(&self, x: &Tensor, text: (usize, &Text), modulation: &StreamModulation) -> Result<Tensor> {
-        let keys_values = self.keys_values(text, modulation)?;
-        if modulation.prompt.is_none() {
+    /// `x` and its attention to the text; in LTX-2.3 the noise level modulates the query, the text and what is read.
+    fn read_text(&self, x: &Tensor, text: &Text, modulation: &StreamModulation) -> Result<Tensor> {
+        let prompt = modulation.prompt(self.block)?;
+        let keys_values = self.keys_values(text, prompt.as_ref())?;
+        if prompt.is_none() {
             return residual(x, &self.attn2.attend(&rms_norm(x, None, self.norm_eps)?, &keys_values, None)?);
         }
-        let [shift, scale, gate] = self.ada_values(modulation, 6)?;
+        let [shift, scale, gate] = modulation.own(self.block, 6)?;
         let normed = rms_norm_modulate(x, &scale, &shift, self.norm_eps)?;
         gated_residual(x, &self.attn2.attend(&normed, &keys_values, None)?, &gate)
     }
 
-    fn keys_values(&self, (block, text): (usize, &Text), modulation: &StreamModulation) -> Result<KeysValues> {
-        let context = match text {
-            Text::KeysValues(blocks) => return Ok(blocks[block].clone()),
-            Text::Projected(context) => context,
-        };
-        let (Some(prompt), Some(table)) = (&modulation.prompt, &self.prompt_scale_shift_table) else {
-            return self.attn2.keys_values(context, None);
-        };
-        let row = |i: usize| prompt.narrow(1, i, 1)?.broadcast_add(&table.narrow(0, i, 1)?);
-        self.attn2.keys_values(&modulate(context, &row(1)?, &row(0)?)?, None)
+    /// Of the text, with shift and scale where it is modulated.
+    fn keys_values(&self, text: &Text, prompt: Option<&[Tensor; 2]>) -> Result<KeysValues> {
+        match (text, prompt) {
+            (Text::KeysValues(blocks), _) => Ok(blocks[self.block].clone()),
+            (Text::Projected(context), None) => self.attn2.keys_values(context, None),
+            (Text::Projected(context), Some([shift, scale])) => {
+                self.attn2.keys_values(&modulate(context, scale, shift)?, None)
+            }
+        }
     }
 
     fn feed_forward(&self, x: &Tensor, modulation: &StreamModulation) -> Result<Tensor> {
-        let [shift, scale, gate] = self.ada_values(modulation, 3)?;
+        let [shift, scale, gate] = modulation.own(self.block, 3)?;
         let normed = rms_norm_modulate(x, &scale, &shift, self.norm_eps)?;
         gated_residual(x, &self.ff.forward(&normed)?, &gate)
     }
 
-    /// Rows `first..first + 3` of table + timestep, for each token.
-    fn ada_values(&self, modulation: &StreamModulation, first: usize) -> Result<[Tensor; 3]> {
-        let row = |i: usize| -> Result<Tensor> {
-            let rows =
-                modulation.own.narrow(1, i, 1)?.squeeze(1)?.broadcast_add(&self.scale_shift_table.narrow(0, i, 1)?)?;
-            modulation.timesteps.per_token(&rows)
-        };
-        Ok([row(first)?, row(first + 1)?, row(first + 2)?])
-    }
-
     /// The stream as the cross-attention in direction `row` (0 to the picture, 2 to the sound) reads it.
     fn for_cross(&self, x: &Tensor, modulation: &StreamModulation, row: usize) -> Result<Tensor> {
-        let value = |i: usize| modulation.cross.narrow(1, i, 1)?.broadcast_add(&self.cross_table.narrow(0, i, 1)?);
-        rms_norm_modulate(x, &value(row)?, &value(row + 1)?, self.norm_eps)
-    }
-
-    fn cross_gate(&self, modulation: &StreamModulation) -> Result<Tensor> {
-        modulation.cross_gate.broadcast_add(&self.cross_table.narrow(0, 4, 1)?)
+        let [scale, shift] = modulation.cross(self.block, row)?;
+        rms_norm_modulate(x, &scale, &shift, self.norm_eps)
     }
 }

@@ -2,7 +2,8 @@
 
 use candle_core::{Result, Tensor};
 
-use super::block::{Run, StreamModulation, Streams};
+use super::block::{Run, Streams};
+use super::modulation::StreamModulation;
 use super::place::{Fork, Place, forks};
 use super::{Inputs, Pass, Transformer};
 

@@ -6,6 +6,7 @@ mod context;
 mod forward;
 mod modality;
 mod model;
+mod modulation;
 mod pass;
 mod perturbation;
 mod place;

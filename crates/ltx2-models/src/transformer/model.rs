@@ -3,9 +3,10 @@
 use candle_core::{DType, Device, Result, Tensor};
 use ltx2_kernels::{layer_norm, modulate};
 
-use super::block::{Block, Side, StreamModulation};
+use super::block::{Block, Side};
 use super::config::{StreamConfig, TransformerConfig};
 use super::forward::Modulated;
+use super::modulation::{Parameters, Tables};
 use super::{Modality, StreamRope};
 use crate::VarBuilder;
 use crate::adaln::AdaLayerNormSingle;
@@ -71,6 +72,7 @@ pub(super) struct Stream {
     prompt_adaln_single: Option<AdaLayerNormSingle>,
     cross_scale_shift: AdaLayerNormSingle,
     cross_gate: AdaLayerNormSingle,
+    tables: Tables,
     scale_shift_table: Tensor,
     proj_out: Linear,
 }
@@ -97,6 +99,7 @@ impl Stream {
             },
             cross_scale_shift: AdaLayerNormSingle::new(dim, 4, vb.pp(cross))?,
             cross_gate: AdaLayerNormSingle::new(dim, 1, vb.pp(gate))?,
+            tables: Tables::new(config, side, dim, vb)?,
             scale_shift_table: vb.get((2, dim), &format!("{prefix}scale_shift_table"))?,
             proj_out: Linear::new(dim, stream.out_channels, named("proj_out"))?,
         })
@@ -125,16 +128,13 @@ impl Stream {
         let gate_share = config.cross_gate_scale / config.timestep_scale;
         let cross = self.cross_scale_shift.forward(&[scaled], dtype, device)?;
         let gate = self.cross_gate.forward(&[scaled * gate_share], dtype, device)?;
-        Ok(Modulated {
-            blocks: StreamModulation {
-                timesteps: modality.timesteps,
-                own: own.parameters.reshape((levels, config.modulations(), self.dim))?,
-                prompt: prompt.map(|rows| rows.parameters.reshape((1, 2, self.dim))).transpose()?,
-                cross: cross.parameters.reshape((1, 4, self.dim))?,
-                cross_gate: gate.parameters.reshape((1, 1, self.dim))?,
-            },
-            embedded: own.embedded,
-        })
+        let parameters = Parameters {
+            own: own.parameters.reshape((levels, config.modulations(), self.dim))?,
+            prompt: prompt.map(|rows| rows.parameters.reshape((1, 2, self.dim))).transpose()?,
+            cross: cross.parameters.reshape((1, 4, self.dim))?,
+            cross_gate: gate.parameters.reshape((1, 1, self.dim))?,
+        };
+        Ok(Modulated { blocks: self.tables.modulation(modality.timesteps, &parameters)?, embedded: own.embedded })
     }
 
     pub(super) fn output(&self, x: &Tensor, modality: &Modality, embedded: &Tensor, eps: f64) -> Result<Tensor> {
