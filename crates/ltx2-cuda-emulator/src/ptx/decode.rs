@@ -98,10 +98,7 @@ impl<'a> Decoder<'a, '_, '_> {
     }
 
     fn slot(&self, at: usize) -> Result<Slot, String> {
-        match self.operand(at)? {
-            Operand::Word(name) => self.body.slot(name),
-            other => Err(format!("{other:?} is not a register")),
-        }
+        self.named_slot(self.operand(at)?)
     }
 
     fn sources(&self, at: usize) -> Result<Vec<Source>, String> {
@@ -341,12 +338,12 @@ impl<'a> Decoder<'a, '_, '_> {
         if self.parts != ["sync", "aligned", "m16n8k16", "row", "col", "f32", "bf16", "bf16", "f32"] {
             return self.unknown();
         }
-        let count = |_| "an operand has a wrong number of registers".to_owned();
+        let wrong = "an operand has a wrong number of registers";
         Ok(Operation::MatrixProduct {
-            to: self.slots(0)?.try_into().map_err(|_| count(()))?,
-            a: self.sources(1)?.try_into().map_err(|_| count(()))?,
-            b: self.sources(2)?.try_into().map_err(|_| count(()))?,
-            c: self.sources(3)?.try_into().map_err(|_| count(()))?,
+            to: self.slots(0)?.try_into().map_err(|_| wrong)?,
+            a: self.sources(1)?.try_into().map_err(|_| wrong)?,
+            b: self.sources(2)?.try_into().map_err(|_| wrong)?,
+            c: self.sources(3)?.try_into().map_err(|_| wrong)?,
         })
     }
 
