@@ -6,7 +6,7 @@
 Each case starts `ltx2 serve`, built with --features cuda, on the emulated card of crates/ltx2-cuda-emulator, which counts
 allocations and runs nothing, with a model set of the published shapes, and sends its requests one after the other. What is
 counted is exact for what the program asks for; what the driver loses between allocations and the context's own few hundred
-MB come on top. Steps do not matter to memory, so there are two.
+MB come on top. Steps do not matter to memory, so there are two. CUDA_HOME names the toolkit that ltx2 was built with.
 """
 import argparse
 import datetime

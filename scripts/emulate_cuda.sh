@@ -5,7 +5,7 @@
 #     scripts/emulate_cuda.sh PROGRAM ARGS...
 #
 # LTX2_EMULATED_MODE=count runs no kernels, and only checks and counts what is asked for: for sizes that are too large for a
-# CPU. LTX2_EMULATED_REPORT=FILE has the counts written there at the end. Other settings: src/settings.rs of the crate.
+# CPU. LTX2_EMULATED_REPORT=FILE has the counts written there, to the end. Other settings: src/settings.rs of the crate.
 set -euo pipefail
 root="$(cd "$(dirname "$0")/.." && pwd)"
 : "${CUDA_HOME:?the folder of the CUDA toolkit}"
