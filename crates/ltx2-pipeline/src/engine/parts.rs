@@ -102,12 +102,20 @@ impl Engine {
     }
 }
 
-/// The part in `slot`, loaded if it is not there yet.
+/// The part in `slot`, loaded if it is not there yet, to be shared.
 fn resident<T>(slot: &mut Option<Arc<T>>, load: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
-    if slot.is_none() {
-        *slot = Some(Arc::new(load()?));
-    }
-    Ok(slot.clone().expect("just loaded"))
+    loaded(slot, || load().map(Arc::new)).cloned()
+}
+
+/// What is in `slot`, loaded if it is not there yet.
+pub(super) fn loaded<T, E>(
+    slot: &mut Option<T>,
+    load: impl FnOnce() -> std::result::Result<T, E>,
+) -> std::result::Result<&T, E> {
+    Ok(match slot {
+        Some(part) => part,
+        None => slot.insert(load()?),
+    })
 }
 
 #[cfg(test)]

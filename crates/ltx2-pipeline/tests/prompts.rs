@@ -1,6 +1,8 @@
-//! A prompt that is written out first makes the video of what was written.
+//! From a prompt to its contexts: written out first, or kept from an earlier run.
 
 mod common;
+
+use std::io::{Read, Seek, SeekFrom};
 
 use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision, demo_model};
 use ltx2_types::{
@@ -42,20 +44,24 @@ fn run(engine: &mut Engine, request: &ValidRequest) -> (Report, Vec<Vec<u8>>) {
     (report, frames.0)
 }
 
+fn small(prompt: &str) -> ValidRequest {
+    ValidRequest {
+        prompt: prompt.into(),
+        width: 64,
+        height: 64,
+        num_frames: 1,
+        num_inference_steps: 1,
+        ..Limits::server().defaults
+    }
+}
+
 #[test]
 fn the_video_is_that_of_the_enhanced_prompt() {
     let folder = tempfile::tempdir().unwrap();
     demo_model::write(folder.path(), demo_model::Base::default(), 0).unwrap();
     let models = ModelSet::open(folder.path()).unwrap();
     let mut engine = Engine::new(models, EngineSettings::new(common::test_device(), Precision::F32));
-    let request = ValidRequest {
-        prompt: "A fox".into(),
-        width: 64,
-        height: 64,
-        num_frames: 1,
-        num_inference_steps: 1,
-        ..Limits::server().defaults
-    };
+    let request = small("A fox");
     let (plain, plain_frames) = run(&mut engine, &request);
     assert_eq!(plain.enhanced_prompt, None);
     let asking = ValidRequest { enhance_prompt: true, ..request.clone() };
@@ -63,6 +69,8 @@ fn the_video_is_that_of_the_enhanced_prompt() {
     let written = report.enhanced_prompt.unwrap();
     assert!(!written.is_empty() && written != "A fox");
     assert!(frames != plain_frames);
+    // With nothing kept of what was written.
+    engine.unload();
     let (direct, direct_frames) = run(&mut engine, &ValidRequest { prompt: written.clone(), ..request });
     assert_eq!(direct.enhanced_prompt, None);
     assert!(frames == direct_frames);
@@ -72,4 +80,35 @@ fn the_video_is_that_of_the_enhanced_prompt() {
     let job = Job { request: &asking, images: &[] };
     let cancelled = engine.generate(job, &mut Frames::default(), &Patience(false)).unwrap_err();
     assert_eq!(cancelled.code, FailureCode::Cancelled);
+}
+
+#[test]
+fn the_text_encoder_is_read_for_new_prompts_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    demo_model::write(folder.path(), demo_model::Base::default(), 0).unwrap();
+    let models = ModelSet::open(folder.path()).unwrap();
+    let mut engine = Engine::new(models, EngineSettings::new(common::test_device(), Precision::F32));
+    let fox = run(&mut engine, &small("A fox")).1;
+    let crow = run(&mut engine, &small("A crow")).1;
+    assert!(fox != crow);
+    // Whoever reads it from now on finds zeros.
+    let encoder = folder.path().join("gemma/model.safetensors");
+    let mut file = std::fs::OpenOptions::new().read(true).write(true).open(&encoder).unwrap();
+    blank_tensors(&mut file);
+    assert!(run(&mut engine, &small("A fox")).1 == fox);
+    assert!(run(&mut engine, &small("A crow")).1 == crow);
+    // Another seed with the same prompt, too, and what is unloaded is forgotten.
+    let other_seed = ValidRequest { seed: 7, ..small("A fox") };
+    let seventh = run(&mut engine, &other_seed).1;
+    engine.unload();
+    assert!(run(&mut engine, &other_seed).1 != seventh);
+}
+
+/// Zeros in the place of all numbers of a safetensors file, which begin after its header.
+fn blank_tensors(file: &mut std::fs::File) {
+    let mut length = [0; 8];
+    file.read_exact(&mut length).unwrap();
+    let first = file.seek(SeekFrom::Current(i64::try_from(u64::from_le_bytes(length)).unwrap())).unwrap();
+    let left = file.metadata().unwrap().len() - first;
+    std::io::copy(&mut std::io::repeat(0).take(left), file).unwrap();
 }
