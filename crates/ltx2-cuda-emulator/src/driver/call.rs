@@ -19,6 +19,18 @@ pub(crate) enum Needs {
     Context,
 }
 
+/// Calls that neither wait for copies from page-locked memory nor need what they bring.
+const GO_ON_BESIDE_COPIES: [&str; 8] = [
+    "cuEventCreate",
+    "cuEventDestroy_v2",
+    "cuEventRecord",
+    "cuEventSynchronize",
+    "cuMemAllocAsync",
+    "cuMemFreeHost",
+    "cuMemHostAlloc",
+    "cuMemcpyHtoDAsync_v2",
+];
+
 static DEVICE: Mutex<Option<Device>> = Mutex::new(None);
 
 thread_local! {
@@ -49,6 +61,9 @@ pub(crate) fn call<T>(name: &str, needs: Needs, run: impl FnOnce(&mut Device) ->
             device.answers()?;
             if CURRENT.get() != CONTEXT || !device.has_context() {
                 return Err(Status::InvalidContext);
+            }
+            if !GO_ON_BESIDE_COPIES.contains(&name) {
+                device.pinned.land(device.pinned.begun());
             }
         }
         let answer = run(device);

@@ -8,13 +8,23 @@ use super::status::{Result, Status};
 use crate::report::Copy;
 use crate::settings::Mode;
 
-fn to_device(device: &mut Device, to: u64, from: *const c_void, bytes: usize) -> Result {
+/// Whether the caller waits for the copy.
+#[derive(PartialEq, Eq)]
+enum Until {
+    Begun,
+    Done,
+}
+
+fn to_device(device: &mut Device, to: u64, from: *const c_void, bytes: usize, until: Until) -> Result {
     if from.is_null() && bytes > 0 {
         return Err(Status::InvalidValue);
     }
     device.check("a copy to the device", to, bytes)?;
     device.report.copied(Copy::ToDevice, bytes);
-    if device.mode == Mode::Run {
+    if device.mode == Mode::Run && until == Until::Begun && device.pinned.holds(from, bytes) {
+        device.pinned.copy(to, from, bytes);
+    } else if device.mode == Mode::Run {
+        device.pinned.land(device.pinned.begun());
         // SAFETY: the caller has that many bytes there, and the device's were checked.
         unsafe { std::ptr::copy(from.cast::<u8>(), to as *mut u8, bytes) };
     }
@@ -66,13 +76,13 @@ fn set<T: std::marker::Copy>(device: &mut Device, to: u64, value: T, count: usiz
 driver! {
     /// From the host to the device.
     fn cuMemcpyHtoD_v2(to: u64, from: *const c_void, bytes: usize) -> Context |device| {
-        to_device(device, to, from, bytes)
+        to_device(device, to, from, bytes, Until::Done)
     }
 
     /// From the host to the device.
     fn cuMemcpyHtoDAsync_v2(to: u64, from: *const c_void, bytes: usize, stream: usize) -> Context |device| {
         device.stream(stream)?;
-        to_device(device, to, from, bytes)
+        to_device(device, to, from, bytes, Until::Begun)
     }
 
     /// From the device to the host.

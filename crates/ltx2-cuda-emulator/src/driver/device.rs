@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::handles::Handles;
 use super::modules::{Function, LoadedModule};
+use super::pinned::Pinned;
 use super::status::{Result, Status};
 use crate::cublas::Blas;
 use crate::curand::Generator;
@@ -16,9 +17,12 @@ use crate::settings::{Mode, settings};
 pub(crate) struct Event {
     pub(crate) timed: bool,
     pub(crate) at: Option<Instant>,
+    /// Copies from page-locked memory that were begun before it.
+    pub(crate) copies: u64,
 }
 
-/// All that calls share, behind one lock. Work on any stream is done when its call returns.
+/// All that calls share, behind one lock. Work on any stream is done when its call returns, but for copies from page-locked
+/// memory.
 pub(crate) struct Device {
     pub(crate) mode: Mode,
     /// Why nothing is answered any more.
@@ -31,6 +35,7 @@ pub(crate) struct Device {
     pub(crate) functions: Handles<Function>,
     pub(crate) blas: Handles<Blas>,
     pub(crate) generators: Handles<Generator>,
+    pub(crate) pinned: Pinned,
     pub(crate) report: Report,
     /// Kernels that were launched so far.
     pub(crate) launches: u64,
@@ -52,6 +57,7 @@ impl Device {
             functions: Handles::new(4),
             blas: Handles::new(5),
             generators: Handles::new(6),
+            pinned: Pinned::default(),
             report: Report::default(),
             launches: 0,
             reported: Instant::now(),

@@ -29,7 +29,7 @@ driver! {
         if flags > 7 {
             return Err(Status::InvalidValue);
         }
-        let handle = device.events.insert(Event { timed: flags & DISABLE_TIMING == 0, at: None });
+        let handle = device.events.insert(Event { timed: flags & DISABLE_TIMING == 0, at: None, copies: 0 });
         event.put(handle)
     }
 
@@ -39,16 +39,19 @@ driver! {
     /// Notes that a stream has come this far.
     fn cuEventRecord(event: usize, stream: usize) -> Context |device| {
         device.stream(stream)?;
-        device.events.get_mut(event)?.at = Some(Instant::now());
+        let copies = device.pinned.begun();
+        let event = device.events.get_mut(event)?;
+        (event.at, event.copies) = (Some(Instant::now()), copies);
         Ok(())
     }
 
     /// Whether an event is over: always.
     fn cuEventQuery(event: usize) -> Context |device| { device.events.get(event).map(|_| ()) }
 
-    /// Waits for an event, which is over.
+    /// Waits for an event, and with it for the copies before it.
     fn cuEventSynchronize(event: usize) -> Context |device| {
-        device.events.get(event)?;
+        let copies = device.events.get(event)?.copies;
+        device.pinned.land(copies);
         memory::memory().usage.synchronise();
         Ok(())
     }

@@ -9,6 +9,7 @@ mod events;
 mod handles;
 mod launch;
 mod modules;
+mod pinned;
 mod pool;
 pub(crate) mod status;
 mod streams;

@@ -6,6 +6,7 @@ use super::copies::*;
 use super::device::Device;
 use super::events::*;
 use super::modules::*;
+use super::pinned::*;
 use super::pool::*;
 use super::status::Status;
 use super::streams::*;
@@ -51,6 +52,7 @@ fn a_program_s_calls_are_answered() {
         assert_eq!((cuCtxSetCurrent(context), current()), (0, CONTEXT));
         names_and_attributes();
         memory_is_allocated_set_and_copied();
+        copies_from_page_locked_memory_land_when_waited_for();
         streams_and_events();
         modules_and_functions();
         assert_eq!(cuDevicePrimaryCtxRelease_v2(0), 0);
@@ -95,6 +97,29 @@ unsafe fn memory_is_allocated_set_and_copied() {
         assert!(pool_attribute(7) < used);
         assert_eq!(cuMemFreeAsync(a, 0), Status::InvalidValue as u32);
         assert_eq!((cuMemFree_v2(b), cuMemFree_v2(0)), (0, 0));
+    }
+}
+
+unsafe fn copies_from_page_locked_memory_land_when_waited_for() {
+    let (mut host, mut to, mut event, mut back) = (std::ptr::null_mut(), 0u64, 0usize, [0u8; 4]);
+    // SAFETY: as in the test.
+    unsafe {
+        assert_eq!(cuMemHostAlloc(Out::to(&mut host), 4, 0), 0);
+        assert_eq!(cuMemAllocAsync(Out::to(&mut to), 4, 0), 0);
+        let bytes = host.cast::<u8>();
+        bytes.write_bytes(1, 4);
+        assert_eq!(cuEventCreate(Out::to(&mut event), 2), 0);
+        assert_eq!((cuMemcpyHtoDAsync_v2(to, host, 2, 0), cuEventRecord(event, 0)), (0, 0));
+        assert_eq!(cuMemcpyHtoDAsync_v2(to + 2, host, 2, 0), 0);
+        assert_eq!(cuEventSynchronize(event), 0);
+        // The first copy was waited for, and the second takes what it finds.
+        bytes.write_bytes(9, 4);
+        assert_eq!(cuMemFreeHost(host), Status::InvalidValue as u32, "a copy is under way");
+        assert_eq!(cuMemcpyDtoHAsync_v2(back.as_mut_ptr().cast(), to, 4, 0), 0);
+        assert_eq!(back, [1, 1, 9, 9]);
+        assert_eq!((cuMemFreeHost(host), cuEventDestroy_v2(event), cuMemFreeAsync(to, 0)), (0, 0, 0));
+        assert_eq!(cuMemFreeHost(host), Status::InvalidValue as u32);
+        assert_eq!(cuMemHostAlloc(Out::to(&mut host), 0, 0), Status::InvalidValue as u32);
     }
 }
 

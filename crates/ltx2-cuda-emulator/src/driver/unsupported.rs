@@ -20,7 +20,7 @@ unsupported! { Status::NotSupported as u32;
     cuCtxSetCacheConfig cuCtxSetFlags cuCtxSetLimit cuDestroyExternalMemory cuDeviceGetUuid cuDeviceSetMemPool
     cuExternalMemoryGetMappedBuffer cuFuncSetCacheConfig cuGetProcAddress cuGetProcAddress_v2 cuGraphDestroy
     cuGraphExecDestroy cuGraphInstantiateWithFlags cuGraphLaunch cuGraphUpload cuImportExternalMemory
-    cuLaunchCooperativeKernel cuLaunchHostFunc cuMemAdvise_v2 cuMemAllocManaged cuMemFreeHost cuMemHostAlloc
+    cuLaunchCooperativeKernel cuLaunchHostFunc cuMemAdvise_v2 cuMemAllocManaged
     cuMemPoolCreate cuMemPoolDestroy cuMemPrefetchAsync_v2 cuMemcpyPeerAsync
     cuOccupancyAvailableDynamicSMemPerBlock cuOccupancyMaxActiveBlocksPerMultiprocessor
     cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags cuOccupancyMaxActiveClusters cuOccupancyMaxPotentialBlockSize

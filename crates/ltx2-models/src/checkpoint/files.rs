@@ -1,17 +1,16 @@
 //! The tensors of one or several files under the names that the networks ask for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use candle_core::safetensors::MmapedSafetensors;
 use candle_core::{DType, Device, Error, Result, Shape, Tensor};
 use ltx2_kernels::decode_e4m3;
-use safetensors::Dtype;
-use safetensors::tensor::TensorView;
 
 use super::gguf::Gguf;
-use super::{CheckpointError, TensorShapes, tensor_shapes};
+use super::reader::To;
+use super::safetensors_file::SafetensorsFile;
+use super::{CheckpointError, TensorShapes};
 use crate::Packed;
 
 /// What a tensor of a file is for us.
@@ -29,7 +28,7 @@ impl From<String> for Found {
     }
 }
 
-/// Mapped files and what is where.
+/// Open files and what is where.
 #[derive(Default)]
 pub(super) struct Files {
     files: Vec<File>,
@@ -39,14 +38,14 @@ pub(super) struct Files {
 }
 
 enum File {
-    Safetensors { path: PathBuf, tensors: MmapedSafetensors },
+    Safetensors(SafetensorsFile),
     Gguf(Gguf),
 }
 
 impl File {
     fn path(&self) -> &Path {
         match self {
-            Self::Safetensors { path, .. } => path,
+            Self::Safetensors(file) => file.path(),
             Self::Gguf(file) => file.path(),
         }
     }
@@ -70,20 +69,14 @@ impl Files {
         path: &Path,
         name: impl Fn(&str) -> Option<String>,
     ) -> std::result::Result<(), CheckpointError> {
-        let shapes = tensor_shapes(path)?;
-        // SAFETY: model weights; not written to while the server runs.
-        let tensors = unsafe { MmapedSafetensors::new(path) }
-            .map_err(|source| CheckpointError::Tensor { path: path.into(), source })?;
-        let is_float8 = |(name, view): (String, TensorView)| (view.dtype() == Dtype::F8_E4M3).then_some(name);
-        let float8: BTreeSet<String> = tensors.tensors().into_iter().filter_map(is_float8).collect();
-        self.files.push(File::Safetensors { path: path.into(), tensors });
-        for (stored, shape) in shapes {
-            if let Some(found) = name(&stored) {
-                let packed = float8.contains(&stored).then(|| shape.iter().product());
-                self.insert(found.into(), (stored, shape, packed))?;
-            }
-        }
-        Ok(())
+        let file = SafetensorsFile::open(path)?;
+        let packed = |name: &str, shape: &[usize]| file.is_float8(name).then(|| shape.iter().product());
+        let tensors: Vec<_> = file
+            .tensors()
+            .map(|(stored, place)| (stored.clone(), place.shape.clone(), packed(stored, &place.shape)))
+            .collect();
+        self.files.push(File::Safetensors(file));
+        self.insert_all(tensors, |stored| name(stored).map(Found::from))
     }
 
     /// Adds the tensors of a GGUF file for which `name` has a name.
@@ -95,12 +88,7 @@ impl Files {
         let tensors: Vec<_> =
             file.tensors().map(|(stored, t)| (stored.clone(), t.shape.clone(), t.packed_bytes())).collect();
         self.files.push(File::Gguf(file));
-        for (stored, shape, packed) in tensors {
-            if let Some(found) = name(&stored) {
-                self.insert(found, (stored, shape, packed))?;
-            }
-        }
-        Ok(())
+        self.insert_all(tensors, name)
     }
 
     /// Tensors whose names begin so belong to `home`.
@@ -111,6 +99,15 @@ impl Files {
     /// Forgets the tensors that `unwanted` names.
     pub(super) fn remove(&mut self, unwanted: impl Fn(&str) -> bool) {
         self.index.retain(|name, _| !unwanted(name));
+    }
+
+    /// Adds those of the last file's tensors for which `name` has a name.
+    fn insert_all(
+        &mut self,
+        tensors: Vec<(String, Vec<usize>, Option<usize>)>,
+        name: impl Fn(&str) -> Option<Found>,
+    ) -> std::result::Result<(), CheckpointError> {
+        tensors.into_iter().try_for_each(|tensor| name(&tensor.0).map_or(Ok(()), |found| self.insert(found, tensor)))
     }
 
     fn insert(
@@ -151,15 +148,15 @@ impl Files {
         self.index.iter().filter(|(name, _)| wanted(name)).map(size).sum()
     }
 
-    /// The tensor `name` as `dtype` on `device`; of `shape`, if given.
-    pub(super) fn tensor(&self, name: &str, shape: Option<&Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
+    /// The tensor `name` as `dtype`; of `shape`, if given.
+    pub(super) fn tensor(&self, name: &str, shape: Option<&Shape>, dtype: DType, to: To) -> Result<Tensor> {
         let stored = self.find(name, shape)?;
         let file = &self.files[stored.file];
         let read = || match file {
-            File::Safetensors { tensors, .. } => self.scaled(name, &stored.name, tensors, (dtype, device)),
-            File::Gguf(file) if stored.added == 0.0 => file.tensor(&stored.name, device)?.to_dtype(dtype),
+            File::Safetensors(file) => self.scaled(name, (file, &stored.name), dtype, to),
+            File::Gguf(file) if stored.added == 0.0 => file.tensor(&stored.name, to.device)?.to_dtype(dtype),
             File::Gguf(file) => {
-                let original = (file.tensor(&stored.name, device)?.to_dtype(DType::F32)? - stored.added)?;
+                let original = (file.tensor(&stored.name, to.device)?.to_dtype(DType::F32)? - stored.added)?;
                 original.to_dtype(dtype)
             }
         };
@@ -167,16 +164,16 @@ impl Files {
     }
 
     /// The matrix `name` as it is stored; nothing if that is number by number.
-    pub(super) fn packed(&self, name: &str, shape: &Shape, device: &Device) -> Result<Option<Packed>> {
+    pub(super) fn packed(&self, name: &str, shape: &Shape, to: To) -> Result<Option<Packed>> {
         let stored = self.find(name, Some(shape))?;
         let file = &self.files[stored.file];
         let read = || match file {
             File::Gguf(gguf) if stored.added == 0.0 => {
-                Ok(gguf.blocks(&stored.name, device)?.map(|blocks| Packed::Blocks(Arc::new(blocks))))
+                Ok(gguf.blocks(&stored.name, to.device)?.map(|blocks| Packed::Blocks(Arc::new(blocks))))
             }
-            File::Safetensors { tensors, .. } if stored.packed.is_some() => {
-                let codes = codes(&tensors.get(&stored.name)?, device)?;
-                let scale = self.scale(name, tensors)?.unwrap_or(1.0);
+            File::Safetensors(file) if stored.packed.is_some() => {
+                let codes = file.tensor(&stored.name, to)?;
+                let scale = self.scale(name, to)?.unwrap_or(1.0);
                 Ok(Some(Packed::Float8 { codes, scale }))
             }
             _ => Ok(None),
@@ -186,32 +183,23 @@ impl Files {
 
     /// What a safetensors file has under `stored`: as it is, or, with a `weight_scale` beside it (float8), scaled in
     /// float32 and rounded once.
-    fn scaled(
-        &self,
-        name: &str,
-        stored: &str,
-        tensors: &MmapedSafetensors,
-        (dtype, device): (DType, &Device),
-    ) -> Result<Tensor> {
-        let (view, scale) = (tensors.get(stored)?, self.scale(name, tensors)?);
-        if view.dtype() == Dtype::F8_E4M3 {
-            return decode_e4m3(&codes(&view, device)?, scale.unwrap_or(1.0), dtype);
-        }
-        let weight = tensors.load(stored, device)?;
+    fn scaled(&self, name: &str, (file, stored): (&SafetensorsFile, &str), dtype: DType, to: To) -> Result<Tensor> {
+        let (weight, scale) = (file.tensor(stored, to)?, self.scale(name, to)?);
         match scale {
+            _ if file.is_float8(stored) => decode_e4m3(&weight, scale.unwrap_or(1.0), dtype),
             Some(scale) => (weight.to_dtype(DType::F32)? * f64::from(scale))?.to_dtype(dtype),
             None => weight.to_dtype(dtype),
         }
     }
 
     /// The `weight_scale` beside the weight `name`.
-    fn scale(&self, name: &str, tensors: &MmapedSafetensors) -> Result<Option<f32>> {
-        let scale = name.strip_suffix(".weight").and_then(|layer| self.index.get(&format!("{layer}.weight_scale")));
-        let Some(scale) = scale else { return Ok(None) };
-        let values = tensors.load(&scale.name, &Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        match values[..] {
+    fn scale(&self, name: &str, to: To) -> Result<Option<f32>> {
+        let scale = name.strip_suffix(".weight").map(|layer| format!("{layer}.weight_scale"));
+        let Some(scale) = scale.filter(|scale| self.contains(scale)) else { return Ok(None) };
+        let values = self.tensor(&scale, None, DType::F32, To { device: &Device::Cpu, ..to })?;
+        match values.flatten_all()?.to_vec1::<f32>()?[..] {
             [scale] => Ok(Some(scale)),
-            _ => candle_core::bail!("{} has {} values, but a weight has one scale", scale.name, values.len()),
+            ref values => candle_core::bail!("{scale} has {} values, but a weight has one scale", values.len()),
         }
     }
 
@@ -242,9 +230,4 @@ impl std::fmt::Debug for Files {
         let files: Vec<&Path> = self.files.iter().map(File::path).collect();
         f.debug_struct("Files").field("files", &files).field("tensors", &self.index.len()).finish()
     }
-}
-
-/// The codes of float8 numbers, as bytes.
-fn codes(view: &TensorView, device: &Device) -> Result<Tensor> {
-    Tensor::from_raw_buffer(view.data(), DType::U8, view.shape(), device)
 }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use safetensors::SafeTensors;
-use safetensors::tensor::Metadata;
+use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::Value;
 
 use super::CheckpointError;
+use super::safetensors_file::Place;
 
 /// Names and shapes of the tensors of a file.
 pub type TensorShapes = BTreeMap<String, Vec<usize>>;
@@ -19,17 +20,36 @@ pub fn read_json(path: &Path) -> Result<Value, CheckpointError> {
         .map_err(|error| CheckpointError::Damaged { path: path.into(), reason: format!("not JSON: {error}") })
 }
 
+/// The places of the tensors of a safetensors file.
+pub(super) fn places(path: &Path) -> Result<BTreeMap<String, Place>, CheckpointError> {
+    header(path, |header| {
+        let place = |(name, info): (String, &TensorInfo)| {
+            let at = (header.length + info.data_offsets.0) as u64;
+            (name, Place { dtype: info.dtype, shape: info.shape.clone(), at })
+        };
+        header.metadata.tensors().into_iter().map(place).collect()
+    })
+}
+
 /// The string metadata of a safetensors file, after checking that the file is as long as its header says.
 pub fn read_metadata(path: &Path) -> Result<HashMap<String, String>, CheckpointError> {
-    header(path, |_, metadata| metadata.metadata().clone().unwrap_or_default())
+    header(path, |header| header.metadata.metadata().clone().unwrap_or_default())
 }
 
 /// The names and shapes of the tensors of a safetensors file.
 pub fn tensor_shapes(path: &Path) -> Result<TensorShapes, CheckpointError> {
-    header(path, |tensors, _| tensors.tensors().into_iter().map(|(name, view)| (name, view.shape().to_vec())).collect())
+    let shape = |(name, info): (String, &TensorInfo)| (name, info.shape.clone());
+    header(path, |header| header.metadata.tensors().into_iter().map(shape).collect())
 }
 
-fn header<T>(path: &Path, read: impl FnOnce(&SafeTensors, &Metadata) -> T) -> Result<T, CheckpointError> {
+/// A file's, checked.
+struct Header {
+    metadata: Metadata,
+    /// In bytes: where the numbers begin.
+    length: usize,
+}
+
+fn header<T>(path: &Path, read: impl FnOnce(&Header) -> T) -> Result<T, CheckpointError> {
     let io = |source| CheckpointError::Io { path: path.into(), source };
     let damaged = |reason: String| CheckpointError::Damaged { path: path.into(), reason };
     let file = std::fs::File::open(path).map_err(io)?;
@@ -44,8 +64,9 @@ fn header<T>(path: &Path, read: impl FnOnce(&SafeTensors, &Metadata) -> T) -> Re
             return Err(damaged(format!("tensor {name}: its shape {:?} is beyond measure", view.shape())));
         }
     }
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
-    Ok(read(&tensors, &metadata))
+    let (size, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
+    // Its size stands before it.
+    Ok(read(&Header { metadata, length: size + size_of::<u64>() }))
 }
 
 /// Whether strides can be counted. A file may have tensors without elements, whose other sides are of any length.

@@ -7,6 +7,8 @@ mod files;
 mod folder;
 mod gguf;
 mod header;
+mod reader;
+mod safetensors_file;
 mod weights;
 
 use std::collections::BTreeSet;

@@ -7,6 +7,7 @@ use candle_nn::Init;
 use candle_nn::var_builder::SimpleBackend;
 
 use super::files::Files;
+use super::reader::{Reader, To};
 use crate::Packed;
 use crate::lora::{self, LoraStrength};
 use crate::synth::SynthBackend;
@@ -15,6 +16,8 @@ use crate::synth::SynthBackend;
 #[derive(Debug, Clone)]
 pub(crate) struct Weights {
     source: Source,
+    /// Goes with the last of those that read.
+    reader: Arc<Reader>,
     loras: Arc<[LoraStrength]>,
 }
 
@@ -27,13 +30,15 @@ pub(super) enum Source {
 
 impl Weights {
     pub(super) fn new(source: Source, loras: &[LoraStrength]) -> Self {
-        Self { source, loras: loras.into() }
+        Self { source, reader: Arc::default(), loras: loras.into() }
     }
 
     /// The matrix `name` as it is stored; nothing if that is number by number, or an adapter changes it.
     pub(crate) fn packed(&self, name: &str, shape: &Shape, device: &Device) -> Result<Option<Packed>> {
         match &self.source {
-            Source::Files(files) if !self.is_adapted(name) => files.packed(name, shape, device),
+            Source::Files(files) if !self.is_adapted(name) => {
+                files.packed(name, shape, To { device, reader: &self.reader })
+            }
             _ => Ok(None),
         }
     }
@@ -44,7 +49,9 @@ impl Weights {
 
     fn tensor(&self, name: &str, shape: Option<Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
         let tensor = match (&self.source, shape) {
-            (Source::Files(files), shape) => files.tensor(name, shape.as_ref(), dtype, device),
+            (Source::Files(files), shape) => {
+                files.tensor(name, shape.as_ref(), dtype, To { device, reader: &self.reader })
+            }
             (Source::Synthetic { seed }, Some(shape)) => {
                 SynthBackend::new(*seed).get(shape, name, Init::default(), dtype, device)
             }

@@ -1,0 +1,129 @@
+//! Reading numbers from files: by several threads, as one alone is slower than a disk, and much slower than what the system
+//! still has of the file; to a card through page-locked memory, from which it copies while the next piece is read.
+
+#[cfg(feature = "cuda")]
+mod staging;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+#[cfg(feature = "cuda")]
+use std::sync::Mutex;
+
+use bytemuck::Pod;
+use candle_core::{DType, Device, Result, Tensor, WithDType, bail};
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+/// Bytes that a thread reads at once.
+const PIECE: usize = 2 << 20;
+
+/// A part of a file, as long as what it is read into.
+#[derive(Clone, Copy)]
+pub(super) struct Span<'a> {
+    pub(super) file: &'a File,
+    /// Its beginning in bytes from the file's.
+    pub(super) at: u64,
+}
+
+impl Span<'_> {
+    /// Reads it.
+    fn read(self, into: &mut [u8]) -> std::io::Result<()> {
+        let pieces = into.par_chunks_mut(PIECE).enumerate();
+        pieces.try_for_each(|(number, piece)| self.file.read_exact_at(piece, self.at + (number * PIECE) as u64))
+    }
+
+    /// What begins `bytes` further.
+    #[cfg(feature = "cuda")]
+    fn skip(self, bytes: usize) -> Self {
+        Self { at: self.at + bytes as u64, ..self }
+    }
+}
+
+/// Reads tensors; what it takes for that goes with it.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    #[cfg(feature = "cuda")]
+    staging: Mutex<staging::Way>,
+}
+
+/// Where tensors are read to, and by what.
+#[derive(Clone, Copy)]
+pub(super) struct To<'a> {
+    pub(super) device: &'a Device,
+    pub(super) reader: &'a Reader,
+}
+
+impl Reader {
+    /// What stands at `from`, numbers in the machine's order, as a tensor.
+    pub(super) fn tensor(&self, from: Span, dtype: DType, shape: &[usize], device: &Device) -> Result<Tensor> {
+        match dtype {
+            DType::BF16 => self.numbers::<bf16>(from, shape, device),
+            DType::F16 => self.numbers::<f16>(from, shape, device),
+            DType::F32 => self.numbers::<f32>(from, shape, device),
+            DType::F64 => self.numbers::<f64>(from, shape, device),
+            DType::U8 => self.numbers::<u8>(from, shape, device),
+            DType::U32 => self.numbers::<u32>(from, shape, device),
+            DType::I64 => self.numbers::<i64>(from, shape, device),
+            other => bail!("numbers of type {other:?} cannot be read from a file"),
+        }
+    }
+
+    fn numbers<T: Number>(&self, from: Span, shape: &[usize], device: &Device) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(cuda) = device {
+            let mut way = self.staging.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if let Some(tensor) = way.tensor::<T>(from, shape, cuda)? {
+                return Ok(tensor);
+            }
+        }
+        // Zeros that the system makes page by page, in the threads that read.
+        let mut values = bytemuck::allocation::zeroed_vec::<T>(shape.iter().product());
+        from.read(bytemuck::cast_slice_mut(&mut values))?;
+        Tensor::from_vec(values, shape, device)
+    }
+}
+
+/// What files hold.
+#[cfg(not(feature = "cuda"))]
+trait Number: WithDType + Pod {}
+#[cfg(not(feature = "cuda"))]
+impl<T: WithDType + Pod> Number for T {}
+#[cfg(feature = "cuda")]
+trait Number: WithDType + Pod + candle_core::cuda_backend::CudaDType + staging::DeviceRepr {}
+#[cfg(feature = "cuda")]
+impl<T: WithDType + Pod + candle_core::cuda_backend::CudaDType + staging::DeviceRepr> Number for T {}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_from_any_place() -> Result<()> {
+        // More than two pieces, and more than one stage of a card's copies.
+        let values: Vec<f32> = (0..(33 << 20) / 4 + 5).map(|i| i as f32).collect();
+        let mut file = tempfile::tempfile()?;
+        file.write_all(b"abc")?;
+        file.write_all(bytemuck::cast_slice(&values))?;
+        let device = if cfg!(feature = "cuda") { Device::new_cuda_with_stream(0)? } else { Device::Cpu };
+        let reader = Reader::default();
+        for (first, count) in [(0, values.len()), (1, 1), (7, PIECE / 4), (values.len() - 3, 3)] {
+            let span = Span { file: &file, at: 3 + 4 * first as u64 };
+            let got = reader.tensor(span, DType::F32, &[count], &device)?.to_vec1::<f32>()?;
+            assert!(got == values[first..first + count], "{first} {count}");
+        }
+        let codes = reader.tensor(Span { file: &file, at: 0 }, DType::U8, &[1, 3], &device)?.to_vec2::<u8>()?;
+        assert_eq!(codes, [b"abc"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_was_cut_is_an_error() -> Result<()> {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(&[0; 10])?;
+        let short = Reader::default().tensor(Span { file: &file, at: 4 }, DType::F32, &[2], &Device::Cpu);
+        assert!(short.is_err());
+        Ok(())
+    }
+}
