@@ -20,7 +20,7 @@ pub mod vocoder;
 
 pub use ltx2_kernels::load_kernels;
 
-pub use checkpoint::{Checkpoint, CheckpointError};
+pub use checkpoint::{Checkpoint, CheckpointError, KeptWeights};
 pub use config::{ConfigError, Section};
 pub use packed::Packed;
 pub use var_builder::VarBuilder;

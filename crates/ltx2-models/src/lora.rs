@@ -1,13 +1,12 @@
 //! Low-rank adapters: files with a pair of thin matrices for some of a checkpoint's linear layers (`fuse_loras.py`).
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::safetensors::MmapedSafetensors;
 use candle_core::{DType, Device, Result, Tensor};
 
-use crate::checkpoint::{CheckpointError, TensorShapes, tensor_shapes};
+use crate::checkpoint::{CheckpointError, Reader, SafetensorsFile, TensorShapes, To};
 
 /// Where a checkpoint keeps the layers that adapters speak of.
 const MODEL: &str = "model.diffusion_model.";
@@ -19,8 +18,7 @@ const PAIRS: [(&str, &str); 2] = [(".lora_A.weight", ".lora_B.weight"), (".lora_
 /// An adapter file.
 #[derive(Clone)]
 pub struct Lora {
-    path: PathBuf,
-    tensors: Arc<MmapedSafetensors>,
+    file: Arc<SafetensorsFile>,
     /// By the name of the checkpoint's weight.
     pairs: BTreeMap<String, Pair>,
 }
@@ -37,7 +35,7 @@ struct Pair {
 
 impl std::fmt::Debug for Lora {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lora").field("path", &self.path).field("layers", &self.pairs.len()).finish()
+        f.debug_struct("Lora").field("path", &self.path()).field("layers", &self.pairs.len()).finish()
     }
 }
 
@@ -53,28 +51,25 @@ pub struct LoraStrength {
 impl Lora {
     /// Reads the header of an adapter file.
     pub fn open(path: &Path) -> std::result::Result<Self, CheckpointError> {
-        let shapes = tensor_shapes(path)?;
-        let pairs = pairs(&shapes);
+        let file = SafetensorsFile::open(path)?;
+        let pairs = pairs(&file.shapes());
         if pairs.is_empty() {
             return Err(CheckpointError::Lora {
                 path: path.into(),
                 reason: "it has no pair of matrices named like diffusion_model.<layer>.lora_A.weight".into(),
             });
         }
-        // SAFETY: model weights; not written to while the server runs.
-        let tensors = unsafe { MmapedSafetensors::new(path) }
-            .map_err(|source| CheckpointError::Tensor { path: path.into(), source })?;
-        Ok(Self { path: path.into(), tensors: Arc::new(tensors), pairs })
+        Ok(Self { file: Arc::new(file), pairs })
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// Refuses the adapter unless each of its layers is in a checkpoint with `shapes`, at the same width.
     pub fn check(&self, shapes: &TensorShapes) -> std::result::Result<(), CheckpointError> {
-        let refuse = |reason| Err(CheckpointError::Lora { path: self.path.clone(), reason });
+        let refuse = |reason| Err(CheckpointError::Lora { path: self.path().into(), reason });
         let known = self.pairs.keys().filter(|name| shapes.contains_key(*name)).count();
         if known == 0 {
             let name = self.pairs.keys().next().expect("open refuses a file without pairs");
@@ -97,16 +92,15 @@ impl Lora {
         self.pairs.contains_key(name)
     }
 
-    /// What is added to the weight `name` at `strength`, as `dtype` and made on `device`; nothing if the adapter leaves it
-    /// alone.
+    /// What is added to the weight `name` at `strength`, as `dtype`; nothing if the adapter leaves it alone.
     ///
     /// The scaled matrix and the product are rounded to the file's dtype, as the official fusion does.
-    fn delta(&self, name: &str, strength: f64, dtype: DType, device: &Device) -> Result<Option<Tensor>> {
+    fn delta(&self, name: &str, strength: f64, dtype: DType, to: To) -> Result<Option<Tensor>> {
         let Some(pair) = self.pairs.get(name) else { return Ok(None) };
-        let (up, down) = (self.tensors.load(&pair.up, device)?, self.tensors.load(&pair.down, device)?);
+        let (up, down) = (self.file.tensor(&pair.up, to)?, self.file.tensor(&pair.down, to)?);
         let scale = match &pair.alpha {
             Some(alpha) => {
-                let alpha = self.tensors.load(alpha, &Device::Cpu)?;
+                let alpha = self.file.tensor(alpha, To { device: &Device::Cpu, ..to })?;
                 let alpha = alpha.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
                 f64::from(alpha.first().copied().unwrap_or(pair.rank as f32)) / pair.rank as f64
             }
@@ -119,10 +113,17 @@ impl Lora {
 }
 
 /// `weight` called `name` with all of `loras` added, as `dtype`.
-pub(crate) fn fuse(name: &str, weight: Tensor, loras: &[LoraStrength], dtype: DType) -> Result<Tensor> {
+pub(crate) fn fuse(
+    name: &str,
+    weight: Tensor,
+    loras: &[LoraStrength],
+    dtype: DType,
+    reader: &Reader,
+) -> Result<Tensor> {
+    let to = To { device: weight.device(), reader };
     let mut sum: Option<Tensor> = None;
     for LoraStrength { lora, strength } in loras.iter().filter(|lora| lora.strength != 0.0) {
-        if let Some(delta) = lora.delta(name, *strength, dtype, weight.device())? {
+        if let Some(delta) = lora.delta(name, *strength, dtype, to)? {
             sum = Some(match sum {
                 Some(sum) => (sum + delta)?,
                 None => delta,

@@ -7,6 +7,7 @@ mod files;
 mod folder;
 mod gguf;
 mod header;
+mod kept;
 mod reader;
 mod safetensors_file;
 mod weights;
@@ -21,6 +22,9 @@ use serde_json::Value;
 pub use error::{CheckpointError, message};
 pub use gguf::{GgufKind, gguf_kind};
 pub use header::{TensorShapes, read_json, read_metadata, tensor_shapes};
+pub use kept::KeptWeights;
+pub(crate) use reader::{Reader, To};
+pub(crate) use safetensors_file::SafetensorsFile;
 pub(crate) use weights::Weights;
 
 use crate::VarBuilder;
@@ -159,7 +163,7 @@ impl Checkpoint {
     pub fn shapes(&self) -> Result<TensorShapes, CheckpointError> {
         match &self.source {
             Source::Files(files) => Ok(files.shapes()),
-            Source::Synthetic { .. } => Ok(TensorShapes::new()),
+            Source::Synthetic { .. } | Source::Kept(_) => Ok(TensorShapes::new()),
         }
     }
 
@@ -170,7 +174,7 @@ impl Checkpoint {
             Source::Files(files) => {
                 files.loaded_bytes(dtype, |name| prefixes.iter().any(|prefix| name.starts_with(prefix)))
             }
-            Source::Synthetic { .. } => 0,
+            Source::Synthetic { .. } | Source::Kept(_) => 0,
         }
     }
 
@@ -192,12 +196,53 @@ impl Checkpoint {
         device: &Device,
         build: impl FnOnce(VarBuilder) -> candle_core::Result<T>,
     ) -> Result<T, CheckpointError> {
-        if matches!(self.source, Source::Files(_)) && !loras.is_empty() {
-            let shapes = self.shapes()?;
-            loras.iter().try_for_each(|LoraStrength { lora, .. }| lora.check(&shapes))?;
-        }
-        let weights = Weights::new(self.source.clone(), loras);
+        self.check(loras)?;
+        self.build(Weights::new(self.source.clone(), loras), dtype, device, build)
+    }
+
+    /// As [`Checkpoint::load`], with what [`Checkpoint::rebuild_with`] takes.
+    pub fn load_kept<T>(
+        &self,
+        dtype: DType,
+        device: &Device,
+        build: impl FnOnce(VarBuilder) -> candle_core::Result<T>,
+    ) -> Result<(T, KeptWeights), CheckpointError> {
+        let kept = KeptWeights::default();
+        let network = self.build(Weights::keeping(self.source.clone(), &kept), dtype, device, build)?;
+        Ok((network, kept))
+    }
+
+    /// Builds a network anew with adapters added to its weights, which are not read again. Each goes as it is replaced, if
+    /// the network that it was loaded for is gone.
+    pub fn rebuild_with<T>(
+        &self,
+        kept: KeptWeights,
+        loras: &[LoraStrength],
+        dtype: DType,
+        device: &Device,
+        build: impl FnOnce(VarBuilder) -> candle_core::Result<T>,
+    ) -> Result<T, CheckpointError> {
+        self.check(loras)?;
+        self.build(Weights::new(Source::Kept(kept), loras), dtype, device, build)
+    }
+
+    fn build<T>(
+        &self,
+        weights: Weights,
+        dtype: DType,
+        device: &Device,
+        build: impl FnOnce(VarBuilder) -> candle_core::Result<T>,
+    ) -> Result<T, CheckpointError> {
         build(VarBuilder::from_weights(weights, dtype, device)).map_err(|error| self.tensor_error(error))
+    }
+
+    /// Refuses adapters that do not fit.
+    fn check(&self, loras: &[LoraStrength]) -> Result<(), CheckpointError> {
+        if loras.is_empty() || matches!(self.source, Source::Synthetic { .. }) {
+            return Ok(());
+        }
+        let shapes = self.shapes()?;
+        loras.iter().try_for_each(|LoraStrength { lora, .. }| lora.check(&shapes))
     }
 
     /// Turns an error about the architecture into one that names the file.

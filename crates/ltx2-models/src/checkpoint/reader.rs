@@ -41,16 +41,16 @@ impl Span<'_> {
 
 /// Reads tensors; what it takes for that goes with it.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     #[cfg(feature = "cuda")]
     staging: Mutex<staging::Way>,
 }
 
 /// Where tensors are read to, and by what.
 #[derive(Clone, Copy)]
-pub(super) struct To<'a> {
-    pub(super) device: &'a Device,
-    pub(super) reader: &'a Reader,
+pub(crate) struct To<'a> {
+    pub(crate) device: &'a Device,
+    pub(crate) reader: &'a Reader,
 }
 
 impl Reader {

@@ -8,10 +8,10 @@ use candle_core::{DType, Error, Result, Tensor};
 use safetensors::Dtype;
 
 use super::reader::{Span, To};
-use super::{CheckpointError, header};
+use super::{CheckpointError, TensorShapes, header};
 
 /// The file, open, with what its header says.
-pub(super) struct SafetensorsFile {
+pub(crate) struct SafetensorsFile {
     path: PathBuf,
     file: File,
     tensors: BTreeMap<String, Place>,
@@ -27,14 +27,14 @@ pub(super) struct Place {
 
 impl SafetensorsFile {
     /// Reads the header and checks that all tensors are within the file.
-    pub(super) fn open(path: &Path) -> std::result::Result<Self, CheckpointError> {
+    pub(crate) fn open(path: &Path) -> std::result::Result<Self, CheckpointError> {
         let tensors = header::places(path)?;
         let file = File::open(path).map_err(|source| CheckpointError::Io { path: path.into(), source })?;
         Ok(Self { path: path.into(), file, tensors })
     }
 
     /// The file.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -43,13 +43,18 @@ impl SafetensorsFile {
         self.tensors.iter()
     }
 
+    /// Names and shapes.
+    pub(crate) fn shapes(&self) -> TensorShapes {
+        self.tensors.iter().map(|(name, place)| (name.clone(), place.shape.clone())).collect()
+    }
+
     /// Whether `name` is stored as float8 codes.
     pub(super) fn is_float8(&self, name: &str) -> bool {
         self.tensors.get(name).is_some_and(|place| place.dtype == Dtype::F8_E4M3)
     }
 
     /// The tensor `name` as it is stored; the codes of float8 numbers as bytes.
-    pub(super) fn tensor(&self, name: &str, to: To) -> Result<Tensor> {
+    pub(crate) fn tensor(&self, name: &str, to: To) -> Result<Tensor> {
         let place = self.tensors.get(name).ok_or_else(|| Error::CannotFindTensor { path: name.into() }.bt())?;
         let dtype = match place.dtype {
             Dtype::F8_E4M3 => DType::U8,

@@ -104,7 +104,7 @@ impl Engine {
         let contexts = self.encode_prompts(plan, memory.encoding_prompt, session)?;
         let mut latents = None;
         for (index, stage) in plan.stages.iter().enumerate() {
-            let loaded = self.has_transformer(&stage.loras).then(|| self.models.parameters(self.dtype()).transformer);
+            let loaded = self.has_transformer().then(|| self.models.parameters(self.dtype()).transformer);
             self.prepare(Need::Transformer, memory.denoising.saturating_sub(loaded.unwrap_or(0)));
             latents = Some(self.run_stage((index, stage), latents, &contexts, session)?);
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ltx2_models::KeptWeights;
 use ltx2_models::audio_vae::AudioDecoder;
 use ltx2_models::transformer::Transformer;
 use ltx2_models::video_vae::{VideoDecoder, VideoEncoder};
@@ -14,11 +15,19 @@ use crate::plan::LoraPlan;
 /// What stays in memory between runs. The text encoder does not: it is as large as the rest.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    /// With the adapters that are fused into it.
-    transformer: Option<(Vec<LoraPlan>, Arc<Transformer>)>,
+    transformer: Option<LoadedTransformer>,
     video_encoder: Option<Arc<VideoEncoder>>,
     video_decoder: Option<Arc<VideoDecoder>>,
     audio: Option<Arc<(AudioDecoder, Vocoder)>>,
+}
+
+/// A transformer with the adapters that are fused into it.
+#[derive(Debug)]
+struct LoadedTransformer {
+    loras: Vec<LoraPlan>,
+    transformer: Arc<Transformer>,
+    /// Its weights, if they are the checkpoint's own.
+    kept: Option<KeptWeights>,
 }
 
 impl Parts {
@@ -67,20 +76,28 @@ impl Engine {
         }
     }
 
-    /// Whether the transformer with these adapters is there.
-    pub(super) fn has_transformer(&self, loras: &[LoraPlan]) -> bool {
-        self.parts.transformer.as_ref().is_some_and(|(fused, _)| fused == loras)
+    /// Whether a transformer is there, whose memory the next one can have.
+    pub(super) fn has_transformer(&self) -> bool {
+        self.parts.transformer.is_some()
     }
 
     pub(crate) fn transformer(&mut self, loras: &[LoraPlan]) -> Result<Arc<Transformer>> {
-        if let Some((_, transformer)) = self.parts.transformer.as_ref().filter(|(fused, _)| fused == loras) {
-            return Ok(transformer.clone());
+        if let Some(loaded) = self.parts.transformer.as_ref().filter(|loaded| loaded.loras == loras) {
+            return Ok(loaded.transformer.clone());
         }
-        // The old one first: there is hardly room for two.
-        self.parts.transformer = None;
-        make_room(&self.settings.device, self.models.parameters(self.dtype()).transformer);
-        let transformer = Arc::new(self.models.transformer(loras, self.dtype(), &self.settings.device)?);
-        self.parts.transformer = Some((loras.to_vec(), transformer.clone()));
+        let (dtype, device) = (self.dtype(), &self.settings.device);
+        // The old one goes first, as there is hardly room for two; but its weights need not be read again to be added to.
+        let kept = self.parts.transformer.take().and_then(|old| old.kept);
+        let (transformer, kept) = match kept {
+            Some(kept) => (self.models.adapted_transformer(kept, loras, dtype, device)?, None),
+            None => {
+                make_room(device, self.models.parameters(dtype).transformer);
+                self.models.transformer(loras, dtype, device)?
+            }
+        };
+        let transformer = Arc::new(transformer);
+        self.parts.transformer =
+            Some(LoadedTransformer { loras: loras.to_vec(), transformer: transformer.clone(), kept });
         Ok(transformer)
     }
 

@@ -1,7 +1,6 @@
 //! The networks, each read from its files when it is asked for.
 
 use candle_core::{DType, Device};
-use ltx2_models::CheckpointError;
 use ltx2_models::audio_vae::AudioDecoder;
 use ltx2_models::lora::{Lora, LoraStrength};
 use ltx2_models::text_encoder::{EmbeddingsProcessor, Gemma};
@@ -9,6 +8,7 @@ use ltx2_models::transformer::Transformer;
 use ltx2_models::upsampler::LatentUpsampler;
 use ltx2_models::video_vae::{PerChannelStatistics, VideoDecoder, VideoEncoder};
 use ltx2_models::vocoder::Vocoder;
+use ltx2_models::{CheckpointError, KeptWeights};
 
 use super::ModelSet;
 use crate::PipelineError;
@@ -28,15 +28,31 @@ impl ModelSet {
         self.checkpoint.load(dtype, device, |vb| EmbeddingsProcessor::new(config, gemma, vb))
     }
 
+    /// With its weights, if no adapter changes them.
     pub(crate) fn transformer(
         &self,
         loras: &[LoraPlan],
         dtype: DType,
         device: &Device,
+    ) -> Result<(Transformer, Option<KeptWeights>), CheckpointError> {
+        let build = |vb| Transformer::new(&self.configs.transformer, vb);
+        if loras.is_empty() {
+            let (transformer, kept) = self.checkpoint.load_kept(dtype, device, build)?;
+            return Ok((transformer, Some(kept)));
+        }
+        Ok((self.checkpoint.load_with(&open(loras)?, dtype, device, build)?, None))
+    }
+
+    /// Of a transformer's weights.
+    pub(crate) fn adapted_transformer(
+        &self,
+        kept: KeptWeights,
+        loras: &[LoraPlan],
+        dtype: DType,
+        device: &Device,
     ) -> Result<Transformer, CheckpointError> {
-        let open = |plan: &LoraPlan| Ok(LoraStrength { lora: Lora::open(&plan.file)?, strength: plan.strength });
-        let loras = loras.iter().map(open).collect::<Result<Vec<_>, CheckpointError>>()?;
-        self.checkpoint.load_with(&loras, dtype, device, |vb| Transformer::new(&self.configs.transformer, vb))
+        let build = |vb| Transformer::new(&self.configs.transformer, vb);
+        self.checkpoint.rebuild_with(kept, &open(loras)?, dtype, device, build)
     }
 
     /// The upscaler, with the statistics of the latents that it works on.
@@ -72,4 +88,9 @@ impl ModelSet {
     pub(crate) fn vocoder(&self, dtype: DType, device: &Device) -> Result<Vocoder, CheckpointError> {
         self.checkpoint.load(dtype, device, |vb| Vocoder::new(&self.configs.vocoder, vb))
     }
+}
+
+fn open(loras: &[LoraPlan]) -> Result<Vec<LoraStrength>, CheckpointError> {
+    let open = |plan: &LoraPlan| Ok(LoraStrength { lora: Lora::open(&plan.file)?, strength: plan.strength });
+    loras.iter().map(open).collect()
 }
