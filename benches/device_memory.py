@@ -72,8 +72,9 @@ def run(ltx2: str, models: Path, gib: int, requests: list) -> dict:
         process, address = serve(ltx2, models, Path(folder), gib)
         answers = []
         try:
-            for pipeline, size in requests:
-                body = {"prompt": "A fox", "pipeline": pipeline, "num_frames": 121, "num_inference_steps": 2, **SIZES[size]}
+            for number, (pipeline, size) in enumerate(requests):
+                # Another prompt each time, or the text encoder would not be read again.
+                body = {"prompt": f"A fox, take {number}", "pipeline": pipeline, "num_frames": 121, "num_inference_steps": 2, **SIZES[size]}
                 try:
                     ask(address, "/v1/video/t2v", body)
                     answers.append("made")

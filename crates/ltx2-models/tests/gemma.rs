@@ -1,4 +1,4 @@
-//! Gemma 3 writing a text on, against transformers (see `scripts/make_gemma_fixture.py`).
+//! Gemma 3 writing a text on, against transformers (see `scripts/make_gemma_fixture.py`), and reading prompts layer by layer.
 
 mod common;
 
@@ -8,16 +8,40 @@ use candle_core::{DType, Device};
 use ltx2_models::VarBuilder;
 use ltx2_models::checkpoint::read_metadata;
 use ltx2_models::synth::SynthBackend;
-use ltx2_models::text_encoder::{Gemma, GemmaConfig};
+use ltx2_models::text_encoder::{Gemma, GemmaConfig, read_hidden_states};
 
 use common::test_device;
 
 /// Relative to the largest logit; measured is 2e-6.
 const LIMIT: f32 = 1e-4;
 
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gemma.safetensors")
+}
+
+#[test]
+fn prompts_read_layer_by_layer_are_those_of_the_whole_model() {
+    let metadata = read_metadata(&fixture()).unwrap();
+    let config = GemmaConfig::new(&serde_json::from_str(&metadata["config"]).unwrap()).unwrap();
+    let weights = || VarBuilder::from_backend(Box::new(SynthBackend::new(3)), DType::F32, test_device());
+    let gemma = Gemma::new(&config, weights()).unwrap();
+    let prompts = [vec![1, 2, 3], (4..70).collect::<Vec<u32>>()];
+    let read = read_hidden_states(&config, weights(), &prompts).unwrap();
+    assert_eq!(read.len(), 2);
+    for (prompt, read) in prompts.iter().zip(read) {
+        let whole = gemma.hidden_states(prompt).unwrap();
+        assert_eq!((read.len(), whole.len()), (config.num_hidden_layers + 1, config.num_hidden_layers + 1));
+        for (read, whole) in read.iter().zip(&whole) {
+            assert_eq!(read.dims(), [1, prompt.len(), config.hidden_size]);
+            let apart = (read - whole).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+            assert_eq!(apart, 0.0);
+        }
+    }
+}
+
 #[test]
 fn the_likeliest_tokens_follow_one_another() {
-    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gemma.safetensors");
+    let path = fixture();
     let metadata = read_metadata(&path).unwrap();
     let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
     let ids = |name: &str| -> Vec<u32> {

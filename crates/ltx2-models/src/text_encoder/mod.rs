@@ -11,7 +11,7 @@ mod tokenizer;
 pub use connector::{Connector, ConnectorConfig};
 pub use continuation::Continuation;
 pub use feature_extractor::{FeatureExtractor, FeatureExtractorConfig, Features, ScaledEmbed};
-pub use gemma::{Gemma, GemmaConfig};
+pub use gemma::{Gemma, GemmaConfig, read_hidden_states};
 pub use processor::{Contexts, EmbeddingsConfig, EmbeddingsProcessor};
 pub use tokenizer::{Tokenizer, TokenizerError, Tokens};
 

@@ -12,7 +12,7 @@ use super::{Engine, Result};
 use crate::device::{Gib, available, give_back, make_room};
 use crate::plan::LoraPlan;
 
-/// What stays in memory between runs. The text encoder does not: it is as large as the rest.
+/// What stays in memory between runs. The text encoder does not: it is as large as the rest, and seldom needed.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     transformer: Option<LoadedTransformer>,
@@ -119,20 +119,12 @@ impl Engine {
     }
 }
 
-/// The part in `slot`, loaded if it is not there yet, to be shared.
+/// The part in `slot`, loaded if it is not there yet.
 fn resident<T>(slot: &mut Option<Arc<T>>, load: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
-    loaded(slot, || load().map(Arc::new)).cloned()
-}
-
-/// What is in `slot`, loaded if it is not there yet.
-pub(super) fn loaded<T, E>(
-    slot: &mut Option<T>,
-    load: impl FnOnce() -> std::result::Result<T, E>,
-) -> std::result::Result<&T, E> {
-    Ok(match slot {
-        Some(part) => part,
-        None => slot.insert(load()?),
-    })
+    if slot.is_none() {
+        *slot = Some(Arc::new(load()?));
+    }
+    Ok(slot.clone().expect("just loaded"))
 }
 
 #[cfg(test)]

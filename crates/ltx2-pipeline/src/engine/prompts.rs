@@ -1,4 +1,4 @@
-//! Prompts to contexts. The text encoder is read for prompts that are new, and goes again.
+//! Prompts to contexts. The text encoder is read for prompts that are new, and does not stay.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use ltx2_models::text_encoder::{Contexts, Gemma};
 use ltx2_types::Phase;
 
-use super::parts::{Need, loaded};
+use super::parts::Need;
 use super::{Engine, Result, Session};
 use crate::plan::Plan;
 
@@ -41,13 +41,6 @@ fn on(device: &Device, contexts: &Contexts) -> Result<Contexts> {
     Ok(Contexts { video: contexts.video.to_device(device)?, audio: contexts.audio.to_device(device)? })
 }
 
-/// How far a prompt is.
-enum Prompt {
-    Kept(Contexts),
-    /// What the text encoder makes of it.
-    New(Vec<Tensor>),
-}
-
 impl Engine {
     /// Contexts of the prompt and, if the plan has one, of the negative prompt; `bytes` is what encoding them takes.
     pub(super) fn encode_prompts(
@@ -57,34 +50,29 @@ impl Engine {
         session: &mut Session,
     ) -> Result<(Contexts, Option<Contexts>)> {
         session.report(Phase::EncodingPrompt, 0, 1)?;
-        let mut gemma = None;
-        if plan.enhance_prompt {
-            let gemma = self.text_encoder(&mut gemma, bytes)?;
-            session.enhanced_prompt = Some(self.enhanced(gemma, &plan.prompt, plan.seed, session.watch)?);
-        }
+        let device = self.settings.device.clone();
+        let gemma = if plan.enhance_prompt { Some(self.enhance(plan, bytes, session)?) } else { None };
         let prompt = session.enhanced_prompt.as_ref().unwrap_or(&plan.prompt);
         let mut prompts = vec![("positive", prompt)];
         prompts.extend(plan.negative_prompt.as_ref().map(|prompt| ("negative", prompt)));
-        let mut read = Vec::new();
-        for (label, prompt) in prompts {
+        let (mut kept, mut new) = (Vec::new(), Vec::new());
+        for (label, prompt) in &prompts {
             let tokens = self.models.tokenizer().encode(prompt)?;
             let ids: Vec<i64> = tokens.padded().into_iter().map(i64::from).collect();
             session.probe.keep(&format!("tokens.{label}"), &Tensor::new(ids, &Device::Cpu)?)?;
-            let so_far = match self.contexts.get(prompt, &self.settings.device)? {
-                Some(contexts) => Prompt::Kept(contexts),
-                None => Prompt::New(self.text_encoder(&mut gemma, bytes)?.hidden_states(tokens.ids())?),
-            };
-            read.push((label, prompt, so_far));
+            let contexts = self.contexts.get(prompt, &device)?;
+            if contexts.is_none() {
+                new.push(tokens.ids().to_vec());
+            }
+            kept.push(contexts);
         }
-        drop(gemma);
-        let mut processor = None;
+        let mut encoded = self.encode(&new, gemma, bytes)?.into_iter();
         let mut contexts = Vec::new();
-        for (label, prompt, so_far) in read {
-            let context = match so_far {
-                Prompt::Kept(contexts) => contexts,
-                Prompt::New(states) => {
-                    let load = || self.models.embeddings_processor(self.dtype(), &self.settings.device);
-                    let context = loaded(&mut processor, load)?.forward(&states)?;
+        for ((label, prompt), kept) in prompts.into_iter().zip(kept) {
+            let context = match kept {
+                Some(context) => context,
+                None => {
+                    let context = encoded.next().expect("every prompt that is not kept was encoded");
                     self.contexts.keep(prompt, &context)?;
                     context
                 }
@@ -98,12 +86,29 @@ impl Engine {
         Ok((positive, contexts.next()))
     }
 
-    /// The text encoder in `slot`, read if it is not there yet.
-    fn text_encoder<'a>(&mut self, slot: &'a mut Option<Gemma>, bytes: usize) -> Result<&'a Gemma> {
-        if slot.is_none() {
-            self.prepare(Need::TextEncoder, bytes);
+    /// Writes the prompt out. That takes all layers for each token, so it gives back the text encoder that it has in memory.
+    fn enhance(&mut self, plan: &Plan, bytes: usize, session: &mut Session) -> Result<Gemma> {
+        self.prepare(Need::TextEncoder, bytes);
+        let gemma = self.models.gemma(self.dtype(), &self.settings.device)?;
+        session.enhanced_prompt = Some(self.enhanced(&gemma, &plan.prompt, plan.seed, session.watch)?);
+        Ok(gemma)
+    }
+
+    /// Contexts of tokens, with the text encoder if it is in memory; else a layer of it at a time is.
+    fn encode(&mut self, prompts: &[Vec<u32>], gemma: Option<Gemma>, bytes: usize) -> Result<Vec<Contexts>> {
+        if prompts.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(loaded(slot, || self.models.gemma(self.dtype(), &self.settings.device))?)
+        let (dtype, device) = (self.dtype(), self.settings.device.clone());
+        let states = match gemma {
+            Some(gemma) => prompts.iter().map(|ids| gemma.hidden_states(ids)).collect::<candle_core::Result<_>>()?,
+            None => {
+                self.prepare(Need::TextEncoder, bytes);
+                self.models.hidden_states(prompts, dtype, &device)?
+            }
+        };
+        let processor = self.models.embeddings_processor(dtype, &device)?;
+        Ok(states.iter().map(|states| processor.forward(states)).collect::<candle_core::Result<_>>()?)
     }
 }
 

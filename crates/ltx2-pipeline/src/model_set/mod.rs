@@ -103,8 +103,14 @@ impl ModelSet {
         // They are read with the prompt, and gone when the transformer comes.
         let connectors = CONNECTORS.map(|part| format!("{TRANSFORMER}{part}"));
         let connectors = self.checkpoint.loaded_bytes(&connectors.each_ref().map(String::as_str), dtype);
+        let of_gemma = |part: &str| self.gemma.loaded_bytes(&[&format!("language_model.{part}")], dtype);
+        let gemma = &self.configs.gemma;
         Parameters {
-            text_encoder: self.gemma.loaded_bytes(&["language_model."], dtype),
+            text_encoder: of_gemma(""),
+            // Layers are alike.
+            text_encoder_part: of_gemma("model.embed_tokens.").max(of_gemma("model.layers.0.")),
+            text_projection: connectors + self.checkpoint.loaded_bytes(&["text_embedding_projection."], dtype),
+            hidden_states: (gemma.num_hidden_layers + 1) * MAX_TOKENS * gemma.hidden_size,
             transformer: transformer - connectors,
             autoencoders: self.checkpoint.loaded_bytes(&["vae.", "audio_vae.", "vocoder."], dtype),
             upsampler: self.upsampler.as_ref().map_or(0, |(file, _)| file.loaded_bytes(&[""], dtype)),

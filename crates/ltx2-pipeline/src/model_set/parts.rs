@@ -1,9 +1,9 @@
 //! The networks, each read from its files when it is asked for.
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use ltx2_models::audio_vae::AudioDecoder;
 use ltx2_models::lora::{Lora, LoraStrength};
-use ltx2_models::text_encoder::{EmbeddingsProcessor, Gemma};
+use ltx2_models::text_encoder::{EmbeddingsProcessor, Gemma, read_hidden_states};
 use ltx2_models::transformer::Transformer;
 use ltx2_models::upsampler::LatentUpsampler;
 use ltx2_models::video_vae::{PerChannelStatistics, VideoDecoder, VideoEncoder};
@@ -17,6 +17,16 @@ use crate::plan::LoraPlan;
 impl ModelSet {
     pub(crate) fn gemma(&self, dtype: DType, device: &Device) -> Result<Gemma, CheckpointError> {
         self.gemma.load(dtype, device, |vb| Gemma::new(&self.configs.gemma, vb))
+    }
+
+    /// What [`Gemma::hidden_states`] gives for each of `prompts`, without having all of it in memory.
+    pub(crate) fn hidden_states(
+        &self,
+        prompts: &[Vec<u32>],
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Vec<Vec<Tensor>>, CheckpointError> {
+        self.gemma.load(dtype, device, |vb| read_hidden_states(&self.configs.gemma, vb, prompts))
     }
 
     pub(crate) fn embeddings_processor(

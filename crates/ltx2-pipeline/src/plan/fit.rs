@@ -115,6 +115,9 @@ mod tests {
         };
         let sizes = Parameters {
             text_encoder: 23_500_000_000,
+            text_encoder_part: 2_000_000_000,
+            text_projection: 2_900_000_000,
+            hidden_states: 193_000_000,
             transformer: 40_600_000_000,
             autoencoders: 2_700_000_000,
             upsampler: 1_000_000_000,

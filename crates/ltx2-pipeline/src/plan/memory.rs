@@ -10,15 +10,15 @@ use crate::{ModelSet, Precision};
 const LIVE_PER_TOKEN: usize = 18;
 /// Full-size activations that live at the same time in the video decoder.
 const LIVE_IN_DECODER: usize = 9;
-/// The text encoder's weights are so many times its activations, with the states of two prompts.
-const ENCODER_SHARE: usize = 16;
+/// Copies of a prompt's hidden states that live at the same time while contexts are made of them.
+const LIVE_STATES: usize = 2;
 /// One block of attention scores.
 const SCORES: usize = 512 << 20;
 
 /// Bytes, phase by phase; the largest phase is the peak. Weights are exact, activations a rule of thumb.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MemoryEstimate {
-    /// The text encoder and its activations; other parts stay beside them only where there is room, here and below.
+    /// Reading the prompts; other parts stay beside it only where there is room, here and below.
     pub encoding_prompt: usize,
     /// The transformer, and activations and prompts of the largest stage.
     pub denoising: usize,
@@ -37,10 +37,17 @@ pub fn estimate(plan: &Plan, models: &ModelSet, precision: Precision) -> MemoryE
 pub fn estimate_of(plan: &Plan, sizes: &Parameters, precision: Precision) -> MemoryEstimate {
     let bytes = precision.dtype().size_in_bytes();
     let stages = plan.stages.iter().map(|stage| denoising_of(stage, sizes, bytes));
-    let encoding_prompt = sizes.text_encoder + sizes.text_encoder / ENCODER_SHARE;
+    let encoding_prompt = encoding_of(plan, sizes, bytes);
     let denoising = sizes.transformer + sizes.upsampler + stages.max().unwrap_or(0) + SCORES;
     let decoding = sizes.autoencoders + decoder_activations(plan, sizes.decoder_channels) * bytes;
     MemoryEstimate { encoding_prompt, denoising, decoding, peak: encoding_prompt.max(denoising).max(decoding) }
+}
+
+/// A part of the text encoder, or all of it to write the prompt out; and then what makes contexts of the hidden states.
+fn encoding_of(plan: &Plan, sizes: &Parameters, bytes: usize) -> usize {
+    let prompts = 1 + usize::from(plan.negative_prompt.is_some());
+    let encoder = if plan.enhance_prompt { sizes.text_encoder } else { sizes.text_encoder_part };
+    encoder.max(sizes.text_projection) + (prompts + LIVE_STATES) * sizes.hidden_states * bytes
 }
 
 /// What a stage takes besides weights: activations and what it keeps, in numbers of `bytes`.
@@ -71,6 +78,12 @@ fn decoder_activations(plan: &Plan, channels: usize) -> usize {
 pub struct Parameters {
     /// Of the text encoder.
     pub text_encoder: usize,
+    /// Of the largest part of it that is read at once.
+    pub text_encoder_part: usize,
+    /// Of what makes contexts of its hidden states.
+    pub text_projection: usize,
+    /// Numbers in the hidden states of a prompt.
+    pub hidden_states: usize,
     /// Of the transformer, without the connectors.
     pub transformer: usize,
     /// Of the autoencoders and the vocoder.
@@ -96,6 +109,9 @@ mod tests {
 
     const SIZES: Parameters = Parameters {
         text_encoder: 0,
+        text_encoder_part: 0,
+        text_projection: 0,
+        hidden_states: 0,
         transformer: 1000,
         autoencoders: 0,
         upsampler: 0,
