@@ -9,6 +9,7 @@ use super::call::{Out, driver};
 use super::device::Device;
 use super::status::{Result, Status};
 use crate::machine::{Kernel, Module};
+use crate::settings::settings;
 
 /// A module, and the handles of the functions that were asked for.
 pub(crate) struct LoadedModule {
@@ -32,12 +33,22 @@ mod attribute {
     pub(super) const CARVEOUT: u32 = 9;
 }
 
+/// Whether a card of this capability may load PTX: what multiplies by warpgroups is for Hopper alone. A target that only says
+/// what a build was made for does not count, so that one build can be tried as several cards.
+fn is_for(text: &str, capability: (i32, i32)) -> bool {
+    capability == (9, 0) || !text.contains("wgmma.")
+}
+
 fn load(device: &mut Device, handle: Out<usize>, image: &[u8]) -> Result {
     let text = std::str::from_utf8(image).ok().filter(|text| text.contains(".version") && text.contains(".target"));
     let Some(text) = text else {
         eprintln!("emulator: a module is not PTX text, and nothing else can be run");
         return Err(Status::NoBinaryForGpu);
     };
+    if !is_for(text, settings().capability) {
+        eprintln!("emulator: a module has instructions of Hopper alone");
+        return Err(Status::NoBinaryForGpu);
+    }
     let module = Module::load(text).map_err(|why| {
         eprintln!("emulator: a module cannot be read: {why}");
         Status::InvalidPtx
@@ -137,5 +148,17 @@ driver! {
             }
             _ => Err(Status::InvalidValue),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_for;
+
+    #[test]
+    fn products_of_warpgroups_are_for_hopper_alone() {
+        let text = ".version 9.0\n.target sm_90a\n wgmma.fence.sync.aligned;";
+        assert!(is_for(text, (9, 0)) && !is_for(text, (8, 0)) && !is_for(text, (10, 0)));
+        assert!(is_for(".version 9.0\n.target sm_90a\n", (8, 0)));
     }
 }

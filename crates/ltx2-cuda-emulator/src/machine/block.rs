@@ -7,7 +7,7 @@ use super::lanes::LANES;
 use super::memory::{Reach, Shared};
 use super::warp::{Place, Warp};
 use super::{Functions, Launch};
-use crate::ptx::Function;
+use crate::ptx::{Function, Instruction, Operation};
 
 /// Threads below which it does not pay to start a thread of the host's.
 const WORTH_A_THREAD: u64 = 4096;
@@ -53,7 +53,15 @@ impl<'a> Block<'a> {
     fn new(kernel: &'a Function, functions: &'a Functions, launch: &'a Launch<'a>) -> Self {
         let threads = launch.block.iter().product::<u32>() as usize;
         let warps = (0..threads.div_ceil(LANES)).map(|number| Warp::new(kernel, number, threads)).collect();
-        Self { kernel, functions, launch, shared: Shared::new(kernel.shared, launch.shared as usize), warps }
+        let multiplies = |instruction: &Instruction| matches!(instruction.operation, Operation::GroupProduct(_));
+        let warpgroups = if kernel.instructions.iter().any(multiplies) { threads.div_ceil(4 * LANES) } else { 0 };
+        Self {
+            kernel,
+            functions,
+            launch,
+            shared: Shared::new(kernel.shared, launch.shared as usize, warpgroups),
+            warps,
+        }
     }
 
     fn run(&mut self, number: u64) -> Result<(), String> {
@@ -62,13 +70,13 @@ impl<'a> Block<'a> {
         let place = Place { block: at, grid: self.launch.grid, threads: self.launch.block };
         self.shared.forget();
         self.warps.iter_mut().for_each(Warp::restart);
+        let told = |reason| format!("{} in block {at:?} of {:?}: {reason}", self.kernel.name, self.launch.grid);
         loop {
             for warp in &mut self.warps {
                 let mut reach = Reach::new(&mut self.shared, self.launch.memory, self.launch.params);
-                warp.run(self.kernel, self.functions, &place, &mut reach).map_err(|reason| {
-                    format!("{} in block {at:?} of {:?}: {reason}", self.kernel.name, self.launch.grid)
-                })?;
+                warp.run(self.kernel, self.functions, &place, &mut reach).map_err(told)?;
             }
+            self.shared.pass_barrier().map_err(told)?;
             // Threads that have ended are not waited for.
             if self.warps.iter_mut().filter_map(Warp::pass_barrier).count() == 0 {
                 return Ok(());

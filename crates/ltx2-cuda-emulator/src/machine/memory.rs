@@ -2,8 +2,12 @@
 
 use std::sync::Mutex;
 
+use half::bf16;
+
 use super::lanes::{LANES, Lanes};
 use super::number::Number;
+use super::roll::Roll;
+use super::visibility::Visibility;
 use crate::memory::Ranges;
 use crate::ptx::{Atomic, DYNAMIC_SHARED, Space, Type};
 
@@ -17,21 +21,51 @@ pub(super) const POISON: u8 = 0xff;
 /// Atomic operations of blocks that run beside each other.
 static ATOMIC: Mutex<()> = Mutex::new(());
 
-/// The memory of a block.
+/// The memory of a block, and what is known of its warpgroups.
 pub(super) struct Shared {
     declared: Vec<u8>,
     dynamic: Vec<u8>,
+    pub(super) visibility: Visibility,
+    rolls: Vec<Roll>,
 }
 
 impl Shared {
-    pub(super) fn new(declared: usize, dynamic: usize) -> Self {
-        Self { declared: vec![POISON; declared], dynamic: vec![POISON; dynamic] }
+    /// Watched for the products of `warpgroups`, if there are any.
+    pub(super) fn new(declared: usize, dynamic: usize, warpgroups: usize) -> Self {
+        Self {
+            declared: vec![POISON; declared],
+            dynamic: vec![POISON; dynamic],
+            visibility: Visibility::new(if warpgroups > 0 { dynamic } else { 0 }),
+            rolls: vec![Roll::default(); warpgroups],
+        }
     }
 
     /// As a new block finds it.
     pub(super) fn forget(&mut self) {
         self.declared.fill(POISON);
         self.dynamic.fill(POISON);
+        self.visibility.forget();
+        self.rolls.fill(Roll::default());
+    }
+
+    /// All warps are at a barrier, or at their end.
+    pub(super) fn pass_barrier(&mut self) -> Result<(), String> {
+        self.visibility.pass_barrier();
+        self.rolls.iter_mut().try_for_each(Roll::close)
+    }
+
+    pub(super) fn roll(&mut self, warpgroup: usize) -> &mut Roll {
+        &mut self.rolls[warpgroup]
+    }
+
+    /// What a product reads at a descriptor's address, which has 18 bits: too few to tell declared memory from the other.
+    pub(super) fn product_element(&self, at: usize) -> Result<f32, String> {
+        if !self.declared.is_empty() {
+            return Err("products from shared memory are not emulated in kernels that declare some themselves".into());
+        }
+        let bytes = self.dynamic.get(at..at + 2);
+        let bytes = bytes.ok_or_else(|| format!("a product reads at {at:#x} of shared memory, where nothing is"))?;
+        Ok(bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32())
     }
 
     fn bytes(&mut self, address: u64, bytes: usize) -> Option<*mut u8> {
@@ -96,6 +130,26 @@ impl<'a> Reach<'a> {
             }
         }
     }
+
+    /// Tells those who watch that `warp` writes there.
+    pub(super) fn wrote(&mut self, space: Space, address: u64, bytes: usize, warp: usize) -> Result<(), String> {
+        dynamic(space, address).map_or(Ok(()), |at| self.shared.visibility.write(at, bytes, warp))
+    }
+
+    /// Tells them that a copy to shared memory is begun.
+    pub(super) fn began(&mut self, address: u64, bytes: usize) -> Result<(), String> {
+        dynamic(Space::Shared, address).map_or(Ok(()), |at| self.shared.visibility.begin(at, bytes))
+    }
+}
+
+/// The byte of a block's dynamic memory at an address, if it is one of those.
+fn dynamic(space: Space, address: u64) -> Option<usize> {
+    let address = match space {
+        Space::Shared => address & 0xffff_ffff,
+        Space::Generic if (SHARED..LOCAL).contains(&address) => address - SHARED,
+        _ => return None,
+    };
+    address.checked_sub(DYNAMIC_SHARED).map(|at| at as usize)
 }
 
 /// A space's address as a generic one, or back.

@@ -3,10 +3,13 @@
 mod arithmetic;
 mod block;
 mod convert;
+mod descriptor;
 mod lanes;
 mod matrix;
 mod memory;
 mod number;
+mod roll;
+mod visibility;
 mod warp;
 
 use std::collections::HashMap;

@@ -1,11 +1,25 @@
 //! Small kernels, each about one thing that real ones rely on.
 
+mod group;
+
 use std::sync::Arc;
 
 use super::*;
 
 /// Runs the kernel `k` over `buffers`, whose addresses are its first arguments, `numbers` behind them.
 fn run<T: Copy>(
+    body: &str,
+    grid: [u32; 3],
+    block: [u32; 3],
+    buffers: &mut [Vec<T>],
+    numbers: &[u32],
+) -> Result<(), String> {
+    run_sharing(1024, body, grid, block, buffers, numbers)
+}
+
+/// The same with `shared` bytes of dynamic memory.
+fn run_sharing<T: Copy>(
+    shared: u32,
     body: &str,
     grid: [u32; 3],
     block: [u32; 3],
@@ -32,7 +46,7 @@ fn run<T: Copy>(
     let mut params: Vec<u8> = ranges.iter().flat_map(|(start, _)| start.to_le_bytes()).collect();
     params.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
     ranges.sort_unstable();
-    kernel.launch(&Launch { grid, block, shared: 1024, params: &params, memory: &Ranges(ranges) })
+    kernel.launch(&Launch { grid, block, shared, params: &params, memory: &Ranges(ranges) })
 }
 
 const FUNCTIONS: &str = ".func (.param .b32 out) twice(.param .b32 in) {

@@ -1,5 +1,7 @@
 //! A warp: 32 lanes, some of which may be elsewhere in the code than others.
 
+mod group;
+
 use std::collections::VecDeque;
 
 use super::arithmetic::{binary, carry, compare, ternary, unary};
@@ -8,6 +10,7 @@ use super::lanes::{LANES, Lanes, blend, lanes, mask};
 use super::memory::{POISON, Reach, atomic, read, window, write};
 use super::{Functions, matrix};
 use crate::ptx::{Function, Logic, Operation, Shuffle, Slot, Source, Space, Special, Type, Vote};
+use group::Products;
 
 /// Where a block stands.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +34,7 @@ struct Frame {
     groups: Vec<Group>,
     waiting: Vec<Group>,
     carry: Lanes,
+    products: Products,
 }
 
 impl Frame {
@@ -41,6 +45,7 @@ impl Frame {
             groups: vec![Group { at: 0, lanes }],
             waiting: Vec::new(),
             carry: [0; LANES],
+            products: Products::default(),
         }
     }
 }
@@ -81,6 +86,7 @@ impl Warp {
         self.frame.groups = vec![Group { at: 0, lanes: self.all }];
         self.frame.waiting.clear();
         self.frame.local.fill(POISON);
+        self.frame.products = Products::default();
         self.flight = Flight::default();
     }
 
@@ -328,6 +334,7 @@ impl Run<'_, '_> {
                 for lane in lanes(active) {
                     let address = base[lane].wrapping_add_signed(*offset);
                     let at = self.reach.at(*space, address, size * values.len(), lane, &mut frame.local)?;
+                    self.reach.wrote(*space, address, size * values.len(), self.number)?;
                     for (place, value) in values.iter().enumerate() {
                         // SAFETY: so many bytes may be written there.
                         unsafe { write(*kind, at.add(place * size), value[lane]) };
@@ -340,6 +347,7 @@ impl Run<'_, '_> {
                 for lane in lanes(active) {
                     let address = base[lane].wrapping_add_signed(*offset);
                     let at = self.reach.at(*space, address, kind.bytes(), lane, &mut frame.local)?;
+                    self.reach.wrote(*space, address, kind.bytes(), self.number)?;
                     // SAFETY: so many bytes may be read and written there.
                     let old = unsafe { atomic(*function, *kind, at, a[lane], b[lane]) }?;
                     if let Some(slot) = to {
@@ -360,6 +368,7 @@ impl Run<'_, '_> {
                         present.as_ref().map_or(*bytes, |present| (present[lane] as u32 as usize).min(*bytes));
                     let (to, from) =
                         (to_base[lane].wrapping_add_signed(to.1), from_base[lane].wrapping_add_signed(from.1));
+                    self.reach.began(to, *bytes)?;
                     self.flight.open.push(Copy { lane, to, from, bytes: *bytes, present });
                 }
                 Ok(())
@@ -376,6 +385,28 @@ impl Run<'_, '_> {
                 }
                 Ok(())
             }
+            Operation::PublishShared
+            | Operation::FenceProducts
+            | Operation::CommitProducts
+            | Operation::AwaitProducts(_)
+                if active != u32::MAX =>
+            {
+                Err("an instruction of a warpgroup by less than whole warps".into())
+            }
+            Operation::PublishShared => {
+                self.reach.shared.visibility.publish(self.number);
+                Ok(())
+            }
+            Operation::FenceProducts => {
+                frame.products.fence();
+                Ok(())
+            }
+            Operation::GroupProduct(product) => self.begin_product(product, frame, active),
+            Operation::CommitProducts => {
+                frame.products.commit();
+                Ok(())
+            }
+            Operation::AwaitProducts(most) => self.await_products(*most, frame),
             Operation::Call { function, results, arguments } => {
                 self.call(function, results, arguments, caller, frame, active)
             }
@@ -449,6 +480,7 @@ impl Run<'_, '_> {
                 *byte = unsafe { from.read() };
             }
         }
+        self.reach.wrote(Space::Shared, copy.to, copy.bytes, self.number)?;
         // SAFETY: so many bytes may be written there.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, copy.bytes) };
         Ok(())
@@ -480,6 +512,9 @@ impl Run<'_, '_> {
         self.frame(callee, &mut inner)?;
         if !inner.waiting.is_empty() {
             return Err(format!("{name} waits at a barrier, which is not emulated"));
+        }
+        if !inner.products.is_idle() {
+            return Err(format!("{name} returns with products under way, which is not emulated"));
         }
         for (theirs, ours) in callee.results.iter().zip(results) {
             for (offset, slot) in &caller.parameters[*ours] {

@@ -1,5 +1,7 @@
 //! Opcodes: from their parts to operations.
 
+mod warpgroup;
+
 use super::body::{Body, Place};
 use super::operand::Operand;
 use super::{
@@ -59,11 +61,13 @@ impl<'a> Decoder<'a, '_, '_> {
             "ret" | "exit" => Ok(Operation::Return),
             "trap" => Ok(Operation::Trap),
             "bar" | "barrier" => self.barrier(),
+            "fence" if self.has("proxy") => self.proxy_fence(),
             "membar" | "fence" | "prefetch" | "prefetchu" | "griddepcontrol" => Ok(Operation::Nothing),
             "atom" | "red" => self.atomic(),
             "shfl" => self.shuffle(),
             "vote" => self.vote(),
             "mma" => self.matrix_product(),
+            "wgmma" => self.warpgroup(),
             "ldmatrix" => self.load_matrix(),
             "cp" => self.copy(),
             "mad" | "addc" | "subc" | "madc" | "add" | "sub" => self.sum(),

@@ -173,6 +173,55 @@ pub(crate) enum Operation {
     CommitCopies,
     /// Until at most so many groups of copies are under way.
     AwaitCopies(usize),
+    /// `fence.proxy.async`: what was written to shared memory may be read by a warpgroup's products.
+    PublishShared,
+    /// `wgmma.fence`: registers are as products will find them.
+    FenceProducts,
+    GroupProduct(Box<GroupProduct>),
+    CommitProducts,
+    /// Until at most so many groups of products are under way.
+    AwaitProducts(usize),
+}
+
+/// `wgmma.m64nNk16` of bfloat16 into float32, by four warps.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct GroupProduct {
+    /// Half as many as the product has columns.
+    pub(crate) to: Vec<Slot>,
+    pub(crate) a: GroupOperand,
+    pub(crate) b: SharedMatrix,
+    /// Whether what is in `to` is added.
+    pub(crate) adds: Source,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum GroupOperand {
+    Registers { slots: [Slot; 4], sign: Sign },
+    Shared(SharedMatrix),
+}
+
+/// A matrix in shared memory.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct SharedMatrix {
+    pub(crate) descriptor: Source,
+    pub(crate) major: Major,
+    pub(crate) sign: Sign,
+}
+
+/// Along which dimension a matrix's elements are neighbours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Major {
+    /// The one that is summed over.
+    K,
+    /// The one that the product keeps.
+    Mn,
+}
+
+/// What a matrix's elements are multiplied with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sign {
+    Plus,
+    Minus,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -38,7 +38,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, PtxError> {
             b'"' => rest[1..].find('"').ok_or_else(|| PtxError { line, reason: "a string has no end".into() })? + 2,
             // Directives may follow each other without a space.
             b'.' => 1 + bytes[at + 1..].iter().take_while(|byte| is_word(**byte) && **byte != b'.').count(),
-            byte if is_word(byte) => bytes[at..].iter().take_while(|byte| is_word(**byte)).count(),
+            byte if is_word(byte) => word(&bytes[at..]),
             byte if byte.is_ascii() => 1,
             _ => return Err(PtxError { line, reason: "a character that is not ASCII".into() }),
         };
@@ -46,6 +46,18 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, PtxError> {
         at += length;
     }
     Ok(tokens)
+}
+
+/// Bytes of the word at the start. Two colons are part of it (`shared::cta`), one ends a label.
+fn word(bytes: &[u8]) -> usize {
+    let mut length = 0;
+    loop {
+        length += bytes[length..].iter().take_while(|byte| is_word(**byte)).count();
+        if !bytes[length..].starts_with(b"::") {
+            return length;
+        }
+        length += 2;
+    }
 }
 
 fn is_word(byte: u8) -> bool {
