@@ -1,4 +1,5 @@
-//! With feature `cuda`, compiles the kernels to PTX, which the driver of any card from sm_80 on turns into its own code.
+//! With feature `cuda`, compiles the kernels to PTX, which the driver of any card from sm_80 on turns into its own code; what
+//! is named for a card is for that one alone.
 //!
 //! nvcc is `$NVCC`, or in `$CUDA_HOME/bin`, `$CUDA_PATH/bin` or on the path. With `LTX2_KERNELS_WITHOUT_NVCC=1` the PTX is left
 //! empty: enough to check the Rust code, while whatever needs a kernel fails with an error that says so.
@@ -8,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// `src/NAME.cu` becomes `NAME.ptx`.
-const KERNELS: [&str; 11] = [
+const KERNELS: [&str; 12] = [
     "attention",
+    "attention_sm90",
     "columns",
     "conv3d",
     "depth_to_space",
@@ -21,7 +23,7 @@ const KERNELS: [&str; 11] = [
     "residual",
     "synth",
 ];
-const HEADERS: [&str; 2] = ["src/device.cuh", "src/row.cuh"];
+const HEADERS: [&str; 4] = ["src/attention.cuh", "src/device.cuh", "src/row.cuh", "src/warpgroup.cuh"];
 const WITHOUT_NVCC: &str = "LTX2_KERNELS_WITHOUT_NVCC";
 
 fn main() {
@@ -43,9 +45,14 @@ fn main() {
         if without_nvcc {
             std::fs::write(&ptx, "").unwrap_or_else(|error| panic!("cannot write {}: {error}", ptx.display()));
         } else {
-            compile(&nvcc(), Path::new(&format!("src/{kernel}.cu")), &ptx);
+            compile(&nvcc(), Path::new(&format!("src/{kernel}.cu")), card(kernel), &ptx);
         }
     }
+}
+
+/// What `kernel` is compiled for. A card's own instructions take the `a`, and are of no use on others.
+fn card(kernel: &str) -> &'static str {
+    if kernel.ends_with("_sm90") { "compute_90a" } else { "compute_80" }
 }
 
 fn nvcc() -> PathBuf {
@@ -60,9 +67,9 @@ fn nvcc() -> PathBuf {
         .unwrap_or_else(|| "nvcc".into())
 }
 
-fn compile(nvcc: &Path, source: &Path, ptx: &Path) {
+fn compile(nvcc: &Path, source: &Path, card: &str, ptx: &Path) {
     let status = Command::new(nvcc)
-        .args(["-ptx", "-std=c++17", "-O3", "-arch=compute_80", "-o"])
+        .args(["-ptx", "-std=c++17", "-O3", "-arch", card, "-o"])
         .arg(ptx)
         .arg(source)
         .status()

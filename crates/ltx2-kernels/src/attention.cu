@@ -4,18 +4,9 @@
 // Each of a block's WARPS has 16 * TILES queries; keys and values come, KEYS at a step, by copies into two buffers, one read
 // while the other fills. Rows lie in shared memory in pieces of 16 bytes, at their number xor the
 // row's, so that eight rows' reads of one column fall into different banks.
-#include "device.cuh"
+#include "attention.cuh"
 
 namespace attention {
-
-// Distances between neighbours in elements.
-struct Strides {
-    int64_t batch, head, token;
-};
-
-struct Sizes {
-    int32_t heads, queries, keys;
-};
 
 // Of a row's pieces the one at `piece`, in bytes from the first row.
 template <int D>
@@ -35,17 +26,6 @@ DEVICE void copy_rows(uint32_t to, const bf16 *from, int64_t stride, int first, 
         bool valid = first + row + i < rows;
         copy_async(to + i * D * 2, from + (valid ? first + row + i : 0) * stride, valid);
     }
-}
-
-// The largest, or the sum, of the four lanes that share a row.
-DEVICE float row_max(float x) {
-    x = fmaxf(x, lane_xor(x, 1));
-    return fmaxf(x, lane_xor(x, 2));
-}
-
-DEVICE float row_sum(float x) {
-    x += lane_xor(x, 1);
-    return x + lane_xor(x, 2);
 }
 
 // Of a block: its queries, then twice the keys and the values of a step.

@@ -1,6 +1,10 @@
 //! Scaled dot-product attention whose memory does not grow with queries × keys.
 //!
-//! On a card, bfloat16 without a mask goes to `attention.cu`; all else to the plain form, a block of queries at a time.
+//! On a card, bfloat16 without a mask goes to `attention.cu` or, on Hopper, to `attention_sm90.cu`; all else to the plain form,
+//! a block of queries at a time.
+
+#[cfg(feature = "cuda")]
+pub(crate) mod on_cuda;
 
 use candle_core::{D, DType, Result, Tensor};
 
@@ -14,7 +18,7 @@ const SCORE_BYTES: usize = 256 << 20;
 /// them are best views of `(b, t, h, d)`: nothing is copied then, and the result is such a view too.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, mask: Option<&Tensor>) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
-    if let Some(kernel) = on_cuda::kernel_for(q, scale, mask) {
+    if let Some(kernel) = on_cuda::kernel_for(q, scale, mask)? {
         return on_cuda::attention(kernel, q, k, v, scale);
     }
     let (b, h, t, _) = q.dims4()?;
@@ -55,147 +59,47 @@ pub fn plain(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, mask: Option<&Tenso
     candle_nn::ops::softmax_last_dim(&scores)?.to_dtype(dtype)?.matmul(&v.contiguous()?)
 }
 
-#[cfg(feature = "cuda")]
-mod on_cuda {
-    use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
-    use candle_core::{DType, Device, Result, Tensor, bail};
-    use half::bf16;
-
-    use crate::cuda::{self, LaunchConfig, PushKernelArg, WrapErr};
-
-    /// What `attention.cu` compiles for one width of a head, in the words that it uses.
-    #[derive(Clone, Copy)]
-    pub(super) struct Kernel {
-        name: &'static str,
-        width: usize,
-        warps: usize,
-        tiles: usize,
-        keys: usize,
-    }
-
-    const KERNELS: [Kernel; 2] = [
-        Kernel { name: "attention_bf16_d64", width: 64, warps: 4, tiles: 2, keys: 64 },
-        Kernel { name: "attention_bf16_d128", width: 128, warps: 4, tiles: 2, keys: 32 },
-    ];
-
-    impl Kernel {
-        /// Queries of a block.
-        fn queries(&self) -> usize {
-            16 * self.warps * self.tiles
-        }
-
-        /// A block's queries, and twice the keys and values of a step.
-        fn shared_bytes(&self) -> u32 {
-            ((self.queries() + 4 * self.keys) * self.width * 2) as u32
-        }
-    }
-
-    /// Distances between neighbours in elements.
-    #[repr(C)]
-    struct Strides {
-        batch: i64,
-        head: i64,
-        token: i64,
-    }
-
-    #[repr(C)]
-    struct Sizes {
-        heads: i32,
-        queries: i32,
-        keys: i32,
-    }
-
-    // Both are plain numbers, laid out as the kernel's own.
-    unsafe impl DeviceRepr for Strides {}
-    unsafe impl DeviceRepr for Sizes {}
-
-    /// The kernel that computes this, if one does.
-    pub(super) fn kernel_for(q: &Tensor, scale: f64, mask: Option<&Tensor>) -> Option<Kernel> {
-        // The largest score is the largest before scaling only if the scale is positive.
-        if !q.device().is_cuda() || q.dtype() != DType::BF16 || mask.is_some() || scale <= 0.0 {
-            return None;
-        }
-        KERNELS.into_iter().find(|kernel| q.dims().last() == Some(&kernel.width))
-    }
-
-    pub(super) fn attention(kernel: Kernel, q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> Result<Tensor> {
-        let (b, h, t, d) = q.dims4()?;
-        let s = k.dim(2)?;
-        if k.dims() != [b, h, s, d] || v.dims() != [b, h, s, d] || k.dtype() != q.dtype() || v.dtype() != q.dtype() {
-            bail!("attention of {q:?} to {k:?} and {v:?}: they have to agree in all but their lengths")
-        }
-        if b * h == 0 || t == 0 || s == 0 || b * h > 65_535 || t.max(s) > i32::MAX as usize - kernel.queries() {
-            bail!(
-                "attention of {t} queries to {s} keys in {b}x{h} heads: lengths have to be above zero, heads below 65536"
-            )
-        }
-        let Device::Cuda(device) = q.device() else { bail!("attention.cu needs its queries on a card") };
-        let [q, k, v] = [aligned(q)?, aligned(k)?, aligned(v)?];
-        let [q_strides, k_strides, v_strides] = [&q, &k, &v].map(strides);
-        let sizes = Sizes { heads: h as i32, queries: t as i32, keys: s as i32 };
-        let scale = (scale * std::f64::consts::LOG2_E) as f32;
-        // Every element is written below.
-        let mut out = unsafe { device.alloc::<bf16>(b * t * h * d)? };
-        {
-            let ((q, q_at), (k, k_at), (v, v_at)) =
-                (q.storage_and_layout(), k.storage_and_layout(), v.storage_and_layout());
-            let (q, k, v) =
-                (cuda::view::<bf16>(&q, q_at)?, cuda::view::<bf16>(&k, k_at)?, cuda::view::<bf16>(&v, v_at)?);
-            let function = cuda::ATTENTION.kernel(device, kernel.name)?;
-            function.allow_shared(kernel.shared_bytes())?;
-            let mut launch = function.builder();
-            launch.arg(&q).arg(&k).arg(&v).arg(&mut out).arg(&q_strides).arg(&k_strides).arg(&v_strides);
-            launch.arg(&sizes).arg(&scale);
-            let config = LaunchConfig {
-                grid_dim: (t.div_ceil(kernel.queries()) as u32, (b * h) as u32, 1),
-                block_dim: (32 * kernel.warps as u32, 1, 1),
-                shared_mem_bytes: kernel.shared_bytes(),
-            };
-            unsafe { launch.launch(config) }.w()?;
-        }
-        cuda::tensor(out, device, (b, t, h, d).into()).transpose(1, 2)
-    }
-
-    /// The same tensor with rows that the kernel can copy in pieces of 16 bytes; itself if it is so.
-    fn aligned(x: &Tensor) -> Result<Tensor> {
-        let pieces = |elements: usize| elements.is_multiple_of(8);
-        let layout = x.layout();
-        let (rows, last) = layout.stride().split_at(3);
-        if last == [1] && pieces(layout.start_offset()) && rows.iter().all(|stride| pieces(*stride)) {
-            return Ok(x.clone());
-        }
-        x.force_contiguous()
-    }
-
-    fn strides(x: &Tensor) -> Strides {
-        let stride = x.stride();
-        Strides { batch: stride[0] as i64, head: stride[1] as i64, token: stride[2] as i64 }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::test_device;
     use candle_core::Device;
 
+    /// Attention by every kernel that the machine has for it, or by none.
+    fn by_each(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> Result<Vec<Tensor>> {
+        #[cfg(feature = "cuda")]
+        if q.device().is_cuda() {
+            let kernels = on_cuda::kernels_for(q)?;
+            assert!(!kernels.is_empty());
+            return kernels.into_iter().map(|kernel| on_cuda::attention(kernel, q, k, v, scale)).collect();
+        }
+        Ok(vec![attention(q, k, v, scale, None)?])
+    }
+
     #[test]
     fn bfloat16_is_near_float32() -> Result<()> {
-        for (b, h, t, s, d) in [(1, 1, 1, 1, 64), (2, 3, 130, 65, 64), (1, 2, 70, 200, 128), (2, 2, 300, 97, 128)] {
+        let small = [(1, 1, 1, 1, 64), (2, 3, 130, 65, 64), (1, 2, 70, 200, 128), (2, 2, 300, 97, 128)];
+        // At the edges of tiles: blocks of 128 and 192 queries, steps of 128 keys, three of them on their way.
+        let edges = [(127, 129), (128, 128), (129, 127), (191, 255), (193, 257), (5, 640), (64, 513)];
+        let edges = edges.into_iter().flat_map(|(t, s)| [(1, 2, t, s, 64), (2, 1, t, s, 128)]);
+        let device = test_device()?;
+        for (b, h, t, s, d) in small.into_iter().chain(edges) {
             // As layers make them: views of (b, t, h, d), all scores well below those of keys that are zero.
             let make = |tokens: usize, mean: f32| -> Result<Tensor> {
                 Tensor::randn(mean, 1., (b, tokens, h, d), &Device::Cpu)?.to_dtype(DType::BF16)?.transpose(1, 2)
             };
             let (q, k, v) = (make(t, 0.7)?, make(s, -0.7)?, make(s, 0.)?);
             let scale = 1. / (d as f64).sqrt();
-            let device = test_device()?;
             let on_device = |x: &Tensor| x.transpose(1, 2)?.to_device(&device)?.transpose(1, 2);
-            let got = attention(&on_device(&q)?, &on_device(&k)?, &on_device(&v)?, scale, None)?;
-            assert_eq!((got.dims(), got.dtype()), (&[b, h, t, d][..], DType::BF16));
+            // Heads that are parts of longer rows, which no kernel has to copy first.
+            let part = |x: &Tensor| on_device(&Tensor::cat(&[x, x], 3)?)?.narrow(3, d, d);
             let wide = |x: &Tensor| x.to_dtype(DType::F32);
             let exact = plain(&wide(&q)?, &wide(&k)?, &wide(&v)?, scale, None)?;
-            let apart = (wide(&got.to_device(&Device::Cpu)?)? - exact)?.abs()?.max_all()?.to_scalar::<f32>()?;
-            assert!(apart < 0.05, "{b} {h} {t} {s} {d}: {apart}");
+            for got in by_each(&on_device(&q)?, &part(&k)?, &part(&v)?, scale)? {
+                assert_eq!((got.dims(), got.dtype()), (&[b, h, t, d][..], DType::BF16));
+                let apart = (wide(&got.to_device(&Device::Cpu)?)? - &exact)?.abs()?.max_all()?.to_scalar::<f32>()?;
+                assert!(apart < 0.05, "{b} {h} {t} {s} {d}: {apart}");
+            }
         }
         Ok(())
     }

@@ -18,16 +18,34 @@ pub(crate) use candle_core::cuda_backend::cudarc::driver::{LaunchConfig, PushKer
 pub(crate) struct Module {
     name: &'static str,
     ptx: &'static str,
+    cards: Cards,
+}
+
+/// The cards that a module is for.
+enum Cards {
+    /// All from sm_80 on.
+    All,
+    /// Those of this compute capability, and no newer ones.
+    Only((i32, i32)),
 }
 
 macro_rules! module {
     ($name:literal) => {
-        Module { name: concat!("ltx2-", $name), ptx: include_str!(concat!(env!("OUT_DIR"), "/", $name, ".ptx")) }
+        module!($name, Cards::All)
+    };
+    ($name:literal, $cards:expr) => {
+        Module {
+            name: concat!("ltx2-", $name),
+            ptx: include_str!(concat!(env!("OUT_DIR"), "/", $name, ".ptx")),
+            cards: $cards,
+        }
     };
 }
 
 /// `attention.cu`.
 pub(crate) const ATTENTION: Module = module!("attention");
+/// `attention_sm90.cu`.
+pub(crate) const ATTENTION_SM90: Module = module!("attention_sm90", Cards::Only((9, 0)));
 /// `columns.cu`.
 pub(crate) const COLUMNS: Module = module!("columns");
 /// `conv3d.cu`.
@@ -50,8 +68,9 @@ pub(crate) const RESIDUAL: Module = module!("residual");
 pub(crate) const SYNTH: Module = module!("synth");
 
 /// One kernel of each file.
-const ANY: [(&Module, &str); 11] = [
+const ANY: [(&Module, &str); 12] = [
     (&ATTENTION, "attention_bf16_d64"),
+    (&ATTENTION_SM90, "attention_sm90_bf16_d64"),
     (&COLUMNS, "columns_16x8"),
     (&CONV3D, "add_bias_bf16x8"),
     (&DEPTH_TO_SPACE, "depth_to_space_bf16"),
@@ -64,9 +83,14 @@ const ANY: [(&Module, &str); 11] = [
     (&SYNTH, "synth_bf16"),
 ];
 
-/// Has the driver compile all kernels of this crate for `device`.
+/// Has the driver compile all kernels of this crate that are for `device`.
 pub(crate) fn load_all(device: &CudaDevice) -> Result<()> {
-    ANY.iter().try_for_each(|(module, name)| module.kernel(device, name).map(drop))
+    for (module, name) in ANY {
+        if module.is_for(device)? {
+            module.kernel(device, name)?;
+        }
+    }
+    Ok(())
 }
 
 /// A kernel on a device.
@@ -76,6 +100,14 @@ pub(crate) struct Kernel {
 }
 
 impl Module {
+    /// Whether the driver can load it for `device`.
+    pub(crate) fn is_for(&self, device: &CudaDevice) -> Result<bool> {
+        match self.cards {
+            Cards::All => Ok(true),
+            Cards::Only(capability) => Ok(device.cuda_stream().context().compute_capability().w()? == capability),
+        }
+    }
+
     /// A kernel by its name in the file.
     pub(crate) fn kernel(&self, device: &CudaDevice, name: &str) -> Result<Kernel> {
         if self.ptx.is_empty() {

@@ -45,7 +45,11 @@ pub use synth::Synth;
 pub fn load_kernels(device: &candle_core::Device) -> candle_core::Result<()> {
     match device {
         #[cfg(feature = "cuda")]
-        candle_core::Device::Cuda(device) => cuda::load_all(device),
+        candle_core::Device::Cuda(device) => {
+            // A wrong setting shows at the start.
+            attention::on_cuda::wanted()?;
+            cuda::load_all(device)
+        }
         _ => Ok(()),
     }
 }
