@@ -2,8 +2,8 @@
 // for it go on (FlashAttention-3, arXiv 2407.08608).
 //
 // A block is GROUPS warpgroups with 64 queries each. Keys and values come, KEYS at a step, by copies into STAGES buffers
-// each; keys run a step ahead, so that the scores of the next step are begun together with the sums of this one's values:
-// those go on while the softmax of the next step is computed.
+// each. Keys run a step ahead: the scores of the next step are begun together with the sums of this one's values, which go on
+// while the softmax of the next step is computed.
 #include "attention.cuh"
 #include "warpgroup.cuh"
 
@@ -109,17 +109,17 @@ struct Group {
         }
     }
 
-    // Until the sums are there too; what `soften` left is made ready for the next ones.
-    DEVICE void take_up() {
-        end();
-        UNROLL for (int i = 0; i < D / 2; i++) out[i] *= shrink[i / 2 % 2];
-        UNROLL for (int i = 0; i < KEYS / 4; i++) shares[i / 4][i % 4] = pack_bf16(scores[2 * i], scores[2 * i + 1]);
-    }
-
-    DEVICE void end() {
+    // Until all products are done.
+    DEVICE void await_sums() {
         products_wait<0>();
         hold(out);
         hold(shares);
+    }
+
+    // Makes what `soften` left ready for the next sums.
+    DEVICE void take_up() {
+        UNROLL for (int i = 0; i < D / 2; i++) out[i] *= shrink[i / 2 % 2];
+        UNROLL for (int i = 0; i < KEYS / 4; i++) shares[i / 4][i % 4] = pack_bf16(scores[2 * i], scores[2 * i + 1]);
     }
 
     // Writes rows `first..` of those below `rows`, `stride` elements apart.
@@ -150,6 +150,7 @@ DEVICE void attend(const bf16 *q, const bf16 *k, const bf16 *v, bf16 *out, Strid
                    Strides v_strides, Sizes sizes, float scale) {
     using Shared = Layout<D, GROUPS, KEYS, STAGES>;
     constexpr int QUERIES = Shared::QUERIES, THREADS = Shared::THREADS;
+    static_assert(STAGES >= 2, "a step's keys are read beside the values of the one before");
     const int first = blockIdx.x * QUERIES, first_row = threadIdx.x / 128 * 64;
     const int head = blockIdx.y % sizes.heads, batch = blockIdx.y / sizes.heads;
     const int steps = (sizes.keys + KEYS - 1) / KEYS;
@@ -169,27 +170,32 @@ DEVICE void attend(const bf16 *q, const bf16 *k, const bf16 *v, bf16 *out, Strid
     UNROLL for (int step = 0; step < STAGES; step++) copy_step(step);
 
     Group<D, KEYS> group;
+    auto begin_scores = [&](int step) {
+        group.prepare();
+        group.begin_scores(shared.queries + first_row * 128, QUERIES * 128, shared.keys(step));
+    };
     group.begin();
     arrive<STAGES - 1>();
-    group.prepare();
-    group.begin_scores(shared.queries + first_row * 128, QUERIES * 128, shared.keys(0));
+    begin_scores(0);
     group.template await_scores<0>(sizes.keys);
     group.soften(scale);
     for (int step = 0; step + 1 < steps; step++) {
+        // Here, where the compiler cannot move it, and not behind the softmax, which it would put it in front of.
+        group.await_sums();
         group.take_up();
         arrive<STAGES - 2>();
-        copy_step(step + STAGES);
-        group.prepare();
-        group.begin_scores(shared.queries + first_row * 128, QUERIES * 128, shared.keys(step + 1));
+        begin_scores(step + 1);
         group.begin_sums(shared.values(step));
+        copy_step(step + STAGES);
         group.template await_scores<1>(sizes.keys - (step + 1) * KEYS);
         group.soften(scale);
     }
+    group.await_sums();
     group.take_up();
     arrive<STAGES - 2>();
     group.prepare();
     group.begin_sums(shared.values(steps - 1));
-    group.end();
+    group.await_sums();
     const int64_t row = static_cast<int64_t>(sizes.heads) * D;
     group.write(out + (static_cast<int64_t>(batch) * sizes.queries * sizes.heads + head) * D, row, first + first_row,
                 sizes.queries);
