@@ -1,5 +1,5 @@
 // What only Hopper (sm_90a) has: products of matrices by four warps at once, which go on while the warps do other things.
-// Each PTX instruction is a small function; four consecutive warps, a warpgroup, call it together.
+// Each PTX instruction is a small function; four consecutive warps, a warpgroup, call it together. There is no form for a host.
 //
 // Matrices lie in shared memory in rows of 128 bytes, as `swizzled_piece` says, from a multiple of 1024 bytes on.
 #pragma once

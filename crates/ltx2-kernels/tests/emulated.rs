@@ -13,7 +13,7 @@ use ltx2_kernels::{
     norm_rope, pixel_norm_silu, residual, rms_norm, rms_norm_modulate,
 };
 
-/// Compiles `host/main.cpp`, which includes every kernel, once.
+/// Compiles `host/main.cpp`, which includes every kernel but those for one card alone, once.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {

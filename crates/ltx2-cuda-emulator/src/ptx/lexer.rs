@@ -76,6 +76,8 @@ mod tests {
         assert_eq!((first, last), (("@", 2), ("ret", 3)));
         assert!(words.contains(&("ld.global.v2.f32", 2)) && words.contains(&("$L__BB0_1", 3)), "{words:?}");
         assert!(words.contains(&(".reg", 3)) && words.contains(&(".b32", 3)), "{words:?}");
+        let words: Vec<_> = tokens("a.shared::cta; $L: ret").unwrap().iter().map(|token| token.text).collect();
+        assert_eq!(words, ["a.shared::cta", ";", "$L", ":", "ret"]);
         assert!(tokens("/* never").is_err() && tokens("\"never").is_err());
     }
 }
