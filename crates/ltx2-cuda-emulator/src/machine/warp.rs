@@ -385,34 +385,12 @@ impl Run<'_, '_> {
                 }
                 Ok(())
             }
-            Operation::PublishShared
-            | Operation::FenceProducts
-            | Operation::CommitProducts
-            | Operation::AwaitProducts(_)
-                if active != u32::MAX =>
-            {
-                Err("an instruction of a warpgroup by less than whole warps".into())
-            }
-            Operation::PublishShared => {
-                self.reach.shared.visibility.publish(self.number);
-                Ok(())
-            }
-            Operation::FenceProducts => {
-                frame.products.fence();
-                Ok(())
-            }
-            Operation::GroupProduct(product) => self.begin_product(product, frame, active),
-            Operation::CommitProducts => {
-                frame.products.commit();
-                Ok(())
-            }
-            Operation::AwaitProducts(most) => self.await_products(*most, frame),
             Operation::Call { function, results, arguments } => {
                 self.call(function, results, arguments, caller, frame, active)
             }
             Operation::Trap => Err("a trap".into()),
             Operation::Nothing => Ok(()),
-            other => Err(format!("{other:?} is not emulated here")),
+            other => self.warpgroup(other, frame, active),
         }
     }
 

@@ -6,7 +6,7 @@ use super::{Frame, Run};
 use crate::machine::descriptor::Descriptor;
 use crate::machine::lanes::{LANES, Lanes};
 use crate::machine::matrix;
-use crate::ptx::{GroupOperand, GroupProduct, SharedMatrix, Sign, Slot, Source};
+use crate::ptx::{GroupOperand, GroupProduct, Operation, SharedMatrix, Sign, Slot, Source};
 
 /// What a register holds until the product that it belongs to is waited for: NaN.
 const PENDING: u64 = 0xffff_ffff;
@@ -34,11 +34,7 @@ pub(super) struct Products {
 }
 
 impl Products {
-    pub(super) fn fence(&mut self) {
-        self.is_fenced = true;
-    }
-
-    pub(super) fn commit(&mut self) {
+    fn commit(&mut self) {
         let group = std::mem::take(&mut self.open);
         self.groups.push_back(group);
     }
@@ -52,10 +48,7 @@ impl Products {
     }
 
     /// Products of one shape follow each other on the same registers; all else has to wait.
-    fn may_begin(&self, product: &GroupProduct, active: u32) -> Result<(), String> {
-        if active != u32::MAX {
-            return Err("a warpgroup's product by less than whole warps".into());
-        }
+    fn may_begin(&self, product: &GroupProduct) -> Result<(), String> {
         if !self.is_fenced {
             return Err("a product without wgmma.fence since the last ones were waited for".into());
         }
@@ -68,6 +61,22 @@ impl Products {
 }
 
 impl Run<'_, '_> {
+    /// Instructions of a whole warpgroup.
+    pub(super) fn warpgroup(&mut self, operation: &Operation, frame: &mut Frame, active: u32) -> Result<(), String> {
+        if active != u32::MAX {
+            return Err("an instruction of a warpgroup by less than whole warps".into());
+        }
+        match operation {
+            Operation::PublishShared => self.reach.shared.visibility.publish(self.number),
+            Operation::FenceProducts => frame.products.is_fenced = true,
+            Operation::GroupProduct(product) => return self.begin_product(product, frame),
+            Operation::CommitProducts => frame.products.commit(),
+            Operation::AwaitProducts(most) => return self.await_products(*most, frame),
+            other => return Err(format!("{other:?} is not emulated here")),
+        }
+        Ok(())
+    }
+
     /// A descriptor or a predicate, which all lanes have to agree on.
     fn common(&self, source: Source, frame: &Frame) -> Result<u64, String> {
         let values = self.value(source, &frame.registers);
@@ -77,7 +86,7 @@ impl Run<'_, '_> {
         Ok(values[0])
     }
 
-    /// Rows `first..first + rows` of a matrix, 16 elements each; `length` is all that its descriptor covers.
+    /// Some rows of a matrix, 16 elements each; `length` is how many its descriptor covers.
     fn fetch(
         &mut self,
         matrix: &SharedMatrix,
@@ -100,13 +109,8 @@ impl Run<'_, '_> {
     }
 
     /// Computes at once what lands later.
-    pub(super) fn begin_product(
-        &mut self,
-        product: &GroupProduct,
-        frame: &mut Frame,
-        active: u32,
-    ) -> Result<(), String> {
-        frame.products.may_begin(product, active)?;
+    fn begin_product(&mut self, product: &GroupProduct, frame: &mut Frame) -> Result<(), String> {
+        frame.products.may_begin(product)?;
         let (columns, member) = (2 * product.to.len(), self.number % 4);
         let b_bits = self.common(product.b.descriptor, frame)?;
         let a_bits = match &product.a {
@@ -140,7 +144,7 @@ impl Run<'_, '_> {
     }
 
     /// Until at most `most` groups are under way.
-    pub(super) fn await_products(&mut self, most: usize, frame: &mut Frame) -> Result<(), String> {
+    fn await_products(&mut self, most: usize, frame: &mut Frame) -> Result<(), String> {
         frame.products.is_fenced = false;
         let mut done = Vec::new();
         while frame.products.groups.len() > most {
