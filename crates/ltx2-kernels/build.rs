@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// `src/NAME.cu` becomes `NAME.ptx`.
-const KERNELS: [&str; 12] = [
+const KERNELS: [&str; 13] = [
     "attention",
     "attention_sm90",
     "columns",
     "conv3d",
+    "conv3d_tiles",
     "depth_to_space",
     "float8",
     "modulate",
@@ -23,7 +24,8 @@ const KERNELS: [&str; 12] = [
     "residual",
     "synth",
 ];
-const HEADERS: [&str; 4] = ["src/attention.cuh", "src/device.cuh", "src/row.cuh", "src/warpgroup.cuh"];
+const HEADERS: [&str; 5] =
+    ["src/attention.cuh", "src/device.cuh", "src/row.cuh", "src/warpgroup.cuh", "src/window.cuh"];
 const WITHOUT_NVCC: &str = "LTX2_KERNELS_WITHOUT_NVCC";
 
 fn main() {

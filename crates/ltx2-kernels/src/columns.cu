@@ -1,47 +1,31 @@
 // What a 3-D convolution multiplies its weights by, a row for each weight. Values are only moved, so only their size counts.
 #include "device.cuh"
+#include "window.cuh"
 
 namespace columns {
-
-struct Video {
-    int32_t frames, channels, height, width;
-};
-
-// Before the video's first frame stand `before` copies of it, and after its last one as many as are asked for; around each
-// frame are `padding` zeros, or mirrored rows and columns.
-struct Window {
-    int32_t frames, height, width, before, padding, mirrored;
-};
 
 // Which results: from frame `first` on, and of those `height` lines from `top` on, each `width` long.
 struct Part {
     int32_t first, top, height, width;
 };
 
-// The row or column that is seen at `at`, of `size`; -1 where zeros are.
-DEVICE int seen(int at, int size, bool mirrored) {
-    if (mirrored) at = at < 0 ? -at : at >= size ? 2 * (size - 1) - at : at;
-    return at >= 0 && at < size ? at : -1;
-}
-
 // A block's y is a channel and a frame of the window, its z a frame of the part. A thread has N neighbours of a line.
 template <typename T, int N>
-DEVICE void gather(const T *x, T *out, Video video, Window window, Part part) {
+DEVICE void gather(const T *x, T *out, window::Video video, window::Window window, Part part) {
     const int packs = part.width / N, i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= part.height * packs) return;
     const int line = part.top + i / packs - window.padding, column = i % packs * N - window.padding;
-    const int wanted = part.first + static_cast<int>(blockIdx.z + blockIdx.y % window.frames) - window.before;
-    const int64_t frame = wanted < 0 ? 0 : wanted < video.frames ? wanted : video.frames - 1;
+    const int64_t frame = window::frame(part.first + blockIdx.z + blockIdx.y % window.frames, video, window);
     const int64_t channel = blockIdx.y / window.frames;
     const T *from = x + (frame * video.channels + channel) * video.height * video.width;
     const int64_t length = static_cast<int64_t>(part.height) * part.width;
     const int64_t row = (static_cast<int64_t>(blockIdx.z) * gridDim.y + blockIdx.y) * window.height * window.width;
     T *to = out + row * length + static_cast<int64_t>(i) * N;
     for (int dy = 0; dy < window.height; dy++) {
-        const int down = seen(line + dy, video.height, window.mirrored);
+        const int down = window::seen(line + dy, video.height, window.mirrored);
         const T *values = from + static_cast<int64_t>(down) * video.width;
         auto value = [&](int at) {
-            const int across = seen(column + at, video.width, window.mirrored);
+            const int across = window::seen(column + at, video.width, window.mirrored);
             return down >= 0 && across >= 0 ? values[across] : T(0);
         };
         // One place further, a line has one new value.
@@ -60,7 +44,7 @@ DEVICE void gather(const T *x, T *out, Video video, Window window, Part part) {
 // `x (frames, channels, height, width)` to `out (part's frames, channels · window, part's lines and columns)`; the name says
 // how many bits a value has, and how many values of a line a thread writes at once: that has to divide part.width.
 #define COLUMNS(name, T, N)                                                                                            \
-    extern "C" __global__ void name(const T *x, T *out, columns::Video video, columns::Window window,                  \
+    extern "C" __global__ void name(const T *x, T *out, window::Video video, window::Window window,                    \
                                     columns::Part part) {                                                              \
         columns::gather<T, N>(x, out, video, window, part);                                                            \
     }

@@ -84,10 +84,10 @@ pub(crate) mod on_cuda {
 
     /// Frames, channels, height and width.
     #[repr(C)]
-    struct Video([i32; 4]);
+    pub(crate) struct Video([i32; 4]);
     /// Frames, height, width, frames before the first, padding, and whether that mirrors.
     #[repr(C)]
-    struct Slid([i32; 6]);
+    pub(crate) struct Slid([i32; 6]);
     /// First frame, first line, lines and length of a line.
     #[repr(C)]
     struct Place([i32; 4]);
@@ -97,6 +97,25 @@ pub(crate) mod on_cuda {
     unsafe impl DeviceRepr for Slid {}
     unsafe impl DeviceRepr for Place {}
 
+    impl Video {
+        /// That of `(t, c, h, w)`.
+        pub(crate) fn of(dims: [usize; 4]) -> Self {
+            Self(dims.map(|n| n as i32))
+        }
+    }
+
+    impl Slid {
+        /// As kernels take it.
+        pub(crate) fn of(window: &Window) -> Self {
+            let [time, height, width] = window.size;
+            let (padding, mirrored) = match window.padding.around {
+                Around::Zeros(count) => (count, 0),
+                Around::Reflect => (1, 1),
+            };
+            Self([time, height, width, window.padding.before, padding, mirrored].map(|n| n as i32))
+        }
+    }
+
     /// Writes the columns of `part` of `x` to the start of `out`; lines of places are `across` long.
     pub(crate) fn write<T: DeviceRepr>(
         window: &Window,
@@ -105,9 +124,8 @@ pub(crate) mod on_cuda {
         (device, out): (&CudaDevice, &mut CudaSlice<T>),
     ) -> Result<()> {
         const THREADS: usize = 256;
-        let [time, height, width] = window.size;
         let (frames, lines) = (part.frames.len(), part.lines.len());
-        let rows = dims[1] * time;
+        let rows = dims[1] * window.size[0];
         if rows > 65_535 || frames > 65_535 {
             bail!("a 3-D convolution of {} channels and {frames} frames at once: at most 65535", dims[1])
         }
@@ -117,14 +135,8 @@ pub(crate) mod on_cuda {
             (_, _, 0) => ("columns_32x4", 4),
             _ => ("columns_32x1", 1),
         };
-        let numbers = |n: usize| n as i32;
-        let video = Video(dims.map(numbers));
-        let (padding, mirrored) = match window.padding.around {
-            Around::Zeros(count) => (count, 0),
-            Around::Reflect => (1, 1),
-        };
-        let slid = Slid([time, height, width, window.padding.before, padding, mirrored].map(numbers));
-        let place = Place([part.frames.start, part.lines.start, lines, across].map(numbers));
+        let (video, slid) = (Video::of(dims), Slid::of(window));
+        let place = Place([part.frames.start, part.lines.start, lines, across].map(|n| n as i32));
         let kernel = cuda::COLUMNS.kernel(device, name)?;
         let mut launch = kernel.builder();
         launch.arg(x).arg(out).arg(&video).arg(&slid).arg(&place);

@@ -5,6 +5,10 @@ use candle_core::{Result, Tensor};
 #[cfg(feature = "cuda")]
 use crate::columns::Window;
 use crate::conv::conv2d;
+#[cfg(feature = "cuda")]
+use crate::conv3d_columns;
+#[cfg(feature = "cuda")]
+use crate::conv3d_tiles::{self, TiledWeights};
 use crate::pad::{Around, Padding};
 
 /// Most bytes of columns at once, where one line of one frame takes no more.
@@ -28,6 +32,9 @@ enum Weights {
     /// all is summed in float32.
     #[cfg(feature = "cuda")]
     Matrix { matrix: Tensor, size: [usize; 3] },
+    /// On a card, for a kernel that needs no columns, where that pays.
+    #[cfg(feature = "cuda")]
+    Tiled(TiledWeights),
 }
 
 impl Conv3d {
@@ -55,7 +62,11 @@ impl Conv3d {
             #[cfg(feature = "cuda")]
             Weights::Matrix { matrix, size } => {
                 let window = Window { size: *size, padding: *padding };
-                on_cuda::Product { window, matrix, bias: &self.bias, residual }.of(x, COLUMN_BYTES)
+                conv3d_columns::Product { window, matrix, bias: &self.bias, residual }.of(x, COLUMN_BYTES)
+            }
+            #[cfg(feature = "cuda")]
+            Weights::Tiled(weights) => {
+                conv3d_tiles::on_cuda::Convolution { weights, padding: *padding, bias: &self.bias, residual }.of(x)
             }
         }
     }
@@ -65,6 +76,9 @@ impl Weights {
     fn new(weight: &Tensor) -> Result<Self> {
         #[cfg(feature = "cuda")]
         if weight.device().is_cuda() {
+            if TiledWeights::pays(weight) {
+                return TiledWeights::new(weight).map(Self::Tiled);
+            }
             let (c_out, c_in, time, height, width) = weight.dims5()?;
             let matrix = weight.contiguous()?.reshape((c_out, c_in * time * height * width))?;
             return Ok(Self::Matrix { matrix, size: [time, height, width] });
@@ -94,165 +108,6 @@ fn by_taps(taps: &[Tensor], x: &Tensor, padding: &Padding) -> Result<Tensor> {
         });
     }
     Ok(sum.expect("a kernel has at least one tap"))
-}
-
-#[cfg(feature = "cuda")]
-mod on_cuda {
-    use candle_core::cuda_backend::CudaDType;
-    use candle_core::cuda_backend::cudarc::cublas::sys::cublasOperation_t::CUBLAS_OP_N;
-    use candle_core::cuda_backend::cudarc::cublas::{CudaBlas, Gemm, GemmConfig, StridedBatchedConfig};
-    use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DeviceRepr};
-    use candle_core::{CudaDevice, DType, Device, Result, Tensor, WithDType, bail};
-    use half::bf16;
-
-    use crate::columns::{self, Part, Window};
-    use crate::cuda::{self, LaunchConfig, PushKernelArg, WrapErr};
-
-    /// A convolution as a product with columns.
-    pub(super) struct Product<'a> {
-        pub(super) window: Window,
-        pub(super) matrix: &'a Tensor,
-        pub(super) bias: &'a Tensor,
-        pub(super) residual: Option<&'a Tensor>,
-    }
-
-    impl Product<'_> {
-        /// With at most `bytes` of columns at once: of as many frames as that allows, or lines of one frame.
-        pub(super) fn of(&self, x: &Tensor, bytes: usize) -> Result<Tensor> {
-            let x = x.contiguous()?;
-            let residual = self.residual.map(Tensor::contiguous).transpose()?;
-            let of = Product { window: self.window, matrix: self.matrix, bias: self.bias, residual: residual.as_ref() };
-            match x.dtype() {
-                DType::BF16 => of.run::<bf16>(&x, bytes),
-                DType::F32 => of.run::<f32>(&x, bytes),
-                other => bail!("a 3-D convolution on a card takes bfloat16 or float32, not {other:?}"),
-            }
-        }
-
-        fn run<T: CudaDType + DeviceRepr + WithDType>(&self, x: &Tensor, bytes: usize) -> Result<Tensor>
-        where
-            CudaBlas: Gemm<T>,
-        {
-            let Device::Cuda(device) = x.device() else { bail!("not on a card") };
-            let (c_out, depth) = self.matrix.dims2()?;
-            let places = self.window.places(x)?;
-            let shape = [places[0], c_out, places[1], places[2]];
-            self.check(x, &shape, depth)?;
-            let parts = Part::all(places, bytes / (depth * size_of::<T>()).max(1));
-            let count = |part: &Part| part.frames.len() * part.lines.len() * places[2];
-            let Some(most) = parts.iter().map(count).max() else { return Tensor::zeros(&shape, x.dtype(), x.device()) };
-            // Both are written before they are read, and the result wholly.
-            let mut out = unsafe { device.alloc::<T>(shape.iter().product())? };
-            let mut columns = unsafe { device.alloc::<T>(most * depth)? };
-            let storage = x.storage_and_layout();
-            let from = (&cuda::view::<T>(&storage.0, storage.1)?, x.dims4()?.into());
-            for part in &parts {
-                columns::on_cuda::write(&self.window, from, (part, places[2]), (device, &mut columns))?;
-                self.multiply(&columns, part, places, (device, &mut out))?;
-                self.add(part, places, (device, &mut out))?;
-            }
-            drop(storage);
-            Ok(cuda::tensor(out, device, shape.to_vec().into()))
-        }
-
-        fn check(&self, x: &Tensor, shape: &[usize], depth: usize) -> Result<()> {
-            self.window.padding.check(x)?;
-            let window: usize = self.window.size.iter().product();
-            let dtype = |other: &Tensor| other.dtype() == x.dtype();
-            if x.dim(1)? * window != depth || !dtype(self.matrix) || !dtype(self.bias) {
-                bail!("{x:?} cannot be convolved with {:?}", self.matrix)
-            }
-            if self.residual.is_some_and(|residual| residual.dims() != shape || !dtype(residual)) {
-                bail!("a convolution to {shape:?} cannot be added to {:?}", self.residual)
-            }
-            if shape[1] > 65_535 || shape[2] * shape[3] > i32::MAX as usize {
-                bail!("a convolution to {shape:?} is too large")
-            }
-            Ok(())
-        }
-
-        /// Writes the matrix times the columns of `part` to its place in the result.
-        fn multiply<T: CudaDType + DeviceRepr + WithDType>(
-            &self,
-            columns: &CudaSlice<T>,
-            part: &Part,
-            [_, height, width]: [usize; 3],
-            (device, out): (&CudaDevice, &mut CudaSlice<T>),
-        ) -> Result<()>
-        where
-            CudaBlas: Gemm<T>,
-        {
-            let (c_out, depth) = self.matrix.dims2()?;
-            let (length, plane) = (part.lines.len() * width, height * width);
-            // For cuBLAS, whose matrices are columns first, each of ours is its transpose, and the factors change places.
-            let gemm = GemmConfig {
-                transa: CUBLAS_OP_N,
-                transb: CUBLAS_OP_N,
-                m: length as i32,
-                n: c_out as i32,
-                k: depth as i32,
-                alpha: T::from_f64(1.),
-                lda: length as i32,
-                ldb: depth as i32,
-                beta: T::from_f64(0.),
-                ldc: plane as i32,
-            };
-            let config = StridedBatchedConfig {
-                gemm,
-                batch_size: part.frames.len() as i32,
-                stride_a: (depth * length) as i64,
-                stride_b: 0,
-                stride_c: (c_out * plane) as i64,
-            };
-            let matrix = self.matrix.storage_and_layout();
-            let matrix = cuda::view::<T>(&matrix.0, matrix.1)?;
-            let mut out = out.slice_mut(part.frames.start * c_out * plane + part.lines.start * width..);
-            unsafe { device.cublas_handle().gemm_strided_batched(config, columns, &matrix, &mut out) }.w()
-        }
-
-        /// Adds the bias, and the residual, to `part` of the result while it is in a cache.
-        fn add<T: CudaDType + DeviceRepr>(
-            &self,
-            part: &Part,
-            [_, height, width]: [usize; 3],
-            (device, out): (&CudaDevice, &mut CudaSlice<T>),
-        ) -> Result<()> {
-            const THREADS: usize = 256;
-            let c_out = self.matrix.dim(0)?;
-            let first = part.frames.start * c_out * height * width + part.lines.start * width;
-            let begins = self.residual.map_or(0, |residual| residual.layout().start_offset());
-            let whole = |elements: usize| width.is_multiple_of(elements) && begins.is_multiple_of(elements);
-            let (name, at_once) = match size_of::<T>() {
-                2 if whole(8) => ("add_bias_bf16x8", 8),
-                2 => ("add_bias_bf16x1", 1),
-                _ if whole(4) => ("add_bias_f32x4", 4),
-                _ => ("add_bias_f32x1", 1),
-            };
-            let (packs, step) = (part.lines.len() * width / at_once, height * width / at_once);
-            let (count, apart, none) = (packs as u32, step as u32, 0u64);
-            let bias = self.bias.storage_and_layout();
-            let bias = cuda::view::<T>(&bias.0, bias.1)?;
-            let residual = self.residual.map(Tensor::storage_and_layout);
-            let residual = residual.as_ref().map(|(storage, layout)| cuda::view::<T>(storage, layout)).transpose()?;
-            let residual = residual.as_ref().map(|residual| residual.slice(first..));
-            let mut out = out.slice_mut(first..);
-            let kernel = cuda::CONV3D.kernel(device, name)?;
-            let mut launch = kernel.builder();
-            launch.arg(&mut out).arg(&bias);
-            match &residual {
-                Some(residual) => launch.arg(residual),
-                None => launch.arg(&none),
-            };
-            launch.arg(&count).arg(&apart);
-            let config = LaunchConfig {
-                grid_dim: (packs.div_ceil(THREADS) as u32, c_out as u32, part.frames.len() as u32),
-                block_dim: (THREADS as u32, 1, 1),
-                shared_mem_bytes: 0,
-            };
-            unsafe { launch.launch(config) }.w()?;
-            Ok(())
-        }
-    }
 }
 
 #[cfg(test)]
@@ -357,7 +212,7 @@ mod tests {
                     // From one line at a time to all at once.
                     for bytes in [1, 4000, 9000, 1 << 20] {
                         for residual in [None, Some(&added)] {
-                            let product = on_cuda::Product { window, matrix: &matrix, bias: &bias, residual };
+                            let product = conv3d_columns::Product { window, matrix: &matrix, bias: &bias, residual };
                             let got = product.of(&to(&x)?, bytes)?;
                             assert_eq!(got.dims(), exact.dims());
                             let got = match residual {
@@ -368,6 +223,52 @@ mod tests {
                             assert!(apart < limit, "{size:?} {padding:?} {dtype:?} {bytes}: {apart}");
                         }
                     }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "cuda")]
+    #[test]
+    fn a_card_s_tiles_equal_its_products() -> Result<()> {
+        use candle_core::DType;
+
+        let device = test_device()?;
+        for ([t, c, h, w], o, time) in [
+            ([6, 16, 3, 5], 3, 3),
+            ([4, 32, 7, 5], 12, 3),
+            ([3, 48, 9, 17], 48, 3),
+            ([3, 128, 16, 24], 128, 3),
+            ([2, 40, 33, 8], 136, 1),
+            ([5, 24, 3, 40], 70, 2),
+        ] {
+            for padding in PADDINGS {
+                let make = |shape: &[usize]| {
+                    Tensor::randn(0f32, 1., shape, &Device::Cpu)?.to_dtype(DType::BF16)?.to_device(&device)
+                };
+                let (x, weight, bias) = (make(&[t, c, h, w])?, make(&[o, c, time, 3, 3])?, make(&[1, o, 1, 1])?);
+                let matrix = Weights::Matrix { matrix: weight.reshape((o, ()))?, size: [time, 3, 3] };
+                let plain = Conv3d { weights: matrix, bias };
+                let tiled = Conv3d { weights: Weights::Tiled(TiledWeights::new(&weight)?), bias: plain.bias.clone() };
+                let y = plain.forward(&x, &padding)?;
+                // One that does not begin at a multiple of 16 bytes, too.
+                let residual = make(y.dims())?;
+                let shifted = Tensor::cat(&[&make(&[1])?, &residual.flatten_all()?], 0)?;
+                let shifted = shifted.narrow(0, 1, y.elem_count())?.reshape(y.dims())?;
+                let sum = plain.forward_onto(&residual, &x, &padding)?;
+                for (exact, got) in [
+                    (&y, tiled.forward(&x, &padding)?),
+                    (&sum, tiled.forward_onto(&residual, &x, &padding)?),
+                    (&sum, tiled.forward_onto(&shifted, &x, &padding)?),
+                ] {
+                    assert_eq!(got.dims(), exact.dims());
+                    let [exact, got] = [exact, &got].map(|x| x.to_dtype(DType::F32)?.to_device(&Device::Cpu));
+                    let (exact, got) = (exact?, got?);
+                    let unequal = got.ne(&exact)?.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()?;
+                    // A sum in another order may turn a rounding over.
+                    assert!(unequal <= 1. + 0.01 * got.elem_count() as f32, "{unequal} of {got:?} {padding:?}");
+                    assert!(largest(&(got - &exact)?)? < 0.03 * largest(&exact)?, "{exact:?} {padding:?}");
                 }
             }
         }

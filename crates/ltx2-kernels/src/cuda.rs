@@ -50,6 +50,8 @@ pub(crate) const ATTENTION_SM90: Module = module!("attention_sm90", Cards::Only(
 pub(crate) const COLUMNS: Module = module!("columns");
 /// `conv3d.cu`.
 pub(crate) const CONV3D: Module = module!("conv3d");
+/// `conv3d_tiles.cu`.
+pub(crate) const CONV3D_TILES: Module = module!("conv3d_tiles");
 /// `depth_to_space.cu`.
 pub(crate) const DEPTH_TO_SPACE: Module = module!("depth_to_space");
 /// `float8.cu`.
@@ -68,11 +70,12 @@ pub(crate) const RESIDUAL: Module = module!("residual");
 pub(crate) const SYNTH: Module = module!("synth");
 
 /// One kernel of each file.
-const ANY: [(&Module, &str); 12] = [
+const ANY: [(&Module, &str); 13] = [
     (&ATTENTION, "attention_bf16_d64"),
     (&ATTENTION_SM90, "attention_sm90_bf16_d64"),
     (&COLUMNS, "columns_16x8"),
     (&CONV3D, "add_bias_bf16x8"),
+    (&CONV3D_TILES, "conv3d_tiles_128"),
     (&DEPTH_TO_SPACE, "depth_to_space_bf16"),
     (&FLOAT8, "decode_e4m3_bf16"),
     (&MODULATE, "rms_norm_modulate_bf16"),

@@ -63,6 +63,26 @@ DEVICE void copy_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
 }
 
+// 16 bytes to shared memory.
+DEVICE void store_shared(uint32_t to, const uint32_t (&values)[4]) {
+    asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(values[0]), "r"(values[1]), "r"(values[2]),
+                 "r"(values[3])
+                 : "memory");
+}
+
+// 4 bytes to shared memory.
+DEVICE void store_shared(uint32_t to, uint32_t value) {
+    asm volatile("st.shared.b32 [%0], %1;" ::"r"(to), "r"(value) : "memory");
+}
+
+// 16 bytes of shared memory.
+DEVICE void load_shared(uint32_t (&to)[4], uint32_t from) {
+    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(from)
+                 : "memory");
+}
+
 // Four 8x8 matrices of bfloat16; lane i has the address of row i % 8 of matrix i / 8. Register j of lane l is the pair
 // (l / 4, 2 (l % 4)) of matrix j.
 DEVICE void load_matrices(uint32_t (&to)[4], uint32_t row) {

@@ -7,6 +7,9 @@ pub mod conv;
 mod conv1d;
 pub mod conv3d;
 #[cfg(feature = "cuda")]
+mod conv3d_columns;
+pub mod conv3d_tiles;
+#[cfg(feature = "cuda")]
 mod cuda;
 pub mod depth_to_space;
 pub mod depthwise;

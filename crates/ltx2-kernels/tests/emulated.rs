@@ -8,9 +8,10 @@ use std::sync::OnceLock;
 use candle_core::{DType, Device, Result, Tensor};
 use half::bf16;
 use ltx2_kernels::columns::{Part, Window};
+use ltx2_kernels::conv3d_tiles::TiledWeights;
 use ltx2_kernels::{
-    Around, NormRope, Padding, Product, Rope, RopeTable, Synth, attention, decode_e4m3, depth_to_space, gated_residual,
-    norm_rope, pixel_norm_silu, residual, rms_norm, rms_norm_modulate,
+    Around, Conv3d, NormRope, Padding, Product, Rope, RopeTable, Synth, attention, decode_e4m3, depth_to_space,
+    gated_residual, norm_rope, pixel_norm_silu, residual, rms_norm, rms_norm_modulate,
 };
 
 /// Compiles `host/main.cpp`, which includes every kernel but those for one card alone, once.
@@ -340,6 +341,49 @@ fn columns_are_the_plain_ones_to_the_bit() -> Result<()> {
                 let out = tensor(&run(kernel, &numbers, &bytes(&[&x], dtype)?), dtype, plain.dims())?;
                 assert_eq!(unequal(&out, &plain)?, 0., "{kernel} {window:?}");
             }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_convolution_by_tiles_is_rounded_where_the_plain_form_is() -> Result<()> {
+    let reflected = Padding { before: 1, after: 1, around: Around::Reflect };
+    let causal = Padding { before: 2, ..Padding::zeros(1) };
+    // In time, channels in, height and width; channels out, frames of the window, padding, a tile's columns.
+    for ([t, c, h, w], c_out, frames, padding, across) in [
+        ([1, 16, 1, 1], 3, 3, causal, 3),
+        ([2, 32, 7, 5], 12, 3, reflected, 4),
+        ([3, 48, 9, 17], 48, 3, Padding::zeros(1), 4),
+        ([1, 128, 16, 24], 128, 3, causal, 5),
+        ([2, 32, 34, 8], 136, 1, Padding::zeros(1), 3),
+        ([6, 24, 4, 6], 5, 2, Padding { after: 1, ..Padding::zeros(2) }, 5),
+        ([2, 64, 11, 40], 70, 2, Padding { before: 1, ..Padding::zeros(0) }, 5),
+        ([1, 40, 2, 2], 128, 3, reflected, 4),
+    ] {
+        let (x, weight) = (random(0., &[t, c, h, w])?, random(0., &[c_out, c, frames, 3, 3])?);
+        let bias = random(0., &[c_out])?;
+        let sum = Conv3d::new(&weight, &bias.zeros_like()?)?.forward(&x, &padding)?;
+        let residual = random(0., sum.dims())?;
+        let tiled = TiledWeights::new(&weight.to_dtype(DType::BF16)?)?;
+        let (around, mirrored) = match padding.around {
+            Around::Zeros(count) => (count, 0),
+            Around::Reflect => (1, 1),
+        };
+        let at_once = if sum.dim(3)? % 8 == 0 { 8 } else { 1 };
+        for adds in [0, 1] {
+            let window = [frames, padding.before, around, mirrored];
+            let numbers = [&[t, c, h, w][..], &window, sum.dims(), &[tiled.rows, across, at_once, adds]].concat();
+            let numbers = numbers.iter().map(usize::to_string).collect::<Vec<_>>();
+            let operands = [&x, &tiled.weights, &bias, &residual];
+            let operands = bytes(&operands[..3 + adds], DType::BF16)?;
+            let out = tensor(&run("conv3d_tiles", &numbers, &operands), DType::BF16, sum.dims())?;
+            let bias = bias.reshape((1, c_out, 1, 1))?;
+            let mut exact = rounded(&rounded(&sum, DType::BF16)?.broadcast_add(&bias)?, DType::BF16)?;
+            if adds == 1 {
+                exact = rounded(&(exact + &residual)?, DType::BF16)?;
+            }
+            assert_rounded(&out, &exact, &exact, DType::BF16)?;
         }
     }
     Ok(())

@@ -119,8 +119,9 @@ Out exchange(const char *operation, const In &in, Combine combine) {
     return out;
 }
 
-inline unsigned char *shared_at(uint32_t address) {
-    if (address % 16 != 0 || address + 16 > card.shared_bytes) fail("a shared address is unaligned or out of bounds");
+inline unsigned char *shared_at(uint32_t address, uint32_t bytes = 16) {
+    if (address % bytes != 0 || address + bytes > card.shared_bytes)
+        fail("a shared address is unaligned or out of bounds");
     return card.shared + address;
 }
 
@@ -229,6 +230,16 @@ inline float lane_xor(float value, int mask) {
 }
 
 inline uint32_t shared_base() { return 0; }
+
+inline void store_shared(uint32_t to, const uint32_t (&values)[4]) {
+    std::memcpy(emulation::shared_at(to), values, sizeof(values));
+}
+
+inline void store_shared(uint32_t to, uint32_t value) {
+    std::memcpy(emulation::shared_at(to, sizeof(value)), &value, sizeof(value));
+}
+
+inline void load_shared(uint32_t (&to)[4], uint32_t from) { std::memcpy(to, emulation::shared_at(from), sizeof(to)); }
 
 inline void copy_async(uint32_t to, const bf16 *from, bool valid) {
     if (reinterpret_cast<uintptr_t>(from) % 16 != 0) emulation::fail("a copy's source is unaligned");

@@ -10,6 +10,7 @@
 #include "attention.cu"
 #include "columns.cu"
 #include "conv3d.cu"
+#include "conv3d_tiles.cu"
 #include "depth_to_space.cu"
 #include "float8.cu"
 #include "modulate.cu"
@@ -186,15 +187,37 @@ void pixels_normed(const Arguments &numbers, int at_once, void (*kernel)(const T
 // t c h w; frames height width of the window, frames before, padding, whether that mirrors; first frame, top, height and width
 // of the part; its frames. x.
 template <typename T>
-void gathered(const Arguments &numbers, void (*kernel)(const T *, T *, columns::Video, columns::Window, columns::Part)) {
+void gathered(const Arguments &numbers, void (*kernel)(const T *, T *, window::Video, window::Window, columns::Part)) {
     auto at = [&](size_t i) { return static_cast<int32_t>(numbers.whole(i)); };
-    columns::Video video{at(0), at(1), at(2), at(3)};
-    columns::Window window{at(4), at(5), at(6), at(7), at(8), at(9)};
+    window::Video video{at(0), at(1), at(2), at(3)};
+    window::Window window{at(4), at(5), at(6), at(7), at(8), at(9)};
     columns::Part part{at(10), at(11), at(12), at(13)};
     unsigned frames = at(14), rows = at(1) * at(4), pixels = at(12) * at(13);
     Guarded x = Guarded::read(sizeof(T) * at(0) * at(1) * at(2) * at(3));
     Guarded out(sizeof(T) * frames * rows * at(5) * at(6) * pixels);
     launch({pixels / 32 + 1, rows, frames}, {32}, 0, [&] { kernel(x.as<T>(), out.as<T>(), video, window, part); });
+    out.write();
+}
+
+// t c h w; frames of the window, frames before, padding, whether that mirrors; t c h w of the result; rows of a block, its
+// columns as a power of two, how many values are written at once, whether a residual is added. x, weights, bias, residual.
+void convolved(const Arguments &numbers) {
+    auto at = [&](size_t i) { return static_cast<int32_t>(numbers.whole(i)); };
+    window::Video video{at(0), at(1), at(2), at(3)};
+    window::Window window{at(4), 3, 3, at(5), at(6), at(7)};
+    conv3d_tiles::Result result{at(9), at(10), at(11), at(13), at(14)};
+    const int rows = at(12), columns = 1 << at(13), lines = conv3d_tiles::PLACES >> at(13);
+    const size_t blocks = (at(9) + rows - 1) / rows, chunks = (at(1) + 31) / 32, count = sizeof(bf16) * at(8) * at(9) * at(10) * at(11);
+    Guarded x = Guarded::read(sizeof(bf16) * at(0) * at(1) * at(2) * at(3));
+    Guarded weights = Guarded::read(sizeof(bf16) * blocks * chunks * at(4) * 9 * 32 * rows);
+    Guarded bias = Guarded::read(sizeof(bf16) * at(9)), residual = Guarded::read(at(15) ? count : 0), out(count);
+    auto kernel = rows == 128 ? conv3d_tiles_128 : conv3d_tiles_64;
+    const unsigned tiles = (at(11) + columns - 1) / columns * ((at(10) + lines - 1) / lines);
+    const unsigned shared = rows == 128 ? conv3d_tiles::shared_bytes<128> : conv3d_tiles::shared_bytes<64>;
+    launch({tiles, static_cast<unsigned>(blocks), static_cast<unsigned>(at(8))}, {conv3d_tiles::THREADS}, shared, [&] {
+        kernel(x.as<bf16>(), weights.as<bf16>(), bias.as<bf16>(), at(15) ? residual.as<bf16>() : nullptr, out.as<bf16>(),
+               video, window, result);
+    });
     out.write();
 }
 
@@ -251,6 +274,7 @@ int main(int count, char **texts) {
     else if (kernel == "columns_16x1") gathered(numbers, columns_16x1);
     else if (kernel == "columns_32x4") gathered(numbers, columns_32x4);
     else if (kernel == "columns_32x1") gathered(numbers, columns_32x1);
+    else if (kernel == "conv3d_tiles") convolved(numbers);
     else if (kernel == "add_bias_bf16x8") biased(numbers, 8, add_bias_bf16x8);
     else if (kernel == "add_bias_bf16x1") biased(numbers, 1, add_bias_bf16x1);
     else if (kernel == "add_bias_f32x4") biased(numbers, 4, add_bias_f32x4);
