@@ -55,53 +55,68 @@ struct Tile {
     }
 };
 
-// Brings what a step sees, in six rounds: in the first four each thread has eight channels of one place, and in the others of
-// one of the REST places that are left.
-struct Loader {
-    const bf16 *x;
-    window::Video video;
-    window::Window window;
-    int first_frame;
-    int seen[2];
-    uint16_t values[8];
-
-    // Eight channels of a round: of which place, and where they begin.
-    struct Piece {
-        int which, place, channel;
-        bool exists;
-    };
-
+// Brings what a step sees, in six rounds of a piece for each thread: in the first four of the thread's own place, and in the
+// others of one of the REST places that are left.
+class Loader {
+public:
     DEVICE Loader(const bf16 *x, const window::Video &video, const window::Window &window, const Tile &tile)
-        : x(x), video(video), window(window), first_frame(tile.frame) {
-        const int thread = threadIdx.x;
-        seen[0] = tile.seen(thread, video, window);
-        seen[1] = tile.seen(THREADS + thread % REST, video, window);
+        : x(x), video(video), window(window), plane(video.height * video.width),
+          first_frame(tile.frame), rest(static_cast<int>(threadIdx.x) / REST) {
+        seen[0] = tile.seen(place_of(0), video, window);
+        seen[1] = tile.seen(place_of(PIECES), video, window);
+        aim();
     }
 
-    DEVICE static Piece piece(int round) {
-        const int thread = threadIdx.x, rest = thread / REST;
-        if (round < PIECES) return {0, thread, round, true};
-        return {1, THREADS + thread % REST, round == PIECES ? rest : PIECES - 1, round == PIECES || rest == 0};
+    // Turns to the next step.
+    DEVICE void advance() {
+        if (++frame == window.frames) {
+            frame = 0;
+            channel += CHANNELS;
+        }
+        aim();
     }
 
-    DEVICE void load(int step, int round) {
-        const Piece from = piece(round);
-        const int channel = step / window.frames * CHANNELS + from.channel * 8;
-        const int64_t frame = window::frame(first_frame + step % window.frames, video, window);
-        const int64_t plane = static_cast<int64_t>(video.height) * video.width;
-        const int at = from.which == 0 ? seen[0] : seen[1];
-        const bf16 *value = x + (frame * video.channels + channel) * plane + at;
-        const int channels = from.exists && at >= 0 ? video.channels - channel : 0;
-        UNROLL for (int j = 0; j < 8; j++) values[j] = j < channels ? value[j * plane].bits : 0;
+    // Nothing where there is no such channel, as after the last step.
+    DEVICE void load(int round) {
+        const int piece = piece_of(round), at = round < PIECES ? seen[0] : seen[1];
+        const bf16 *value = from + static_cast<int64_t>(plane) * (piece * 8) + at;
+        const bool exists = takes_part(round) && at >= 0 && channel + piece * 8 < video.channels;
+        UNROLL for (int j = 0; j < 8; j++) values[j] = exists ? value[static_cast<int64_t>(plane) * j].bits : 0;
     }
 
-    DEVICE void store(uint32_t to, int round) const {
-        const Piece piece = Loader::piece(round);
-        if (!piece.exists) return;
+    DEVICE void store(uint32_t step_at, int round) const {
         uint32_t pairs[4];
         UNROLL for (int j = 0; j < 4; j++) pairs[j] = values[2 * j] | static_cast<uint32_t>(values[2 * j + 1]) << 16;
-        store_shared(to + piece.channel * PLANE_BYTES + piece.place * 16, pairs);
+        if (takes_part(round))
+            store_shared(step_at + piece_of(round) * PLANE_BYTES + place_of(round) * 16, pairs);
     }
+
+private:
+    const bf16 *x;
+    const window::Video &video;
+    const window::Window &window;
+    const int plane, first_frame, rest;
+    // Which values of a frame are at this thread's two places.
+    int seen[2];
+    // The step's first channel, and its frame of the window.
+    int channel = 0, frame = 0;
+    const bf16 *from;
+    uint16_t values[8];
+
+    DEVICE void aim() {
+        const int64_t seen_frame = window::frame(first_frame + frame, video, window);
+        from = x + (seen_frame * video.channels + channel) * plane;
+    }
+
+    DEVICE static int place_of(int round) {
+        const int thread = threadIdx.x;
+        return round < PIECES ? thread : THREADS + thread % REST;
+    }
+
+    DEVICE int piece_of(int round) const { return round < PIECES ? round : round == PIECES ? rest : PIECES - 1; }
+
+    // The fifth round brings three pieces of each place that is left, and the last one the fourth.
+    DEVICE bool takes_part(int round) const { return round <= PIECES || rest == 0; }
 };
 
 // The warps are two rows of four. Each has TILES times 16 channels at 64 places.
@@ -198,39 +213,48 @@ DEVICE void convolve(const bf16 *x, const bf16 *weights, const bf16 *bias, const
     constexpr int ROWS = Warp<TILES>::ROWS;
     const uint32_t seen_at = shared_base(), weights_at = seen_at + 2 * STEP_BYTES;
     const Tile tile(result);
-    const int steps = (video.channels + CHANNELS - 1) / CHANNELS * window.frames, lines = 3 * steps;
-    weights += static_cast<int64_t>(blockIdx.y) * lines * LINE<ROWS> + threadIdx.x * 8;
+    const int steps = (video.channels + CHANNELS - 1) / CHANNELS * window.frames;
+    // This thread's pieces of those of the block.
+    weights += static_cast<int64_t>(blockIdx.y) * steps * 3 * LINE<ROWS> + threadIdx.x * 8;
+    // Of lines only whether their number is even counts, and that of 3 step + down is as that of step + down.
     auto copy_line = [&](int line) {
         const uint32_t to = weights_at + line % 2 * LINE<ROWS> * 2 + threadIdx.x * 16;
-        const bf16 *from = weights + static_cast<int64_t>(line) * LINE<ROWS>;
-        UNROLL for (int i = 0; i < LINE<ROWS> / 8; i += THREADS) copy_async(to + i * 16, from + i * 8, true);
+        UNROLL for (int i = 0; i < LINE<ROWS> / 8; i += THREADS) copy_async(to + i * 16, weights + i * 8, true);
         copy_commit();
+        weights += LINE<ROWS>;
     };
     copy_line(0);
     Loader loader(x, video, window, tile);
-    for (int round = 0; round < 6; round++) {
-        loader.load(0, round);
+    ROLLED for (int round = 0; round < 6; round++) {
+        loader.load(round);
         loader.store(seen_at, round);
     }
 
     Warp<TILES> warp(tile);
     const int first = blockIdx.y * ROWS;
     const bool idle = first + warp.row >= result.channels || tile.top + (warp.place >> tile.across) >= result.height;
-    for (int line = 0; line < lines; line++) {
-        const int step = line / 3, down = line % 3;
-        copy_wait<0>();
-        // This line's weights and what this step sees have arrived for all, and none still reads the buffers that fill next.
-        __syncthreads();
-        if (line + 1 < lines) copy_line(line + 1);
-        const uint32_t seen = seen_at + step % 2 * STEP_BYTES + down * tile.pitch() * 16;
-        const uint32_t taps = weights_at + line % 2 * LINE<ROWS> * 2, next = seen_at + (step + 1) % 2 * STEP_BYTES;
-        UNROLL for (int tap = 0; tap < 3; tap++) {
-            const bool brings = tap < 2 && step + 1 < steps;
-            if (brings) loader.load(step + 1, 2 * down + tap);
-            if (!idle) warp.multiply(taps + tap * ROWS * CHANNELS * 2, seen + tap * 16);
-            if (brings) loader.store(next, 2 * down + tap);
+    auto go_through = [&](auto multiply) {
+        for (int step = 0; step < steps; step++) {
+            loader.advance();
+            const uint32_t next = seen_at + (step + 1) % 2 * STEP_BYTES;
+            ROLLED for (int down = 0; down < 3; down++) {
+                copy_wait<0>();
+                // These weights and what this step sees have arrived for all, and none still reads what fills next.
+                __syncthreads();
+                if (step + 1 < steps || down < 2) copy_line(step + down + 1);
+                const uint32_t seen = seen_at + step % 2 * STEP_BYTES + down * tile.pitch() * 16;
+                const uint32_t taps = weights_at + (step + down) % 2 * LINE<ROWS> * 2;
+                // Without a branch in between, so that the loads' values are first waited for behind the products.
+                UNROLL for (int tap = 0; tap < 3; tap++) {
+                    if (tap < 2) loader.load(2 * down + tap);
+                    multiply(taps + tap * ROWS * CHANNELS * 2, seen + tap * 16);
+                    if (tap < 2) loader.store(next, 2 * down + tap);
+                }
+            }
         }
-    }
+    };
+    if (idle) go_through([](uint32_t, uint32_t) {});
+    else go_through([&](uint32_t taps, uint32_t seen) { warp.multiply(taps, seen); });
     __syncthreads();
     warp.share(seen_at);
     __syncthreads();

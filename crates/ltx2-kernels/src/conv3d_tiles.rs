@@ -24,11 +24,10 @@ pub struct TiledWeights {
 }
 
 impl TiledWeights {
-    /// Of `weight (c_out, c_in, kt, 3, 3)`, bfloat16. An error if its windows are of another size or its numbers of another
-    /// type.
+    /// Of `weight (c_out, c_in, kt, 3, 3)`, bfloat16, `c_in` a multiple of 8. An error if they are anything else.
     pub fn new(weight: &Tensor) -> Result<Self> {
-        let (c_out, c_in, frames, height, width) = weight.dims5()?;
-        if (height, width) != (3, 3) || weight.dtype() != DType::BF16 {
+        let (c_out, c_in, frames, _, _) = weight.dims5()?;
+        if !takes(weight) {
             candle_core::bail!("a convolution by {weight:?} has no kernel of its own")
         }
         let (rows, taps) = (rows_for(c_out), 9 * frames);
@@ -49,11 +48,16 @@ impl TiledWeights {
     /// `4 * OPERATIONS_PER_BYTE` operations beside the product's `2 * c_out`. The kernel does `2 * c_out` alone, but slower, and
     /// with both numbers of channels rounded up. Where nothing is rounded that is at most 512 channels out.
     pub fn pays(weight: &Tensor) -> bool {
-        let &[c_out, c_in, _, 3, 3] = weight.dims() else { return false };
+        let &[c_out, c_in, ..] = weight.dims() else { return false };
         let (padded_out, padded_in) = (c_out.next_multiple_of(rows_for(c_out)), c_in.next_multiple_of(CHANNELS));
-        weight.dtype() == DType::BF16
-            && TIMES_SLOWER * 2 * padded_out * padded_in <= c_in * (4 * OPERATIONS_PER_BYTE + 2 * c_out)
+        takes(weight) && TIMES_SLOWER * 2 * padded_out * padded_in <= c_in * (4 * OPERATIONS_PER_BYTE + 2 * c_out)
     }
+}
+
+/// Whether the kernel can read `weight`, and eight channels of what it convolves at once.
+fn takes(weight: &Tensor) -> bool {
+    let is_window = matches!(weight.dims(), &[_, c_in, _, 3, 3] if c_in.is_multiple_of(8));
+    is_window && weight.dtype() == DType::BF16
 }
 
 /// What leaves fewer rows without a channel; the most if it is the same.
@@ -188,11 +192,12 @@ mod tests {
         for (c_out, c_in) in [(128, 128), (48, 128), (512, 512), (512, 256), (128, 48), (129, 1024)] {
             assert!(pays(c_out, c_in, 3, DType::BF16)?, "{c_out} {c_in}");
         }
-        // Too many channels out, too few in, another type, another window.
+        // Too many channels out, too few in, no eights of them, another type, another window.
         for (c_out, c_in, size, dtype) in [
             (640, 128, 3, DType::BF16),
             (1024, 1024, 3, DType::BF16),
-            (128, 3, 3, DType::BF16),
+            (256, 8, 3, DType::BF16),
+            (48, 36, 3, DType::BF16),
             (128, 128, 3, DType::F32),
             (128, 128, 1, DType::BF16),
         ] {

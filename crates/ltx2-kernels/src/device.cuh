@@ -17,6 +17,8 @@ struct bf16 {
 #define THREADS_PER_BLOCK(count) __launch_bounds__(count)
 // Before a loop of a known count, so that arrays that it indexes stay in registers.
 #define UNROLL _Pragma("unroll")
+// Before a loop whose body is long.
+#define ROLLED _Pragma("unroll 1")
 
 // Products and sums that are rounded each, never fused.
 DEVICE float mul_rn(float a, float b) { return __fmul_rn(a, b); }

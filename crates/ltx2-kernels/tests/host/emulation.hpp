@@ -21,6 +21,7 @@
 #define __shared__ static
 #define THREADS_PER_BLOCK(count)
 #define UNROLL
+#define ROLLED
 
 struct dim3 {
     unsigned x = 1, y = 1, z = 1;

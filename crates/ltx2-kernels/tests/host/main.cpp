@@ -207,7 +207,8 @@ void convolved(const Arguments &numbers) {
     window::Window window{at(4), 3, 3, at(5), at(6), at(7)};
     conv3d_tiles::Result result{at(9), at(10), at(11), at(13), at(14)};
     const int rows = at(12), columns = 1 << at(13), lines = conv3d_tiles::PLACES >> at(13);
-    const size_t blocks = (at(9) + rows - 1) / rows, chunks = (at(1) + 31) / 32, count = sizeof(bf16) * at(8) * at(9) * at(10) * at(11);
+    const size_t blocks = (at(9) + rows - 1) / rows, chunks = (at(1) + 31) / 32;
+    const size_t count = sizeof(bf16) * at(8) * at(9) * at(10) * at(11);
     Guarded x = Guarded::read(sizeof(bf16) * at(0) * at(1) * at(2) * at(3));
     Guarded weights = Guarded::read(sizeof(bf16) * blocks * chunks * at(4) * 9 * 32 * rows);
     Guarded bias = Guarded::read(sizeof(bf16) * at(9)), residual = Guarded::read(at(15) ? count : 0), out(count);
