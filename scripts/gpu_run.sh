@@ -100,6 +100,8 @@ tests() {
   trace wide "$device" bf16 "$traces/ltx-2-19b.f32.safetensors" "$work/bf16"
   compare 1e-3 "wide: $device f32 against the CPU" "$work/cpu" "$work/f32"
   compare 1 "wide: $device bf16 against the CPU" "$work/cpu" "$work/bf16"
+  LTX2_ATTENTION=mma trace wide "$device" bf16 "$traces/ltx-2-19b.f32.safetensors" "$work/mma"
+  compare 1 "wide: $device bf16 with mma.sync's attention against the CPU" "$work/cpu" "$work/mma"
   grep -E "^=== |^test result|worst" "$out/$call.log" | tail -60
 }
 
@@ -112,12 +114,21 @@ bench() {
     --commit "$(cat target/gpu/commit)" --budget "$((end - SECONDS - 30))" "$@"
 }
 
+# A pass with the attention of other cards, beside which Hopper's own has to show what it is worth.
+attention() {
+  local model=(--base ltx-2-19b)
+  [ "$device" = cpu ] && model=(--models "$work/ltx-2-19b" --width 256 --height 256 --frames 33) &&
+    "$work/bin/ltx2" demo-model "$work/ltx-2-19b" >/dev/null
+  LTX2_ATTENTION=mma step 60 "a pass with mma.sync's attention" "$work/bin/ltx2" bench "${model[@]}" --device "$device" --phase forward \
+    --json "$out/forward-mma.json"
+}
+
 command -v nvidia-smi >/dev/null && nvidia-smi
 unpack || { echo "target/gpu cannot be unpacked: carry what scripts/gpu_pack.sh made"; exit 1; }
 install
 case "$call" in
   tests) tests ;;
-  speed) bench 768x512 --compile --diffusers ;;
+  speed) attention; bench 768x512 --compile --diffusers ;;
   large) bench 1920x1088 --width 1920 --height 1088 --runs 3 --phase guided-step --phase forward --phase distilled-stage-1 \
     --phase distilled-stage-2 --phase decode-video-tiled --phase decode-video --diffusers ;;
   *) echo "the call is $call, but it must be tests, speed or large" && exit 1 ;;
