@@ -27,6 +27,6 @@ impl Generator for Engine {
     }
 
     fn device(&self) -> Device {
-        if self.settings().device.is_cuda() { Device::Cuda } else { Device::Cpu }
+        self.settings().computing().device
     }
 }

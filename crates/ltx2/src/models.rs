@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ltx2_pipeline::plan::Computing;
 use ltx2_pipeline::plan::default_steps;
 use ltx2_pipeline::{DeviceChoice, Engine, EngineSettings, ModelSet, PipelineError, Precision};
 use ltx2_types::Limits;
@@ -35,9 +36,9 @@ impl ModelArguments {
         Engine::open(models, self.engine_settings()?)
     }
 
-    /// The dtype that was asked for, or the device's usual one. Opens nothing.
-    pub fn precision(&self) -> Result<Precision, PipelineError> {
-        self.dtype.map_or_else(|| self.device.default_precision(), Ok)
+    /// The device, and the dtype that was asked for or is its usual one. Opens nothing.
+    pub fn computing(&self) -> Result<Computing, PipelineError> {
+        self.device.computing(self.dtype)
     }
 
     /// The same options for another process of this program.
@@ -55,7 +56,7 @@ impl ModelArguments {
 
     /// Opens the device.
     pub fn engine_settings(&self) -> Result<EngineSettings, PipelineError> {
-        let (device, precision) = (self.device.open()?, self.precision()?);
+        let (device, precision) = (self.device.open()?, self.computing()?.precision);
         Ok(EngineSettings {
             noise_multiprocessors: self.noise_multiprocessors as usize,
             ..EngineSettings::new(device, precision)

@@ -25,7 +25,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let models = arguments.models.open()?;
     let request = arguments.request.valid(&models)?;
     let plan = choose(&request, &models.facts())?;
-    let memory = estimate(&plan, &models, arguments.models.precision()?);
+    let memory = estimate(&plan, &models, arguments.models.computing()?);
     println!("{}", serde_json::to_string_pretty(&Printed { plan, memory })?);
     Ok(())
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ltx2_media::read_image;
-use ltx2_pipeline::plan::{choose, estimate};
-use ltx2_pipeline::{ModelSet, PipelineError, Precision};
+use ltx2_pipeline::plan::{Computing, choose, estimate};
+use ltx2_pipeline::{ModelSet, PipelineError};
 use ltx2_server::{
     EngineActivity, EngineControl, EngineStatus, PublicUrl, RequestCheck, Service, WebhookRules, call_webhooks,
 };
@@ -152,21 +152,21 @@ fn engine_control(worker: WorkerControl) -> EngineControl {
 /// Refuses what this model set has no way to make, and what would take more memory than allowed.
 fn request_check(arguments: &Arguments, models: ModelSet) -> anyhow::Result<Arc<RequestCheck>> {
     let most = match arguments.limits.max_memory() {
-        Some(bytes) => Some((bytes, arguments.models.precision()?)),
+        Some(bytes) => Some((bytes, arguments.models.computing()?)),
         None => None,
     };
     Ok(Arc::new(move |request| check(request, &models, most)))
 }
 
-fn check(request: &ValidRequest, models: &ModelSet, most: Option<(u64, Precision)>) -> Result<(), String> {
+fn check(request: &ValidRequest, models: &ModelSet, most: Option<(u64, Computing)>) -> Result<(), String> {
     let plan = match choose(request, &models.facts()) {
         Ok(plan) => plan,
         Err(PipelineError::Request(reason)) => return Err(reason),
         // Trouble with the model is the task's to tell, when it runs.
         Err(_) => return Ok(()),
     };
-    let Some((most, precision)) = most else { return Ok(()) };
-    let peak = estimate(&plan, models, precision).peak as u64;
+    let Some((most, computing)) = most else { return Ok(()) };
+    let peak = estimate(&plan, models, computing).peak as u64;
     if peak <= most {
         return Ok(());
     }

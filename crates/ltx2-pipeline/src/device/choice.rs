@@ -5,6 +5,7 @@ use std::str::FromStr;
 use candle_core::Device;
 
 use super::{Card, DeviceMemory};
+use crate::plan::Computing;
 use crate::{PipelineError, Precision};
 
 /// The device as asked for.
@@ -40,9 +41,15 @@ impl DeviceChoice {
         Ok(device)
     }
 
-    /// bfloat16 if [`DeviceChoice::open`] would take a GPU, else float32. Nothing is opened.
-    pub fn default_precision(self) -> Result<Precision, PipelineError> {
-        Ok(if self.takes_gpu()? { Precision::Bf16 } else { Precision::F32 })
+    /// What [`DeviceChoice::open`] would take, and with which precision: the one given, or bfloat16 on a GPU and float32
+    /// elsewhere. Nothing is opened.
+    pub fn computing(self, precision: Option<Precision>) -> Result<Computing, PipelineError> {
+        let (device, usual) = if self.takes_gpu()? {
+            (ltx2_types::Device::Cuda, Precision::Bf16)
+        } else {
+            (ltx2_types::Device::Cpu, Precision::F32)
+        };
+        Ok(Computing { device, precision: precision.unwrap_or(usual) })
     }
 
     fn takes_gpu(self) -> Result<bool, PipelineError> {
@@ -101,6 +108,7 @@ mod tests {
         let error = DeviceChoice::Cuda.open().unwrap_err().to_string();
         assert!(error.contains("device is cuda, but this build has no GPU support"), "{error}");
         assert!(DeviceChoice::Auto.open().unwrap().is_cpu());
-        assert_eq!(DeviceChoice::Auto.default_precision().unwrap(), Precision::F32);
+        let usual = Computing { device: ltx2_types::Device::Cpu, precision: Precision::F32 };
+        assert_eq!(DeviceChoice::Auto.computing(None).unwrap(), usual);
     }
 }

@@ -16,7 +16,7 @@ pub(crate) use session::{NoProbe, Session, Steps};
 
 use crate::diffusion::noiser::NoiseSource;
 use crate::diffusion::philox::DEFAULT_MULTIPROCESSORS;
-use crate::plan::{Plan, estimate};
+use crate::plan::{Computing, Plan, estimate};
 use crate::{ModelSet, PipelineError, Precision, device};
 use parts::{Need, Parts};
 use prompts::KeptContexts;
@@ -38,6 +38,12 @@ impl EngineSettings {
     /// The noise of an H100 or H200.
     pub fn new(device: Device, precision: Precision) -> Self {
         Self { device, precision, noise_multiprocessors: DEFAULT_MULTIPROCESSORS }
+    }
+
+    /// What memory depends on.
+    pub(crate) fn computing(&self) -> Computing {
+        let device = if self.device.is_cuda() { ltx2_types::Device::Cuda } else { ltx2_types::Device::Cpu };
+        Computing { device, precision: self.precision }
     }
 }
 
@@ -100,7 +106,7 @@ impl Engine {
     /// Runs `plan` to its end.
     pub(crate) fn run(&mut self, plan: &Plan, session: &mut Session) -> Result<()> {
         session.steps = Steps { done: 0, total: plan.stages.iter().map(|stage| stage.sigmas.len() - 1).sum() };
-        let memory = estimate(plan, &self.models, self.settings.precision);
+        let memory = estimate(plan, &self.models, self.settings.computing());
         let contexts = self.encode_prompts(plan, memory.encoding_prompt, session)?;
         let mut latents = None;
         for (index, stage) in plan.stages.iter().enumerate() {

@@ -26,8 +26,8 @@ impl Engine {
     /// What `asked` would have needed, and what fits into the free part of `memory`.
     fn shortage(&self, asked: Option<&ValidRequest>, memory: Option<DeviceMemory>) -> Shortage {
         let (facts, sizes) = (self.models.facts(), self.models.parameters(self.dtype()));
-        let precision = self.settings.precision;
-        let peak = |request: &ValidRequest| Some(estimate_of(&choose(request, &facts).ok()?, &sizes, precision).peak);
+        let computing = self.settings.computing();
+        let peak = |request: &ValidRequest| Some(estimate_of(&choose(request, &facts).ok()?, &sizes, computing).peak);
         let fit = asked.zip(memory).map(|(asked, memory)| largest_that_fits(asked, memory.free, peak));
         Shortage {
             asked: asked.map(|asked| (asked.width, asked.height, asked.num_frames)),

@@ -56,7 +56,7 @@ mod tests {
 
     use super::*;
     use crate::Precision;
-    use crate::plan::{ModelFacts, Parameters, choose, estimate_of};
+    use crate::plan::{Computing, ModelFacts, Parameters, choose, estimate_of};
 
     const GIB: usize = 1 << 30;
 
@@ -126,9 +126,10 @@ mod tests {
             kept_text: 604_000_000,
             decoder_channels: 128,
         };
+        let computing = Computing { device: ltx2_types::Device::Cuda, precision: Precision::Bf16 };
         let peak = |request: &ValidRequest| {
             let request = ValidRequest { pipeline: Some(Pipeline::Distilled), ..request.clone() };
-            Some(estimate_of(&choose(&request, &facts).ok()?, &sizes, Precision::Bf16).peak)
+            Some(estimate_of(&choose(&request, &facts).ok()?, &sizes, computing).peak)
         };
         let asked = request(1920, 1088, 241);
         assert!(peak(&asked).unwrap() > 48 * GIB);

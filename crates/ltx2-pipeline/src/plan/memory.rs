@@ -1,5 +1,6 @@
 //! How much memory a plan will take, from headers and arithmetic alone.
 
+use ltx2_types::Device;
 use serde::Serialize;
 
 use super::{Plan, StagePlan};
@@ -8,12 +9,27 @@ use crate::{ModelSet, Precision};
 
 /// Activations of a block that live at the same time, in units of tokens x width; 16 are counted on the emulated card.
 const LIVE_PER_TOKEN: usize = 18;
-/// Full-size activations that live at the same time in the video decoder.
-const LIVE_IN_DECODER: usize = 9;
+/// Full-size activations that live at the same time in the video decoder; on a card 3 are counted, as its kernels need no
+/// padded copies.
+fn live_in_decoder(device: Device) -> usize {
+    match device {
+        Device::Cpu => 9,
+        Device::Cuda => 4,
+    }
+}
 /// Copies of a prompt's hidden states that live at the same time while contexts are made of them.
 const LIVE_STATES: usize = 2;
 /// One block of attention scores.
 const SCORES: usize = 512 << 20;
+
+/// What memory depends on beside the plan and the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Computing {
+    /// What computes.
+    pub device: Device,
+    /// dtype of weights and activations.
+    pub precision: Precision,
+}
 
 /// Bytes, phase by phase; the largest phase is the peak. Weights are exact, activations a rule of thumb.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,17 +45,19 @@ pub struct MemoryEstimate {
 }
 
 /// The estimate for `plan` on `models`.
-pub fn estimate(plan: &Plan, models: &ModelSet, precision: Precision) -> MemoryEstimate {
-    estimate_of(plan, &models.parameters(precision.dtype()), precision)
+pub fn estimate(plan: &Plan, models: &ModelSet, computing: Computing) -> MemoryEstimate {
+    estimate_of(plan, &models.parameters(computing.precision.dtype()), computing)
 }
 
 /// The same, from what the estimate asks of the models.
-pub fn estimate_of(plan: &Plan, sizes: &Parameters, precision: Precision) -> MemoryEstimate {
-    let bytes = precision.dtype().size_in_bytes();
+pub fn estimate_of(plan: &Plan, sizes: &Parameters, computing: Computing) -> MemoryEstimate {
+    let bytes = computing.precision.dtype().size_in_bytes();
     let stages = plan.stages.iter().map(|stage| denoising_of(stage, sizes, bytes));
     let encoding_prompt = encoding_of(plan, sizes, bytes);
     let denoising = sizes.transformer + sizes.upsampler + stages.max().unwrap_or(0) + SCORES;
-    let decoding = sizes.autoencoders + decoder_activations(plan, sizes.decoder_channels) * bytes;
+    let decoder_activations =
+        live_in_decoder(computing.device) * decoder_activation(plan, sizes.decoder_channels) * bytes;
+    let decoding = sizes.autoencoders + decoder_activations;
     MemoryEstimate { encoding_prompt, denoising, decoding, peak: encoding_prompt.max(denoising).max(decoding) }
 }
 
@@ -60,17 +78,13 @@ fn denoising_of(stage: &StagePlan, sizes: &Parameters, bytes: usize) -> usize {
     (streams * (LIVE_PER_TOKEN + kept) + prompts * sizes.kept_text) * bytes
 }
 
-/// The decoder's last level works on a quarter of the height and width, of all or of a tile.
-fn decoder_activations(plan: &Plan, channels: usize) -> usize {
+/// Numbers in an activation of the decoder's last level, which works on a quarter of the height and width, of all or of a tile.
+fn decoder_activation(plan: &Plan, channels: usize) -> usize {
     let Some(shape) = plan.stages.last().map(|stage| stage.shape) else { return 0 };
     let most = |size: Option<(usize, usize)>| size.map_or(usize::MAX, |(size, _)| size);
     let (frames, pixels) =
         plan.output.tiling.as_ref().map_or((usize::MAX, usize::MAX), |tile| (most(tile.frames), most(tile.pixels)));
-    LIVE_IN_DECODER
-        * shape.frames.min(frames)
-        * (shape.height.min(pixels) / 4)
-        * (shape.width.min(pixels) / 4)
-        * channels
+    shape.frames.min(frames) * (shape.height.min(pixels) / 4) * (shape.width.min(pixels) / 4) * channels
 }
 
 /// What the estimate asks of a model: bytes of the parts' weights, widths of its activations, and what it keeps.
@@ -139,7 +153,8 @@ mod tests {
         };
         let plan = choose(&request, &facts).unwrap();
         let (video, audio) = plan.stages[0].tokens;
-        (estimate_of(&plan, sizes, Precision::Bf16).denoising, 2 * (video * 4 + audio * 2))
+        let computing = Computing { device: Device::Cuda, precision: Precision::Bf16 };
+        (estimate_of(&plan, sizes, computing).denoising, 2 * (video * 4 + audio * 2))
     }
 
     #[test]

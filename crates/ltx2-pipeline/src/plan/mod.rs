@@ -15,7 +15,7 @@ pub use choose::{ModelFacts, choose};
 pub use defaults::default_steps;
 pub(crate) use defaults::{TILING, default_stg_block};
 pub use fit::{Fit, largest_that_fits};
-pub use memory::{MemoryEstimate, Parameters, estimate, estimate_of};
+pub use memory::{Computing, MemoryEstimate, Parameters, estimate, estimate_of};
 
 use crate::diffusion::guider::GuiderParams;
 use crate::diffusion::patchifier::PixelShape;
