@@ -154,9 +154,9 @@ impl Files {
         let file = &self.files[stored.file];
         let read = || match file {
             File::Safetensors(file) => self.scaled(name, (file, &stored.name), dtype, to),
-            File::Gguf(file) if stored.added == 0.0 => file.tensor(&stored.name, to.device)?.to_dtype(dtype),
+            File::Gguf(file) if stored.added == 0.0 => file.tensor(&stored.name, to)?.to_dtype(dtype),
             File::Gguf(file) => {
-                let original = (file.tensor(&stored.name, to.device)?.to_dtype(DType::F32)? - stored.added)?;
+                let original = (file.tensor(&stored.name, to)?.to_dtype(DType::F32)? - stored.added)?;
                 original.to_dtype(dtype)
             }
         };
@@ -169,7 +169,7 @@ impl Files {
         let file = &self.files[stored.file];
         let read = || match file {
             File::Gguf(gguf) if stored.added == 0.0 => {
-                Ok(gguf.blocks(&stored.name, to.device)?.map(|blocks| Packed::Blocks(Arc::new(blocks))))
+                Ok(gguf.blocks(&stored.name, to)?.map(|blocks| Packed::Blocks(Arc::new(blocks))))
             }
             File::Safetensors(file) if stored.packed.is_some() => {
                 let codes = file.tensor(&stored.name, to)?;

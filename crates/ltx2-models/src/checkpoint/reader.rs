@@ -4,12 +4,14 @@
 #[cfg(feature = "cuda")]
 mod staging;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 #[cfg(feature = "cuda")]
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytemuck::Pod;
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{DType, Device, Result, Tensor, WithDType, bail};
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -68,13 +70,34 @@ impl Reader {
         }
     }
 
+    /// What stands at `from`, blocks of `kind`, as a tensor of them.
+    pub(super) fn blocks(&self, from: Span, kind: GgmlDType, shape: &[usize], device: &Device) -> Result<QTensor> {
+        let elements = shape.iter().product::<usize>();
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(cuda) = device
+            && let Some(storage) = self.way().blocks(from, (kind, elements), cuda)?
+        {
+            return QTensor::new(storage, shape);
+        }
+        let bytes = elements / kind.block_size() * kind.type_size();
+        // Aligned as blocks are.
+        let mut blocks = bytemuck::allocation::zeroed_vec::<u64>(bytes.div_ceil(size_of::<u64>()));
+        let blocks = &mut bytemuck::cast_slice_mut(&mut blocks)[..bytes];
+        from.read(blocks)?;
+        QTensor::new(QStorage::from_data(Cow::Borrowed(blocks), device, kind)?, shape)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn way(&self) -> MutexGuard<'_, staging::Way> {
+        self.staging.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn numbers<T: Number>(&self, from: Span, shape: &[usize], device: &Device) -> Result<Tensor> {
         #[cfg(feature = "cuda")]
-        if let Device::Cuda(cuda) = device {
-            let mut way = self.staging.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if let Some(tensor) = way.tensor::<T>(from, shape, cuda)? {
-                return Ok(tensor);
-            }
+        if let Device::Cuda(cuda) = device
+            && let Some(tensor) = self.way().tensor::<T>(from, shape, cuda)?
+        {
+            return Ok(tensor);
         }
         // Zeros that the system makes page by page, in the threads that read.
         let mut values = bytemuck::allocation::zeroed_vec::<T>(shape.iter().product());
@@ -115,6 +138,30 @@ mod tests {
         }
         let codes = reader.tensor(Span { file: &file, at: 0 }, DType::U8, &[1, 3], &device)?.to_vec2::<u8>()?;
         assert_eq!(codes, [b"abc"]);
+        Ok(())
+    }
+
+    #[test]
+    fn blocks_are_read_as_they_are() -> Result<()> {
+        let device = if cfg!(feature = "cuda") { Device::new_cuda_with_stream(0)? } else { Device::Cpu };
+        // Q8_0: 32 numbers by a common scale in 34 bytes. Fewer than are staged, and more than a stage.
+        for count in [3, (34 << 20) / 34] {
+            let block = |number: usize| {
+                let scale = half::f16::from_f32(1.0 + (number % 7) as f32).to_le_bytes();
+                scale.into_iter().chain((0..32).map(move |i| ((number + i) % 200) as u8))
+            };
+            let mut file = tempfile::tempfile()?;
+            file.write_all(&[0; 5])?;
+            file.write_all(&(0..count).flat_map(block).collect::<Vec<u8>>())?;
+            let span = Span { file: &file, at: 5 };
+            let read = Reader::default().blocks(span, GgmlDType::Q8_0, &[count, 32], &device)?;
+            let got = read.dequantize(&device)?.to_device(&Device::Cpu)?;
+            for number in [0, 1, count / 2, count - 1] {
+                let scale = 1.0 + (number % 7) as f32;
+                let expected: Vec<f32> = (0..32).map(|i| scale * f32::from(((number + i) % 200) as u8 as i8)).collect();
+                assert_eq!(got.get(number)?.to_vec1::<f32>()?, expected, "{number} of {count}");
+            }
+        }
         Ok(())
     }
 

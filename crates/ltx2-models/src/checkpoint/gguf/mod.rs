@@ -5,11 +5,11 @@ mod names;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use candle_core::quantized::{GgmlDType, QStorage, QTensor};
-use candle_core::{Device, Result, Shape, Tensor};
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Result, Tensor};
 use memmap2::Mmap;
 use serde_json::{Map, Value};
 
@@ -18,6 +18,7 @@ use header::Header;
 pub(super) use names::{gemma_config, gemma_name, transformer_name};
 
 use super::CheckpointError;
+use super::reader::{Span, To};
 
 /// What a GGUF file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,10 +31,10 @@ pub enum GgufKind {
     Other,
 }
 
-/// A GGUF file, mapped.
+/// A GGUF file, open, with what its header says.
 pub(super) struct Gguf {
     path: PathBuf,
-    map: Mmap,
+    file: File,
     header: Header,
 }
 
@@ -42,18 +43,17 @@ impl Gguf {
     pub(super) fn open(path: &Path) -> std::result::Result<Self, CheckpointError> {
         let io = |source| CheckpointError::Io { path: path.into(), source };
         let refuse = |reason: String| CheckpointError::Gguf { path: path.into(), reason };
-        let file = std::fs::File::open(path).map_err(io)?;
+        let file = File::open(path).map_err(io)?;
         if file.metadata().map_err(io)?.len() == 0 {
             return Err(refuse("it is empty".into()));
         }
-        // SAFETY: model weights; not written to while the server runs.
-        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        let header = Header::parse(&map).map_err(refuse)?;
+        // SAFETY: read once here, and not changed while the server runs.
+        let header = Header::parse(&unsafe { Mmap::map(&file) }.map_err(io)?).map_err(refuse)?;
         let parts = header.metadata.get("split.count").and_then(Value::as_u64).unwrap_or(1);
         if parts > 1 {
             return Err(refuse(format!("split.count is {parts}, but only a whole file is supported: join its parts")));
         }
-        Ok(Self { path: path.into(), map, header })
+        Ok(Self { path: path.into(), file, header })
     }
 
     /// The file.
@@ -88,28 +88,29 @@ impl Gguf {
     }
 
     /// A tensor, dequantised, in float32 or the dtype that it has in the file.
-    pub(super) fn tensor(&self, name: &str, device: &Device) -> Result<Tensor> {
+    pub(super) fn tensor(&self, name: &str, to: To) -> Result<Tensor> {
         let tensor = self.find(name)?;
         match tensor.form {
-            Form::Dense(dtype) => {
-                Tensor::from_raw_buffer(&self.map[tensor.bytes.clone()], dtype, &tensor.shape, device)
-            }
-            Form::Blocks(kind) => self.quantised(tensor, kind, device)?.dequantize(device),
+            Form::Dense(dtype) => to.reader.tensor(self.span(tensor), dtype, &tensor.shape, to.device),
+            Form::Blocks(kind) => self.quantised(tensor, kind, to)?.dequantize(to.device),
         }
     }
 
     /// A tensor as its blocks; nothing if it has none.
-    pub(super) fn blocks(&self, name: &str, device: &Device) -> Result<Option<QTensor>> {
+    pub(super) fn blocks(&self, name: &str, to: To) -> Result<Option<QTensor>> {
         let tensor = self.find(name)?;
         match tensor.form {
             Form::Dense(_) => Ok(None),
-            Form::Blocks(kind) => self.quantised(tensor, kind, device).map(Some),
+            Form::Blocks(kind) => self.quantised(tensor, kind, to).map(Some),
         }
     }
 
-    fn quantised(&self, tensor: &header::Tensor, kind: GgmlDType, device: &Device) -> Result<QTensor> {
-        let bytes = Cow::Borrowed(&self.map[tensor.bytes.clone()]);
-        QTensor::new(QStorage::from_data(bytes, device, kind)?, Shape::from(tensor.shape.as_slice()))
+    fn quantised(&self, tensor: &header::Tensor, kind: GgmlDType, to: To) -> Result<QTensor> {
+        to.reader.blocks(self.span(tensor), kind, &tensor.shape, to.device)
+    }
+
+    fn span(&self, tensor: &header::Tensor) -> Span<'_> {
+        Span { file: &self.file, at: tensor.bytes.start as u64 }
     }
 
     fn find(&self, name: &str) -> Result<&header::Tensor> {

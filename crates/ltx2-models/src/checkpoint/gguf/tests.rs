@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use candle_core::{DType, Device};
 use serde_json::{Value, json};
 
+use super::super::reader::{Reader, To};
 use super::header::Header;
 use super::{Gguf, GgufKind, gemma_name, transformer_name};
 
@@ -23,11 +24,12 @@ fn every_type_is_dequantised_bit_for_bit_as_the_package_does() {
     let file = Gguf::open(&fixture("blocks.gguf")).unwrap();
     let expected = candle_core::safetensors::load(fixture("blocks.safetensors"), &Device::Cpu).unwrap();
     assert_eq!(expected.len(), 13);
+    let to = To { device: &Device::Cpu, reader: &Reader::default() };
     for (name, expected) in &expected {
-        let ours = file.tensor(name, &Device::Cpu).unwrap();
+        let ours = file.tensor(name, to).unwrap();
         assert_eq!(ours.dims(), expected.dims(), "shape of {name}");
         assert_eq!(bits(&ours), bits(expected), "{name}");
-        let blocks = file.blocks(name, &Device::Cpu).unwrap();
+        let blocks = file.blocks(name, to).unwrap();
         assert_eq!(blocks.is_some(), name.starts_with('Q'), "{name}");
     }
 }

@@ -4,6 +4,8 @@ use bytemuck::Pod;
 use candle_core::cuda_backend::cudarc::driver::{CudaEvent, CudaStream, DevicePtrMut, PinnedHostSlice, result};
 use candle_core::cuda_backend::{CudaDType, WrapErr};
 use candle_core::op::BackpropOp;
+use candle_core::quantized::cuda::QCudaStorage;
+use candle_core::quantized::{GgmlDType, QStorage};
 use candle_core::{CudaDevice, CudaStorage, Result, Shape, Storage, Tensor};
 
 pub(super) use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
@@ -42,26 +44,41 @@ impl Way {
         shape: &[usize],
         device: &CudaDevice,
     ) -> Result<Option<Tensor>> {
-        let count = shape.iter().product::<usize>();
-        if count * size_of::<T>() < SMALL {
-            return Ok(None);
-        }
-        let stream = device.cuda_stream();
-        if let Self::Unknown = self {
-            *self = Self::open(&stream);
-        }
-        let Self::Staged(stages) = self else { return Ok(None) };
+        let (count, stream) = (shape.iter().product::<usize>(), device.cuda_stream());
+        let Some(stages) = self.stages(count * size_of::<T>(), &stream) else { return Ok(None) };
         // Wholly written below.
         let mut numbers = unsafe { device.alloc::<T>(count)? };
-        {
-            let (to, _order) = numbers.device_ptr_mut(&stream);
-            for (number, at) in (0..count * size_of::<T>()).step_by(STAGE).enumerate() {
-                let bytes = STAGE.min(count * size_of::<T>() - at);
-                stages[number % 2].bring(from.skip(at), to + at as u64, bytes, &stream)?;
-            }
-        }
+        bring(stages, from, numbers.device_ptr_mut(&stream).0, count * size_of::<T>(), &stream)?;
         let storage = Storage::Cuda(CudaStorage::wrap_cuda_slice(numbers, device.clone()));
         Ok(Some(Tensor::from_storage(storage, Shape::from(shape), BackpropOp::none(), false)))
+    }
+
+    /// The same of so many elements in blocks of a kind.
+    pub(super) fn blocks(
+        &mut self,
+        from: Span,
+        (kind, elements): (GgmlDType, usize),
+        device: &CudaDevice,
+    ) -> Result<Option<QStorage>> {
+        let (bytes, stream) = (elements / kind.block_size() * kind.type_size(), device.cuda_stream());
+        let Some(stages) = self.stages(bytes, &stream) else { return Ok(None) };
+        let storage = QCudaStorage::zeros(device, elements, kind)?;
+        bring(stages, from, storage.device_ptr()?.addr() as u64, bytes, &stream)?;
+        Ok(Some(QStorage::Cuda(storage)))
+    }
+
+    /// What to bring `bytes` with, if that is worth it and can be had.
+    fn stages(&mut self, bytes: usize, stream: &CudaStream) -> Option<&mut [Stage; 2]> {
+        if bytes < SMALL {
+            return None;
+        }
+        if let Self::Unknown = self {
+            *self = Self::open(stream);
+        }
+        match self {
+            Self::Staged(stages) => Some(stages),
+            Self::Unknown | Self::Plain => None,
+        }
     }
 
     fn open(stream: &CudaStream) -> Self {
@@ -72,6 +89,14 @@ impl Way {
             _ => Self::Plain,
         }
     }
+}
+
+/// Brings `bytes` to the address `to`, by turns.
+fn bring(stages: &mut [Stage; 2], from: Span, to: u64, bytes: usize, stream: &CudaStream) -> Result<()> {
+    for (number, at) in (0..bytes).step_by(STAGE).enumerate() {
+        stages[number % 2].bring(from.skip(at), to + at as u64, STAGE.min(bytes - at), stream)?;
+    }
+    Ok(())
 }
 
 impl Stage {
