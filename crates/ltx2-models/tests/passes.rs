@@ -192,3 +192,25 @@ fn a_prompt_that_is_missing_is_told() {
     assert!(error.to_string().contains("the negative prompt's context"), "{error}");
     assert!(step.transformer.forward_all(&inputs, &[]).unwrap().is_empty());
 }
+
+#[test]
+fn blocks_that_each_step_reads_anew_compute_the_same() {
+    in_each_case(|step| {
+        let dtype = step.latents[0].dtype();
+        let read = |transformer: &Transformer| [0, 1].map(|i| transformer.read(&step.contexts[i]).unwrap());
+        let contexts = read(&step.transformer);
+        let expected = step.transformer.forward_all(&step.inputs(&contexts), &passes()).unwrap();
+        for resident in [0, 2, LAYERS] {
+            let vb = VarBuilder::from_backend(Box::new(SynthBackend::new(5)), dtype, test_device());
+            let partly = Transformer::with_resident_blocks(&step.config, vb, resident).unwrap();
+            assert_eq!(partly.resident_blocks(), resident);
+            let contexts = read(&partly);
+            let velocities = partly.forward_all(&step.inputs(&contexts), &passes()).unwrap();
+            for (number, (got, expected)) in velocities.iter().zip(&expected).enumerate() {
+                assert!(bits(got) == bits(expected), "pass {number} with {resident} blocks in memory");
+            }
+            let alone = partly.forward(&step.inputs(&contexts), &Pass::default()).unwrap();
+            assert!(bits(&alone) == bits(&expected[0]));
+        }
+    });
+}

@@ -41,14 +41,16 @@ impl Transformer {
     }
 
     /// The same with the keys and values that each block reads, so that they are made once for all passes; they take
-    /// [`TransformerConfig::kept_text`](super::TransformerConfig::kept_text). Where the noise level modulates the text it
-    /// is projected only.
+    /// [`TransformerConfig::kept_text`](super::TransformerConfig::kept_text). Where the noise level modulates the text, or not
+    /// all blocks are in memory, it is projected only.
     pub fn read(&self, contexts: &Contexts) -> Result<Context> {
-        if self.config.text() == TextReading::EachPass {
+        let is_whole = self.blocks.resident() == self.blocks.len();
+        if self.config.text() == TextReading::EachPass || !is_whole {
             return self.project(contexts);
         }
         let (video, audio) = self.projected(contexts)?;
-        let blocks = self.blocks.iter().map(|block| block.text(&video, &audio)).collect::<Result<Vec<_>>>()?;
+        let text = |index| self.blocks.get(index)?.text(&video, &audio);
+        let blocks = (0..self.blocks.len()).map(text).collect::<Result<Vec<_>>>()?;
         let (video, audio) = blocks.into_iter().unzip();
         Ok(Context { video: Text::KeysValues(video), audio: Text::KeysValues(audio) })
     }

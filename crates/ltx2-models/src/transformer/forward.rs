@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::block::{Run, Streams};
 use super::modulation::StreamModulation;
-use super::place::{Fork, Place, forks};
+use super::place::{Fork, Part, Place, forks};
 use super::{Inputs, Pass, Transformer};
 
 /// What is predicted of a step's tokens.
@@ -21,40 +21,41 @@ impl Transformer {
     pub fn forward(&self, inputs: &Inputs, pass: &Pass) -> Result<Velocities> {
         let (mut x, step) = self.begin(inputs)?;
         let run = step.run(pass)?;
-        for Place { block, part } in Place::FIRST.onwards(self.num_layers()) {
-            x = self.blocks[block].forward(part, x, &run)?;
+        for index in 0..self.blocks.len() {
+            let block = self.blocks.get(index)?;
+            for part in Part::ALL {
+                x = block.forward(part, x, &run)?;
+            }
         }
         self.end(&x, &step)
     }
 
-    /// The same of several passes, one after the other: where a pass computes what an earlier one did, it begins with
-    /// what that one had.
+    /// The same of several passes, side by side: where a pass computes what an earlier one does, it parts from that one only
+    /// behind it.
     pub fn forward_all(&self, inputs: &Inputs, passes: &[Pass]) -> Result<Vec<Velocities>> {
         let (start, step) = self.begin(inputs)?;
         let runs = passes.iter().map(|pass| step.run(pass)).collect::<Result<Vec<_>>>()?;
-        let layers = self.num_layers();
+        let layers = self.blocks.len();
         let forks = forks(passes, layers);
-        // What passes yet to come begin with.
-        let mut kept: Vec<Option<Streams>> = vec![None; passes.len()];
-        if let Some(first) = kept.first_mut() {
+        // Of the passes that are under way.
+        let mut streams: Vec<Option<Streams>> = vec![None; passes.len()];
+        if let Some(first) = streams.first_mut() {
             *first = Some(start);
         }
-        let mut velocities = Vec::with_capacity(passes.len());
-        for (i, run) in runs.iter().enumerate() {
-            let mut x = kept[i].take().expect("the pass that this one forks from came by there");
-            let mut keep = |at: Place, x: &Streams| {
-                for (kept, _) in kept.iter_mut().zip(&forks).filter(|(_, fork)| **fork == Some(Fork { from: i, at })) {
-                    *kept = Some(x.clone());
+        for index in 0..layers {
+            let block = self.blocks.get(index)?;
+            for part in Part::ALL {
+                part_at(Place { block: index, part }, &forks, &mut streams);
+                for (streams, run) in streams.iter_mut().zip(&runs) {
+                    if let Some(x) = streams.take() {
+                        *streams = Some(block.forward(part, x, run)?);
+                    }
                 }
-            };
-            for place in forks[i].map_or(Place::FIRST, |fork| fork.at).onwards(layers) {
-                keep(place, &x);
-                x = self.blocks[place.block].forward(place.part, x, run)?;
             }
-            keep(Place::end(layers), &x);
-            velocities.push(self.end(&x, &step)?);
         }
-        Ok(velocities)
+        part_at(Place::end(layers), &forks, &mut streams);
+        let end = |x: Option<Streams>| self.end(&x.expect("every pass has parted by now"), &step);
+        streams.into_iter().map(end).collect()
     }
 
     /// Everything before the blocks: the same for all passes of a step.
@@ -79,6 +80,15 @@ impl Transformer {
             video: self.video.output(&x.video, &step.inputs.video, &step.video.embedded, eps)?,
             audio: self.audio.output(&x.audio, &step.inputs.audio, &step.audio.embedded, eps)?,
         })
+    }
+}
+
+/// Starts the passes that part there from another one with what that one has.
+fn part_at(place: Place, forks: &[Option<Fork>], streams: &mut [Option<Streams>]) {
+    for (pass, fork) in forks.iter().enumerate() {
+        if let Some(Fork { from, .. }) = fork.filter(|fork| fork.at == place) {
+            streams[pass] = streams[from].clone();
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod modulation;
 mod pass;
 mod perturbation;
 mod place;
+mod stack;
 
 pub use config::{StreamConfig, TextReading, TransformerConfig};
 pub use context::Context;

@@ -3,10 +3,11 @@
 use candle_core::{DType, Device, Result, Tensor};
 use ltx2_kernels::{layer_norm, modulate};
 
-use super::block::{Block, Side};
+use super::block::Side;
 use super::config::{StreamConfig, TransformerConfig};
 use super::forward::Modulated;
 use super::modulation::{Parameters, Tables};
+use super::stack::BlockStack;
 use super::{Modality, StreamRope};
 use crate::VarBuilder;
 use crate::adaln::AdaLayerNormSingle;
@@ -19,7 +20,7 @@ pub struct Transformer {
     pub(super) config: TransformerConfig,
     pub(super) video: Stream,
     pub(super) audio: Stream,
-    pub(super) blocks: Vec<Block>,
+    pub(super) blocks: BlockStack,
     pub(super) dtype: DType,
     device: Device,
 }
@@ -27,10 +28,14 @@ pub struct Transformer {
 impl Transformer {
     /// Reads `model.diffusion_model.*`.
     pub fn new(config: &TransformerConfig, vb: VarBuilder) -> Result<Self> {
+        Self::with_resident_blocks(config, vb, config.num_layers)
+    }
+
+    /// The same with the first `resident` blocks: the others are read anew by each step, once for all of its passes, and are
+    /// gone when it has come by.
+    pub fn with_resident_blocks(config: &TransformerConfig, vb: VarBuilder, resident: usize) -> Result<Self> {
         let vb = vb.pp("model.diffusion_model");
-        let blocks = (0..config.num_layers)
-            .map(|i| Block::new(config, i, vb.pp("transformer_blocks").pp(i)))
-            .collect::<Result<_>>()?;
+        let blocks = BlockStack::new(config, vb.pp("transformer_blocks"), resident)?;
         Ok(Self {
             video: Stream::new(config, Side::Video, &vb)?,
             audio: Stream::new(config, Side::Audio, &vb)?,
@@ -41,9 +46,9 @@ impl Transformer {
         })
     }
 
-    /// Number of blocks.
-    pub fn num_layers(&self) -> usize {
-        self.blocks.len()
+    /// How many of its blocks are in memory.
+    pub fn resident_blocks(&self) -> usize {
+        self.blocks.resident()
     }
 
     /// Rotary tables of the picture's and the sound's positions; needed once per shape.
