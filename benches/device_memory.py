@@ -32,6 +32,8 @@ CASES = [
     ("one-stage, 48 GiB", {}, 48, [("one-stage", "1920x1088")]),
     ("two-stage, twice", {"two_stages": True}, 141, [("two-stage", "1920x1088")] * 2),
     ("two-stage, 48 GiB", {"two_stages": True}, 48, [("two-stage", "1920x1088")]),
+    ("one-stage, 24 GiB", {}, 24, [("one-stage", "768x512")] * 2),
+    ("two-stage, 16 GiB", {"two_stages": True}, 16, [("two-stage", "1920x1088")]),
     ("one-stage, float8, 32 GiB", {"float8": True}, 32, [("one-stage", "768x512")]),
 ]
 

@@ -110,9 +110,9 @@ impl Engine {
         let contexts = self.encode_prompts(plan, memory.encoding_prompt, session)?;
         let mut latents = None;
         for (index, stage) in plan.stages.iter().enumerate() {
-            let loaded = self.has_transformer().then(|| self.models.parameters(self.dtype()).transformer);
-            self.prepare(Need::Transformer, memory.denoising.saturating_sub(loaded.unwrap_or(0)));
-            latents = Some(self.run_stage((index, stage), latents, &contexts, session)?);
+            // The memory of a transformer that is there will be its, or the next one's.
+            self.prepare(Need::Transformer, memory.denoising.saturating_sub(self.transformer_bytes()));
+            latents = Some(self.run_stage((index, stage), latents, &contexts, memory.denoising, session)?);
         }
         let latents = latents.ok_or_else(|| PipelineError::Request("the plan has no stage".into()))?;
         self.prepare(Need::Autoencoders, memory.decoding);

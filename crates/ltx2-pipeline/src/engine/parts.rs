@@ -76,23 +76,50 @@ impl Engine {
         }
     }
 
-    /// Whether a transformer is there, whose memory the next one can have.
-    pub(super) fn has_transformer(&self) -> bool {
-        self.parts.transformer.is_some()
+    /// What the transformer has of the memory.
+    pub(super) fn transformer_bytes(&self) -> usize {
+        let resident = self.parts.transformer.as_ref().map(|loaded| loaded.transformer.resident_blocks());
+        resident.map_or(0, |resident| self.models.parameters(self.dtype()).transformer_with(resident))
     }
 
+    /// The whole transformer with adapters.
     pub(crate) fn transformer(&mut self, loras: &[LoraPlan]) -> Result<Arc<Transformer>> {
-        if let Some(loaded) = self.parts.transformer.as_ref().filter(|loaded| loaded.loras == loras) {
+        self.transformer_with(loras, self.models.transformer_config().num_layers)
+    }
+
+    /// The same with as many blocks in memory as there is room for, where denoising takes `bytes` with all of them.
+    pub(super) fn transformer_within(&mut self, loras: &[LoraPlan], bytes: usize) -> Result<Arc<Transformer>> {
+        let layers = self.models.transformer_config().num_layers;
+        let Some(available) = available(&self.settings.device) else { return self.transformer(loras) };
+        let sizes = self.models.parameters(self.dtype());
+        let resident = sizes.resident_blocks(available + self.transformer_bytes(), bytes);
+        let loaded = self.parts.transformer.as_ref().map(|loaded| loaded.transformer.resident_blocks());
+        // Some blocks more are not worth reading all of them again.
+        let resident = if resident < layers { resident.min(loaded.unwrap_or(resident)) } else { resident };
+        if resident < layers && loaded != Some(resident) {
+            let room = Gib(available);
+            tracing::info!(
+                "{resident} of {layers} blocks stay in the {room} GiB that are free, each step reads the others"
+            );
+        }
+        self.transformer_with(loras, resident)
+    }
+
+    fn transformer_with(&mut self, loras: &[LoraPlan], resident: usize) -> Result<Arc<Transformer>> {
+        let is_it =
+            |loaded: &&LoadedTransformer| loaded.loras == loras && loaded.transformer.resident_blocks() == resident;
+        if let Some(loaded) = self.parts.transformer.as_ref().filter(is_it) {
             return Ok(loaded.transformer.clone());
         }
         let (dtype, device) = (self.dtype(), &self.settings.device);
+        let is_whole = resident == self.models.transformer_config().num_layers;
         // The old one goes first, as there is hardly room for two; but its weights need not be read again to be added to.
-        let kept = self.parts.transformer.take().and_then(|old| old.kept);
+        let kept = self.parts.transformer.take().and_then(|old| old.kept).filter(|_| is_whole);
         let (transformer, kept) = match kept {
             Some(kept) => (self.models.adapted_transformer(kept, loras, dtype, device)?, None),
             None => {
-                make_room(device, self.models.parameters(dtype).transformer);
-                self.models.transformer(loras, dtype, device)?
+                make_room(device, self.models.parameters(dtype).transformer_with(resident));
+                self.models.transformer(loras, resident, dtype, device)?
             }
         };
         let transformer = Arc::new(transformer);
@@ -139,6 +166,24 @@ mod tests {
     fn loaded(engine: &Engine) -> [bool; 4] {
         let Parts { transformer, video_encoder, video_decoder, audio } = &engine.parts;
         [transformer.is_some(), video_encoder.is_some(), video_decoder.is_some(), audio.is_some()]
+    }
+
+    #[test]
+    fn blocks_that_there_is_no_room_for_are_left_to_the_steps() {
+        let folder = tempfile::tempdir().unwrap();
+        demo_model::write(folder.path(), Base::default(), 0).unwrap();
+        let settings = EngineSettings::new(Device::Cpu, Precision::F32);
+        let mut engine = Engine::new(ModelSet::open(folder.path()).unwrap(), settings);
+        let layers = engine.models.transformer_config().num_layers;
+        let mut resident = |bytes: usize| {
+            let transformer = engine.transformer_within(&[], bytes).unwrap();
+            let kept = engine.parts.transformer.as_ref().unwrap().kept.is_some();
+            (transformer.resident_blocks(), engine.transformer_bytes(), kept)
+        };
+        let sizes = ModelSet::open(folder.path()).unwrap().parameters(Precision::F32.dtype());
+        assert_eq!(resident(usize::MAX / 2), (0, sizes.transformer_with(0), false));
+        assert_eq!(resident(sizes.transformer), (layers, sizes.transformer_with(layers), true));
+        assert_eq!(resident(usize::MAX / 2).0, 0);
     }
 
     #[test]

@@ -17,12 +17,13 @@ use crate::plan::{ItemPlan, ModalityPlan, StagePlan, Start};
 use crate::{PipelineError, Precision};
 
 impl Engine {
-    /// Denoises, starting from what the stage's plan says.
+    /// Denoises, starting from what the stage's plan says; that takes `bytes` with all of the transformer in memory.
     pub(super) fn run_stage(
         &mut self,
         (index, stage): (usize, &StagePlan),
         previous: Option<Latents>,
         contexts: &(Contexts, Option<Contexts>),
+        bytes: usize,
         session: &mut Session,
     ) -> Result<Latents> {
         let shape = stage.shape.latent();
@@ -30,7 +31,7 @@ impl Engine {
         let items = self.conditioning_items(stage, session)?;
         let states = self.initial_states(stage, &start, &items, session)?;
         session.report_loading()?;
-        let transformer = self.transformer(&stage.loras)?;
+        let transformer = self.transformer_within(&stage.loras, bytes)?;
         // They hold for this stage's weights, and take so much memory that they are not made for nothing.
         let guiding = guiding_passes([&stage.video.guidance, &stage.audio.guidance]);
         let positive = transformer.read(&contexts.0)?;

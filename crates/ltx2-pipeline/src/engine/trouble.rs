@@ -27,7 +27,7 @@ impl Engine {
     fn shortage(&self, asked: Option<&ValidRequest>, memory: Option<DeviceMemory>) -> Shortage {
         let (facts, sizes) = (self.models.facts(), self.models.parameters(self.dtype()));
         let computing = self.settings.computing();
-        let peak = |request: &ValidRequest| Some(estimate_of(&choose(request, &facts).ok()?, &sizes, computing).peak);
+        let peak = |request: &ValidRequest| Some(estimate_of(&choose(request, &facts).ok()?, &sizes, computing).least);
         let fit = asked.zip(memory).map(|(asked, memory)| largest_that_fits(asked, memory.free, peak));
         Shortage {
             asked: asked.map(|asked| (asked.width, asked.height, asked.num_frames)),

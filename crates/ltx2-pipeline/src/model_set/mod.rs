@@ -112,6 +112,8 @@ impl ModelSet {
             text_projection: connectors + self.checkpoint.loaded_bytes(&["text_embedding_projection."], dtype),
             hidden_states: (gemma.num_hidden_layers + 1) * MAX_TOKENS * gemma.hidden_size,
             transformer: transformer - connectors,
+            blocks: self.checkpoint.loaded_bytes(&[&format!("{TRANSFORMER}transformer_blocks.")], dtype),
+            num_blocks: self.configs.transformer.num_layers,
             autoencoders: self.checkpoint.loaded_bytes(&["vae.", "audio_vae.", "vocoder."], dtype),
             upsampler: self.upsampler.as_ref().map_or(0, |(file, _)| file.loaded_bytes(&[""], dtype)),
             video_width: self.configs.transformer.video.dim(),

@@ -38,15 +38,17 @@ impl ModelSet {
         self.checkpoint.load(dtype, device, |vb| EmbeddingsProcessor::new(config, gemma, vb))
     }
 
-    /// With its weights, if no adapter changes them.
+    /// With the first `resident` blocks in memory; and with its weights, if those are all and no adapter changes them.
     pub(crate) fn transformer(
         &self,
         loras: &[LoraPlan],
+        resident: usize,
         dtype: DType,
         device: &Device,
     ) -> Result<(Transformer, Option<KeptWeights>), CheckpointError> {
-        let build = |vb| Transformer::new(&self.configs.transformer, vb);
-        if loras.is_empty() {
+        let config = &self.configs.transformer;
+        let build = |vb| Transformer::with_resident_blocks(config, vb, resident);
+        if loras.is_empty() && resident == config.num_layers {
             let (transformer, kept) = self.checkpoint.load_kept(dtype, device, build)?;
             return Ok((transformer, Some(kept)));
         }

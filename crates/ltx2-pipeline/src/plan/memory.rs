@@ -42,6 +42,8 @@ pub struct MemoryEstimate {
     pub decoding: usize,
     /// The largest of them.
     pub peak: usize,
+    /// The least that it can be made with, where each step reads the transformer's blocks.
+    pub least: usize,
 }
 
 /// The estimate for `plan` on `models`.
@@ -58,7 +60,9 @@ pub fn estimate_of(plan: &Plan, sizes: &Parameters, computing: Computing) -> Mem
     let decoder_activations =
         live_in_decoder(computing.device) * decoder_activation(plan, sizes.decoder_channels) * bytes;
     let decoding = sizes.autoencoders + decoder_activations;
-    MemoryEstimate { encoding_prompt, denoising, decoding, peak: encoding_prompt.max(denoising).max(decoding) }
+    let largest = |denoising: usize| encoding_prompt.max(denoising).max(decoding);
+    let (peak, least) = (largest(denoising), largest(sizes.streamed(denoising)));
+    MemoryEstimate { encoding_prompt, denoising, decoding, peak, least }
 }
 
 /// A part of the text encoder, or all of it to write the prompt out; and then what makes contexts of the hidden states.
@@ -100,6 +104,10 @@ pub struct Parameters {
     pub hidden_states: usize,
     /// Of the transformer, without the connectors.
     pub transformer: usize,
+    /// Of all of its blocks.
+    pub blocks: usize,
+    /// How many there are.
+    pub num_blocks: usize,
     /// Of the autoencoders and the vocoder.
     pub autoencoders: usize,
     /// Of the spatial upscaler, if there is one.
@@ -112,6 +120,34 @@ pub struct Parameters {
     pub kept_text: usize,
     /// Channels of the decoder's last level.
     pub decoder_channels: usize,
+}
+
+/// Blocks that there has to be room for beside those that stay: the one that is read, and what making it whole takes.
+const READ_BLOCKS: usize = 2;
+
+impl Parameters {
+    /// Bytes of the transformer with its first `resident` blocks.
+    pub(crate) fn transformer_with(&self, resident: usize) -> usize {
+        self.transformer - self.blocks + self.block() * resident.min(self.num_blocks)
+    }
+
+    /// How many blocks may stay in memory where there are `room` bytes, and denoising takes `bytes` with all of them.
+    pub(crate) fn resident_blocks(&self, room: usize, bytes: usize) -> usize {
+        if room >= bytes || self.blocks == 0 {
+            return self.num_blocks;
+        }
+        (room.saturating_sub(self.streamed(bytes)) / self.block()).min(self.num_blocks)
+    }
+
+    /// What denoising takes with no block staying in memory, where it takes `bytes` with all of them.
+    fn streamed(&self, bytes: usize) -> usize {
+        (bytes - self.blocks + READ_BLOCKS * self.block()).min(bytes)
+    }
+
+    /// Bytes of a block, if all were alike.
+    fn block(&self) -> usize {
+        self.blocks.div_ceil(self.num_blocks.max(1))
+    }
 }
 
 #[cfg(test)]
@@ -127,6 +163,8 @@ mod tests {
         text_projection: 0,
         hidden_states: 0,
         transformer: 1000,
+        blocks: 960,
+        num_blocks: 48,
         autoencoders: 0,
         upsampler: 0,
         video_width: 4,
@@ -155,6 +193,15 @@ mod tests {
         let (video, audio) = plan.stages[0].tokens;
         let computing = Computing { device: Device::Cuda, precision: Precision::Bf16 };
         (estimate_of(&plan, sizes, computing).denoising, 2 * (video * 4 + audio * 2))
+    }
+
+    #[test]
+    fn blocks_stay_as_far_as_there_is_room() {
+        // Blocks of 20, 40 for all else of the transformer, and 100 for what it computes.
+        let resident = |room| SIZES.resident_blocks(room, 1100);
+        assert_eq!((resident(1100), resident(5000)), (48, 48));
+        assert_eq!((resident(1099), resident(1080), resident(201), resident(200), resident(0)), (45, 45, 1, 1, 0));
+        assert_eq!((SIZES.transformer_with(48), SIZES.transformer_with(0)), (1000, 40));
     }
 
     #[test]
