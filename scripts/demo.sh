@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 dir="${1:-demo}"
 scripts/setup.sh
 cargo build --release --locked --bin ltx2
-ltx2=target/release/ltx2
+ltx2="${CARGO_TARGET_DIR:-target}/release/ltx2"
 
 mkdir -p "$dir"
 "$ltx2" demo-model "$dir/models" >/dev/null
