@@ -1,37 +1,14 @@
 //! Previews show the video while it is made, and change nothing of it.
 
 mod common;
+#[path = "common/recording.rs"]
+mod recording;
 
 use std::cell::RefCell;
 
 use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision, demo_model};
-use ltx2_types::{
-    Failure, Generator, Job, Limits, Output, OutputFormat, Pipeline, Progress, RgbImage, Sampler, Sound, ValidRequest,
-    Watch,
-};
-
-/// All that came, as it came.
-#[derive(Default, PartialEq)]
-struct Kept {
-    sound: Option<Sound>,
-    frames: Vec<Vec<u8>>,
-}
-
-impl Output for Kept {
-    fn start(&mut self, _: OutputFormat) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn sound(&mut self, sound: Sound) -> Result<(), Failure> {
-        self.sound = Some(sound);
-        Ok(())
-    }
-
-    fn frame(&mut self, rgb: &[u8]) -> Result<(), Failure> {
-        self.frames.push(rgb.to_vec());
-        Ok(())
-    }
-}
+use ltx2_types::{Generator, Job, Limits, Pipeline, Progress, RgbImage, Sampler, ValidRequest, Watch};
+use recording::Recording;
 
 /// Wants previews where it has a place for them.
 struct Viewer(Option<RefCell<Vec<RgbImage>>>);
@@ -55,7 +32,7 @@ impl Watch for Viewer {
 /// What `request` makes with and without somebody watching, and the previews.
 fn watched(engine: &mut Engine, request: &ValidRequest) -> Vec<RgbImage> {
     let mut run = |viewer: &Viewer| {
-        let mut kept = Kept::default();
+        let mut kept = Recording::default();
         engine.generate(Job { request, images: &[] }, &mut kept, viewer).unwrap();
         kept
     };

@@ -1,29 +1,14 @@
 //! What a run tells while it runs.
 
 mod common;
+#[path = "common/recording.rs"]
+mod recording;
 
 use std::cell::RefCell;
 
 use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision, demo_model};
-use ltx2_types::{
-    Failure, Generator, Job, Limits, Output, OutputFormat, Phase, Pipeline, Progress, Sound, ValidRequest, Watch,
-};
-
-struct Nowhere;
-
-impl Output for Nowhere {
-    fn start(&mut self, _: OutputFormat) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn sound(&mut self, _: Sound) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn frame(&mut self, _: &[u8]) -> Result<(), Failure> {
-        Ok(())
-    }
-}
+use ltx2_types::{Generator, Job, Limits, Phase, Pipeline, Progress, ValidRequest, Watch};
+use recording::Recording;
 
 #[derive(Default)]
 struct Seen(RefCell<Vec<Progress>>);
@@ -53,7 +38,7 @@ fn progress_never_goes_back_over_two_stages() {
         ..Limits::server().defaults
     };
     let seen = Seen::default();
-    engine.generate(Job { request: &request, images: &[] }, &mut Nowhere, &seen).unwrap();
+    engine.generate(Job { request: &request, images: &[] }, &mut Recording::default(), &seen).unwrap();
     let order = [Phase::EncodingPrompt, Phase::Loading, Phase::Denoising, Phase::Decoding];
     let place = |progress: &Progress| {
         let phase = order.iter().position(|phase| *phase == progress.phase).unwrap();

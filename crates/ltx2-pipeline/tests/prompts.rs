@@ -1,31 +1,14 @@
 //! From a prompt to its contexts: written out first, or kept from an earlier run.
 
 mod common;
+#[path = "common/recording.rs"]
+mod recording;
 
 use std::io::{Read, Seek, SeekFrom};
 
 use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision, demo_model};
-use ltx2_types::{
-    Failure, FailureCode, Generator, Job, Limits, Output, OutputFormat, Progress, Report, Sound, ValidRequest, Watch,
-};
-
-#[derive(Default)]
-struct Frames(Vec<Vec<u8>>);
-
-impl Output for Frames {
-    fn start(&mut self, _: OutputFormat) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn sound(&mut self, _: Sound) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn frame(&mut self, rgb: &[u8]) -> Result<(), Failure> {
-        self.0.push(rgb.to_vec());
-        Ok(())
-    }
-}
+use ltx2_types::{FailureCode, Generator, Job, Limits, Progress, Report, ValidRequest, Watch};
+use recording::Recording;
 
 /// Goes on, or not.
 struct Patience(bool);
@@ -39,9 +22,9 @@ impl Watch for Patience {
 }
 
 fn run(engine: &mut Engine, request: &ValidRequest) -> (Report, Vec<Vec<u8>>) {
-    let mut frames = Frames::default();
+    let mut frames = Recording::default();
     let report = engine.generate(Job { request, images: &[] }, &mut frames, &Patience(true)).unwrap();
-    (report, frames.0)
+    (report, frames.frames)
 }
 
 fn small(prompt: &str) -> ValidRequest {
@@ -78,7 +61,7 @@ fn the_video_is_that_of_the_enhanced_prompt() {
     let other = ValidRequest { seed: 43, ..asking.clone() };
     assert_ne!(run(&mut engine, &other).0.enhanced_prompt.unwrap(), written);
     let job = Job { request: &asking, images: &[] };
-    let cancelled = engine.generate(job, &mut Frames::default(), &Patience(false)).unwrap_err();
+    let cancelled = engine.generate(job, &mut Recording::default(), &Patience(false)).unwrap_err();
     assert_eq!(cancelled.code, FailureCode::Cancelled);
 }
 

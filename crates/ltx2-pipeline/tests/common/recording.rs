@@ -1,0 +1,26 @@
+//! What a run makes, kept as it came.
+
+use ltx2_types::{Failure, Output, OutputFormat, Sound};
+
+/// All that came.
+#[derive(Default, PartialEq)]
+pub struct Recording {
+    pub sound: Option<Sound>,
+    pub frames: Vec<Vec<u8>>,
+}
+
+impl Output for Recording {
+    fn start(&mut self, _: OutputFormat) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn sound(&mut self, sound: Sound) -> Result<(), Failure> {
+        self.sound = Some(sound);
+        Ok(())
+    }
+
+    fn frame(&mut self, rgb: &[u8]) -> Result<(), Failure> {
+        self.frames.push(rgb.to_vec());
+        Ok(())
+    }
+}
