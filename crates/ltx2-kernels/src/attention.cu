@@ -180,14 +180,6 @@ DEVICE void attend(const bf16 *q, const bf16 *k, const bf16 *v, bf16 *out, Strid
 
 }  // namespace attention
 
-// `out (batch, queries, heads, width)`, contiguous; `scale` is that of the scores times log2 e, and above zero. Grid:
-// queries over 16 · warps · tiles rounded up, batch · heads.
-#define ATTENTION(name, width, warps, tiles, keys)                                                                     \
-    extern "C" __global__ void THREADS_PER_BLOCK(warps * 32)                                                           \
-        name(const bf16 *q, const bf16 *k, const bf16 *v, bf16 *out, attention::Strides q_strides,                     \
-             attention::Strides k_strides, attention::Strides v_strides, attention::Sizes sizes, float scale) {        \
-        attention::attend<width, warps, tiles, keys>(q, k, v, out, q_strides, k_strides, v_strides, sizes, scale);     \
-    }
-
-ATTENTION(attention_bf16_d64, 64, 4, 2, 64)
-ATTENTION(attention_bf16_d128, 128, 4, 2, 32)
+// Widths of a head, warps, tiles of 16 queries for each, keys of a step.
+ATTENTION(attention_bf16_d64, 4 * 32, 64, 4, 2, 64)
+ATTENTION(attention_bf16_d128, 4 * 32, 128, 4, 2, 32)

@@ -26,3 +26,13 @@ DEVICE float row_sum(float x) {
 }
 
 }  // namespace attention
+
+// A kernel that calls `attention::attend` of its file with template arguments. `out (batch, queries, heads, width)`,
+// contiguous; `scale` is that of the scores times log2 e, and above zero. Grid: queries over a block's, rounded up;
+// batch · heads.
+#define ATTENTION(name, threads, ...)                                                                                  \
+    extern "C" __global__ void THREADS_PER_BLOCK(threads)                                                              \
+        name(const bf16 *q, const bf16 *k, const bf16 *v, bf16 *out, attention::Strides q_strides,                     \
+             attention::Strides k_strides, attention::Strides v_strides, attention::Sizes sizes, float scale) {        \
+        attention::attend<__VA_ARGS__>(q, k, v, out, q_strides, k_strides, v_strides, sizes, scale);                   \
+    }

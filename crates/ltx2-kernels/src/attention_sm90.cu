@@ -203,14 +203,6 @@ DEVICE void attend(const bf16 *q, const bf16 *k, const bf16 *v, bf16 *out, Strid
 
 }  // namespace attention
 
-// Takes what the kernels of attention.cu take, and gives what they give. Grid: queries over 64 · groups rounded up,
-// batch · heads.
-#define ATTENTION(name, width, groups, keys, stages)                                                                   \
-    extern "C" __global__ void THREADS_PER_BLOCK(groups * 128)                                                         \
-        name(const bf16 *q, const bf16 *k, const bf16 *v, bf16 *out, attention::Strides q_strides,                     \
-             attention::Strides k_strides, attention::Strides v_strides, attention::Sizes sizes, float scale) {        \
-        attention::attend<width, groups, keys, stages>(q, k, v, out, q_strides, k_strides, v_strides, sizes, scale);   \
-    }
-
-ATTENTION(attention_sm90_bf16_d64, 64, 3, 128, 3)
-ATTENTION(attention_sm90_bf16_d128, 128, 2, 128, 3)
+// Widths of a head, warpgroups with 64 queries each, keys of a step, stages.
+ATTENTION(attention_sm90_bf16_d64, 3 * 128, 64, 3, 128, 3)
+ATTENTION(attention_sm90_bf16_d128, 2 * 128, 128, 2, 128, 3)
