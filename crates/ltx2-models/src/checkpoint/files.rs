@@ -70,11 +70,8 @@ impl Files {
         name: impl Fn(&str) -> Option<String>,
     ) -> std::result::Result<(), CheckpointError> {
         let file = SafetensorsFile::open(path)?;
-        let packed = |name: &str, shape: &[usize]| file.is_float8(name).then(|| shape.iter().product());
-        let tensors: Vec<_> = file
-            .tensors()
-            .map(|(stored, place)| (stored.clone(), place.shape.clone(), packed(stored, &place.shape)))
-            .collect();
+        let tensors: Vec<_> =
+            file.tensors().map(|(stored, t)| (stored.clone(), t.shape.clone(), t.packed_bytes())).collect();
         self.files.push(File::Safetensors(file));
         self.insert_all(tensors, |stored| name(stored).map(Found::from))
     }

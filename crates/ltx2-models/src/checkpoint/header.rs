@@ -38,8 +38,7 @@ pub fn read_metadata(path: &Path) -> Result<HashMap<String, String>, CheckpointE
 
 /// The names and shapes of the tensors of a safetensors file.
 pub fn tensor_shapes(path: &Path) -> Result<TensorShapes, CheckpointError> {
-    let shape = |(name, info): (String, &TensorInfo)| (name, info.shape.clone());
-    header(path, |header| header.metadata.tensors().into_iter().map(shape).collect())
+    Ok(places(path)?.into_iter().map(|(name, place)| (name, place.shape)).collect())
 }
 
 /// A file's, checked.

@@ -163,7 +163,7 @@ impl Checkpoint {
     pub fn shapes(&self) -> Result<TensorShapes, CheckpointError> {
         match &self.source {
             Source::Files(files) => Ok(files.shapes()),
-            Source::Synthetic { .. } | Source::Kept(_) => Ok(TensorShapes::new()),
+            Source::Synthetic { .. } => Ok(TensorShapes::new()),
         }
     }
 
@@ -174,7 +174,7 @@ impl Checkpoint {
             Source::Files(files) => {
                 files.loaded_bytes(dtype, |name| prefixes.iter().any(|prefix| name.starts_with(prefix)))
             }
-            Source::Synthetic { .. } | Source::Kept(_) => 0,
+            Source::Synthetic { .. } => 0,
         }
     }
 
@@ -223,7 +223,7 @@ impl Checkpoint {
         build: impl FnOnce(VarBuilder) -> candle_core::Result<T>,
     ) -> Result<T, CheckpointError> {
         self.check(loras)?;
-        self.build(Weights::new(Source::Kept(kept), loras), dtype, device, build)
+        self.build(Weights::of_kept(kept, loras), dtype, device, build)
     }
 
     fn build<T>(

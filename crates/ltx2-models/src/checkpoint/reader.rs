@@ -122,6 +122,10 @@ mod tests {
 
     use super::*;
 
+    fn test_device() -> Result<Device> {
+        if cfg!(feature = "cuda") { Device::new_cuda_with_stream(0) } else { Ok(Device::Cpu) }
+    }
+
     #[test]
     fn numbers_are_read_from_any_place() -> Result<()> {
         // More than two pieces, and more than one stage of a card's copies.
@@ -129,7 +133,7 @@ mod tests {
         let mut file = tempfile::tempfile()?;
         file.write_all(b"abc")?;
         file.write_all(bytemuck::cast_slice(&values))?;
-        let device = if cfg!(feature = "cuda") { Device::new_cuda_with_stream(0)? } else { Device::Cpu };
+        let device = test_device()?;
         let reader = Reader::default();
         for (first, count) in [(0, values.len()), (1, 1), (7, PIECE / 4), (values.len() - 3, 3)] {
             let span = Span { file: &file, at: 3 + 4 * first as u64 };
@@ -143,7 +147,7 @@ mod tests {
 
     #[test]
     fn blocks_are_read_as_they_are() -> Result<()> {
-        let device = if cfg!(feature = "cuda") { Device::new_cuda_with_stream(0)? } else { Device::Cpu };
+        let device = test_device()?;
         // Q8_0: 32 numbers by a common scale in 34 bytes. Fewer than are staged, and more than a stage.
         for count in [3, (34 << 20) / 34] {
             let block = |number: usize| {

@@ -25,6 +25,13 @@ pub(super) struct Place {
     pub(super) at: u64,
 }
 
+impl Place {
+    /// Bytes of its codes, if it has float8 codes.
+    pub(super) fn packed_bytes(&self) -> Option<usize> {
+        (self.dtype == Dtype::F8_E4M3).then(|| self.shape.iter().product())
+    }
+}
+
 impl SafetensorsFile {
     /// Reads the header and checks that all tensors are within the file.
     pub(crate) fn open(path: &Path) -> std::result::Result<Self, CheckpointError> {
@@ -50,7 +57,7 @@ impl SafetensorsFile {
 
     /// Whether `name` is stored as float8 codes.
     pub(super) fn is_float8(&self, name: &str) -> bool {
-        self.tensors.get(name).is_some_and(|place| place.dtype == Dtype::F8_E4M3)
+        self.tensors.get(name).is_some_and(|place| place.packed_bytes().is_some())
     }
 
     /// The tensor `name` as it is stored; the codes of float8 numbers as bytes.

@@ -16,7 +16,7 @@ use crate::synth::SynthBackend;
 /// Weights with adapters added.
 #[derive(Debug, Clone)]
 pub(crate) struct Weights {
-    source: Source,
+    origin: Origin,
     /// Goes with the last of those that read.
     reader: Arc<Reader>,
     loras: Arc<[LoraStrength]>,
@@ -24,17 +24,29 @@ pub(crate) struct Weights {
     keep: Option<KeptWeights>,
 }
 
-/// Where weights come from.
+/// Where a checkpoint's weights come from.
 #[derive(Debug, Clone)]
 pub(super) enum Source {
     Files(Arc<Files>),
     Synthetic { seed: u64 },
+}
+
+/// Where a network's weights come from.
+#[derive(Debug, Clone)]
+enum Origin {
+    Checkpoint(Source),
+    /// A network that was built before.
     Kept(KeptWeights),
 }
 
 impl Weights {
     pub(super) fn new(source: Source, loras: &[LoraStrength]) -> Self {
-        Self { source, reader: Arc::default(), loras: loras.into(), keep: None }
+        Self { origin: Origin::Checkpoint(source), reader: Arc::default(), loras: loras.into(), keep: None }
+    }
+
+    /// Of a network that was built before.
+    pub(super) fn of_kept(kept: KeptWeights, loras: &[LoraStrength]) -> Self {
+        Self { origin: Origin::Kept(kept), reader: Arc::default(), loras: loras.into(), keep: None }
     }
 
     /// Without adapters, and all of them kept.
@@ -44,11 +56,13 @@ impl Weights {
 
     /// The matrix `name` as it is stored; nothing if that is number by number, or an adapter changes it.
     pub(crate) fn packed(&self, name: &str, shape: &Shape, device: &Device) -> Result<Option<Packed>> {
-        let packed = match &self.source {
+        let packed = match &self.origin {
             _ if self.is_adapted(name) => None,
-            Source::Files(files) => files.packed(name, shape, To { device, reader: &self.reader })?,
-            Source::Synthetic { .. } => None,
-            Source::Kept(kept) => kept.packed(name),
+            Origin::Checkpoint(Source::Files(files)) => {
+                files.packed(name, shape, To { device, reader: &self.reader })?
+            }
+            Origin::Checkpoint(Source::Synthetic { .. }) => None,
+            Origin::Kept(kept) => kept.packed(name),
         };
         if let (Some(keep), Some(packed)) = (&self.keep, &packed) {
             keep.keep_packed(name, packed);
@@ -63,19 +77,27 @@ impl Weights {
     fn tensor(&self, name: &str, shape: Option<Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
         let to = To { device, reader: &self.reader };
         let is_adapted = self.is_adapted(name);
-        let tensor = match (&self.source, shape) {
-            (Source::Files(files), shape) => files.tensor(name, shape.as_ref(), dtype, to),
-            (Source::Synthetic { seed }, Some(shape)) => {
-                SynthBackend::new(*seed).get(shape, name, Init::default(), dtype, device)
-            }
-            (Source::Synthetic { seed }, None) => SynthBackend::new(*seed).get_unchecked(name, dtype, device),
-            (Source::Kept(kept), _) if is_adapted => kept.take(name, dtype),
-            (Source::Kept(kept), _) => kept.tensor(name, dtype),
+        let tensor = match &self.origin {
+            Origin::Checkpoint(source) => source.tensor(name, shape, dtype, to),
+            Origin::Kept(kept) if is_adapted => kept.take(name, dtype),
+            Origin::Kept(kept) => kept.tensor(name, dtype),
         }?;
         if let Some(keep) = &self.keep {
             keep.keep(name, &tensor);
         }
         if is_adapted { lora::fuse(name, tensor, &self.loras, dtype, to.reader) } else { Ok(tensor) }
+    }
+}
+
+impl Source {
+    fn tensor(&self, name: &str, shape: Option<Shape>, dtype: DType, to: To) -> Result<Tensor> {
+        match (self, shape) {
+            (Self::Files(files), shape) => files.tensor(name, shape.as_ref(), dtype, to),
+            (Self::Synthetic { seed }, Some(shape)) => {
+                SynthBackend::new(*seed).get(shape, name, Init::default(), dtype, to.device)
+            }
+            (Self::Synthetic { seed }, None) => SynthBackend::new(*seed).get_unchecked(name, dtype, to.device),
+        }
     }
 }
 
@@ -89,10 +111,10 @@ impl SimpleBackend for Weights {
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
-        match &self.source {
-            Source::Files(files) => files.contains(name),
-            Source::Synthetic { .. } => true,
-            Source::Kept(kept) => kept.contains(name),
+        match &self.origin {
+            Origin::Checkpoint(Source::Files(files)) => files.contains(name),
+            Origin::Checkpoint(Source::Synthetic { .. }) => true,
+            Origin::Kept(kept) => kept.contains(name),
         }
     }
 }

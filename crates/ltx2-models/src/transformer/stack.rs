@@ -14,16 +14,17 @@ pub(super) struct BlockStack {
     config: TransformerConfig,
     /// The first of them.
     resident: Vec<Arc<Block>>,
-    /// Where the others are read.
-    others: VarBuilder,
+    /// Where the others are read, if there are any.
+    others: Option<VarBuilder>,
 }
 
 impl BlockStack {
     /// Reads the first `resident` of them.
     pub(super) fn new(config: &TransformerConfig, vb: VarBuilder, resident: usize) -> Result<Self> {
         let read = |index| Block::new(config, index, vb.pp(index)).map(Arc::new);
-        let resident = (0..config.num_layers.min(resident)).map(read).collect::<Result<_>>()?;
-        Ok(Self { config: config.clone(), resident, others: vb })
+        let resident = (0..config.num_layers.min(resident)).map(read).collect::<Result<Vec<_>>>()?;
+        let others = (resident.len() < config.num_layers).then_some(vb);
+        Ok(Self { config: config.clone(), resident, others })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -37,9 +38,10 @@ impl BlockStack {
 
     /// Block number `index`; what is not in memory goes with the last that has it.
     pub(super) fn get(&self, index: usize) -> Result<Arc<Block>> {
-        match self.resident.get(index) {
-            Some(block) => Ok(block.clone()),
-            None => Block::new(&self.config, index, self.others.pp(index)).map(Arc::new),
+        match (self.resident.get(index), &self.others) {
+            (Some(block), _) => Ok(block.clone()),
+            (None, Some(others)) => Block::new(&self.config, index, others.pp(index)).map(Arc::new),
+            (None, None) => candle_core::bail!("block {index} of {}", self.len()),
         }
     }
 }
