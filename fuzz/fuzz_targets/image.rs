@@ -3,7 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use ltx2_fuzz::MAX_PIXELS;
-use ltx2_media::{ImageLimits, read_image};
+use ltx2_media::read_image;
+use ltx2_types::ImageLimits;
 
 fuzz_target!(|bytes: &[u8]| {
     let limits = ImageLimits { max_pixels: MAX_PIXELS, max_side: 2048 };

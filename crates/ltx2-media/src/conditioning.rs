@@ -1,8 +1,8 @@
 //! From the bytes of a picture to what the model is conditioned on.
 
-use ltx2_types::{Failure, RgbImage};
+use ltx2_types::{Failure, ImageLimits, RgbImage};
 
-use crate::{ImageError, ImageLimits, MediaError, read_image, still_as_video_frame};
+use crate::{ImageError, MediaError, read_image, still_as_video_frame};
 
 /// A picture that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -25,11 +25,6 @@ impl From<ConditioningError> for Failure {
 }
 
 /// Decodes a PNG, JPEG or WebP and makes it look like a video frame: one H.264 pass at `crf`, or none at 0.
-pub fn conditioning_image(bytes: &[u8], crf: u32) -> Result<RgbImage, ConditioningError> {
-    conditioning_image_within(bytes, crf, ImageLimits::default())
-}
-
-/// The same with other limits.
-pub fn conditioning_image_within(bytes: &[u8], crf: u32, limits: ImageLimits) -> Result<RgbImage, ConditioningError> {
+pub fn conditioning_image(bytes: &[u8], crf: u32, limits: ImageLimits) -> Result<RgbImage, ConditioningError> {
     Ok(still_as_video_frame(&read_image(bytes, limits)?, crf)?)
 }

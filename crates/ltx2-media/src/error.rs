@@ -46,7 +46,7 @@ pub enum MediaError {
     /// The frames did not come as announced.
     #[error("the video was announced with {announced} frames, but {received} came")]
     FrameCount {
-        /// As in the [`ltx2_types::OutputFormat`].
+        /// As in the [`ltx2_types::VideoInfo`].
         announced: u32,
         /// Frames handed over.
         received: u32,

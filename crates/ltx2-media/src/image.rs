@@ -9,26 +9,10 @@ use image::{
     DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits,
     error::{ImageError as Fault, UnsupportedError},
 };
-use ltx2_types::{Failure, FailureCode, RgbImage};
+use ltx2_types::{Failure, FailureCode, ImageLimits, RgbImage};
 
 use crate::jpeg_end::jpeg_has_end;
 use crate::webp_frames::frame_sizes;
-
-/// The largest picture that [`read_image`] takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct ImageLimits {
-    /// Width times height.
-    pub max_pixels: u64,
-    /// Longest side; x264, which a still may have to go through, ends at 16384.
-    pub max_side: u32,
-}
-
-impl Default for ImageLimits {
-    /// 64 Mi pixels, which a current telephone's largest photographs fit into.
-    fn default() -> Self {
-        Self { max_pixels: 64 << 20, max_side: 16384 }
-    }
-}
 
 /// Bytes that unpacked metadata and rows may take beside the picture, whose own size is known before.
 const ROOM: u64 = 16 << 20;

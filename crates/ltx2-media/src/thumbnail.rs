@@ -6,7 +6,7 @@ use std::path::Path;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops;
-use ltx2_types::{Failure, FailureCode, Output, OutputFormat, RgbImage, Sound};
+use ltx2_types::{Failure, FailureCode, Output, RgbImage, Sound, VideoInfo};
 
 /// Longest side of a thumbnail, pixels.
 const SIDE: u32 = 512;
@@ -65,13 +65,13 @@ impl<'a> WithThumbnail<'a> {
 }
 
 impl Output for WithThumbnail<'_> {
-    fn start(&mut self, format: OutputFormat) -> Result<(), Failure> {
+    fn start(&mut self, format: VideoInfo) -> Result<(), Failure> {
         self.size = Some((format.width, format.height));
         self.output.start(format)
     }
 
-    fn sound(&mut self, sound: Sound) -> Result<(), Failure> {
-        self.output.sound(sound)
+    fn audio(&mut self, sound: AudioClip) -> Result<(), Failure> {
+        self.output.audio(sound)
     }
 
     fn frame(&mut self, rgb: &[u8]) -> Result<(), Failure> {

@@ -51,7 +51,8 @@ fn size(name: &[u8], body: &[u8]) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ImageLimits, read_image};
+    use crate::read_image;
+    use ltx2_types::ImageLimits;
 
     fn chunk(name: &[u8; 4], body: &[u8]) -> Vec<u8> {
         let padding: &[u8] = if body.len() % 2 == 1 { &[0] } else { &[] };

@@ -6,7 +6,8 @@ use image::{
     DynamicImage, ExtendedColorType, ImageBuffer, ImageEncoder, ImageFormat, Luma, LumaA, Rgb, Rgba,
     codecs::{png::PngEncoder, webp::WebPEncoder},
 };
-use ltx2_media::{ImageError, ImageLimits, read_image};
+use ltx2_media::{ImageError, read_image};
+use ltx2_types::ImageLimits;
 use ltx2_types::RgbImage;
 
 const FORMATS: [ImageFormat; 3] = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP];

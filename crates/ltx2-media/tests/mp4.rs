@@ -148,7 +148,7 @@ fn colours_survive() {
         let format = format(64, 64, 3, 24.0);
         let mut writer = Mp4Writer::create(&path).unwrap();
         writer.start(format).unwrap();
-        writer.sound(silence(48000)).unwrap();
+        writer.audio(silence(48000)).unwrap();
         for _ in 0..3 {
             writer.frame(&colour.repeat(64 * 64)).unwrap();
         }
@@ -214,7 +214,7 @@ fn sound_that_is_no_sound_is_refused() {
     for (sample_rate, sample) in [(48000, f32::NAN), (48000, f32::INFINITY), (0, 0.5)] {
         let mut writer = Mp4Writer::create(&dir.path().join("video.mp4")).unwrap();
         writer.start(format(32, 32, 1, 24.0)).unwrap();
-        let error = writer.sound(Sound { sample_rate, samples: vec![sample; 4] }).unwrap_err();
+        let error = writer.audio(AudioClip { sample_rate, samples: vec![sample; 4] }).unwrap_err();
         assert!(error.message.starts_with("the sound cannot be encoded: "), "{error}");
     }
 }

@@ -13,7 +13,7 @@ fn started(path: &Path, frames: u32) -> Mp4Writer {
     let format = format(64, 32, 3, 24.0);
     let mut writer = Mp4Writer::create(path).unwrap();
     writer.start(format).unwrap();
-    writer.sound(note(24000, 1.0)).unwrap();
+    writer.audio(note(24000, 1.0)).unwrap();
     for index in 0..frames {
         writer.frame(&moving_picture(format, index)).unwrap();
     }
@@ -94,14 +94,14 @@ fn calls_in_the_wrong_order_are_errors() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("video.mp4");
     let mut writer = Mp4Writer::create(&path).unwrap();
-    assert!(writer.sound(silence(24000)).is_err());
+    assert!(writer.audio(silence(24000)).is_err());
     assert!(writer.frame(&[]).is_err());
     writer.start(format(32, 32, 1, 24.0)).unwrap();
     assert!(writer.start(format(32, 32, 1, 24.0)).is_err());
     assert!(writer.frame(&[0; 32 * 32 * 3]).is_err());
     assert!(matches!(writer.finish(), Err(MediaError::Order(_))));
     let mut writer = started(&path, 0);
-    assert!(writer.sound(silence(24000)).is_err());
+    assert!(writer.audio(silence(24000)).is_err());
 }
 
 #[test]

@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use ltx2_media::{ImageLimits, read_image, still_as_video_frame};
+use ltx2_media::{read_image, still_as_video_frame};
+use ltx2_types::ImageLimits;
 use ltx2_types::RgbImage;
 
 fn fixture(name: &str) -> RgbImage {

@@ -10,7 +10,7 @@ impl Generator for Engine {
         let plan = plan::choose(job.request, &self.models().facts())?;
         let noise = self.noise(plan.seed);
         let mut session = Session {
-            images: job.images,
+            inputs: job.inputs,
             noise,
             output,
             watch,

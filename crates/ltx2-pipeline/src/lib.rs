@@ -2,6 +2,7 @@
 //! users see, HTTP or threads.
 
 pub mod bench;
+mod decoded_images;
 pub mod demo_model;
 mod device;
 pub mod diffusion;
@@ -14,6 +15,7 @@ pub mod plan;
 mod precision;
 pub mod trace;
 
+pub use decoded_images::DecodedImages;
 pub use device::{Card, Clock, DeviceChoice, DeviceMemory};
 pub use engine::{Engine, EngineSettings, Probe};
 pub use error::{PipelineError, Shortage};

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use ltx2_types::{
-    Failure, FrameRate, Guidance, ImageInput, LoraInput, LoraSource, Output, OutputFormat, Pipeline, Progress,
-    RgbImage, Sampler, Sound, Task, ValidRequest, Watch,
+    AudioClip, Failure, FrameRate, Guidance, ImageInput, InputRef, Inputs, LoraInput, LoraSource, Output, OutputSpec,
+    Pipeline, Progress, Sampler, Task, ValidRequest, VideoInfo, Watch,
 };
 use serde::Deserialize;
 
@@ -90,7 +90,7 @@ impl ReferenceRequest {
         let parse = |text: &String| {
             let mut parts = text.rsplitn(3, ':');
             let (strength, frame) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-            Some(ImageInput { file: parts.next()?.into(), frame, strength, crf: 0 })
+            Some(ImageInput { source: InputRef::Upload(parts.next()?.into()), frame, strength, crf: 0 })
         };
         let bad =
             |text: &String| PipelineError::Request(format!("image is {text}, but it must be PATH:FRAME:STRENGTH"));
@@ -139,6 +139,7 @@ impl ReferenceRequest {
             seed: self.seed,
             video_guidance: guidance(self.cfg_video),
             audio_guidance: guidance(self.cfg_audio),
+            output: OutputSpec::default(),
         };
         let mut plan = plan::choose(&request, &facts)?;
         plan.output.tiling = self.tiling()?;
@@ -159,11 +160,11 @@ impl ReferenceRequest {
 
 /// Runs the request of the trace at `reference` with its noise, and returns every tensor.
 ///
-/// `images` are those of [`ReferenceRequest::images`], decoded.
+/// `inputs` decodes the images of [`ReferenceRequest::images`].
 pub fn trace(
     engine: &mut Engine,
     reference: &Path,
-    images: &[RgbImage],
+    inputs: &mut dyn Inputs,
 ) -> Result<BTreeMap<String, Tensor>, PipelineError> {
     let request = ReferenceRequest::read(reference)?;
     let plan = request.plan(engine)?;
@@ -171,7 +172,7 @@ pub fn trace(
     let mut recorder = Recorder::default();
     let mut frames = Frames::default();
     let mut session = Session {
-        images,
+        inputs,
         noise: recorded_noise(&kept),
         output: &mut frames,
         watch: &Unwatched,
@@ -232,12 +233,12 @@ impl Frames {
 }
 
 impl Output for Frames {
-    fn start(&mut self, format: OutputFormat) -> Result<(), Failure> {
+    fn start(&mut self, format: VideoInfo) -> Result<(), Failure> {
         self.size = (format.height as usize, format.width as usize);
         Ok(())
     }
 
-    fn sound(&mut self, _: Sound) -> Result<(), Failure> {
+    fn audio(&mut self, _: AudioClip) -> Result<(), Failure> {
         Ok(())
     }
 

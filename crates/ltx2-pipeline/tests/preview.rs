@@ -6,7 +6,7 @@ mod recording;
 
 use std::cell::RefCell;
 
-use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision, demo_model};
+use ltx2_pipeline::{DecodedImages, Engine, EngineSettings, ModelSet, Precision, demo_model};
 use ltx2_types::{Generator, Job, Limits, Pipeline, Progress, RgbImage, Sampler, ValidRequest, Watch};
 use recording::Recording;
 
@@ -33,7 +33,7 @@ impl Watch for Viewer {
 fn watched(engine: &mut Engine, request: &ValidRequest) -> Vec<RgbImage> {
     let mut run = |viewer: &Viewer| {
         let mut kept = Recording::default();
-        engine.generate(Job { request, images: &[] }, &mut kept, viewer).unwrap();
+        engine.generate(Job { request, inputs: &mut DecodedImages::default() }, &mut kept, viewer).unwrap();
         kept
     };
     let plain = run(&Viewer(None));

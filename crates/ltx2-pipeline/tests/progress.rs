@@ -6,7 +6,7 @@ mod recording;
 
 use std::cell::RefCell;
 
-use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision, demo_model};
+use ltx2_pipeline::{DecodedImages, Engine, EngineSettings, ModelSet, Precision, demo_model};
 use ltx2_types::{Generator, Job, Limits, Phase, Pipeline, Progress, ValidRequest, Watch};
 use recording::Recording;
 
@@ -38,7 +38,9 @@ fn progress_never_goes_back_over_two_stages() {
         ..Limits::server().defaults
     };
     let seen = Seen::default();
-    engine.generate(Job { request: &request, images: &[] }, &mut Recording::default(), &seen).unwrap();
+    engine
+        .generate(Job { request: &request, inputs: &mut DecodedImages::default() }, &mut Recording::default(), &seen)
+        .unwrap();
     let order = [Phase::EncodingPrompt, Phase::Loading, Phase::Denoising, Phase::Decoding];
     let place = |progress: &Progress| {
         let phase = order.iter().position(|phase| *phase == progress.phase).unwrap();

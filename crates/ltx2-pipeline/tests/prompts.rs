@@ -6,7 +6,7 @@ mod recording;
 
 use std::io::{Read, Seek, SeekFrom};
 
-use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision, demo_model};
+use ltx2_pipeline::{DecodedImages, Engine, EngineSettings, ModelSet, Precision, demo_model};
 use ltx2_types::{FailureCode, Generator, Job, Limits, Progress, Report, ValidRequest, Watch};
 use recording::Recording;
 
@@ -23,7 +23,8 @@ impl Watch for Patience {
 
 fn run(engine: &mut Engine, request: &ValidRequest) -> (Report, Vec<Vec<u8>>) {
     let mut frames = Recording::default();
-    let report = engine.generate(Job { request, images: &[] }, &mut frames, &Patience(true)).unwrap();
+    let report =
+        engine.generate(Job { request, inputs: &mut DecodedImages::default() }, &mut frames, &Patience(true)).unwrap();
     (report, frames.frames)
 }
 
@@ -60,7 +61,7 @@ fn the_video_is_that_of_the_enhanced_prompt() {
     assert_eq!(run(&mut engine, &asking).0.enhanced_prompt.unwrap(), written);
     let other = ValidRequest { seed: 43, ..asking.clone() };
     assert_ne!(run(&mut engine, &other).0.enhanced_prompt.unwrap(), written);
-    let job = Job { request: &asking, images: &[] };
+    let job = Job { request: &asking, inputs: &mut DecodedImages::default() };
     let cancelled = engine.generate(job, &mut Recording::default(), &Patience(false)).unwrap_err();
     assert_eq!(cancelled.code, FailureCode::Cancelled);
 }

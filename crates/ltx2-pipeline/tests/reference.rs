@@ -10,7 +10,7 @@ use ltx2_models::checkpoint::{read_json, read_metadata};
 use ltx2_models::text_encoder::Tokenizer;
 use ltx2_pipeline::demo_model::{self, Base};
 use ltx2_pipeline::trace::{ReferenceRequest, trace};
-use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision};
+use ltx2_pipeline::{DecodedImages, Engine, EngineSettings, ModelSet, Precision};
 use ltx2_types::RgbImage;
 
 use common::test_device;
@@ -53,7 +53,7 @@ fn images(fixture: &Path) -> Vec<RgbImage> {
         let rgb = image::open(fixtures().join(file)).unwrap().to_rgb8();
         RgbImage { width: rgb.width(), height: rgb.height(), data: rgb.into_raw() }
     };
-    request.images().unwrap().iter().map(|image| decode(&image.file)).collect()
+    request.images().unwrap().iter().map(|image| decode(&image.source.to_string())).collect()
 }
 
 fn relative_error(reference: &Tensor, ours: &Tensor) -> f64 {
@@ -72,7 +72,7 @@ fn compare_in(case: &str, precision: Precision, limits: &Limits) {
     let fixture = fixtures().join(format!("{case}.safetensors"));
     let folder = tempfile::tempdir().unwrap();
     let mut engine = Engine::new(models(&fixture, folder.path()), EngineSettings::new(test_device(), precision));
-    let ours = trace(&mut engine, &fixture, &images(&fixture)).unwrap();
+    let ours = trace(&mut engine, &fixture, &mut DecodedImages(images(&fixture))).unwrap();
     let reference = candle_core::safetensors::load(&fixture, &Device::Cpu).unwrap();
     let mut names: Vec<&String> = reference.keys().collect();
     names.sort();

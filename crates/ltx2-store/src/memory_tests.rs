@@ -26,7 +26,7 @@ fn is_known(memory: &Memory, id: &TaskId) -> bool {
 
 #[test]
 fn what_was_read_is_known_until_it_is_written() {
-    let (memory, id, other) = (Memory::default(), TaskId::random(), TaskId::random());
+    let (memory, id, other) = (Memory::default(), new_task_id(), new_task_id());
     memory.keep(&id, &ticket(&memory, &id), task(&id, 1, 0));
     memory.keep(&other, &ticket(&memory, &other), task(&other, 1, 0));
     assert!(is_known(&memory, &id) && is_known(&memory, &other));
@@ -38,7 +38,7 @@ fn what_was_read_is_known_until_it_is_written() {
 
 #[test]
 fn what_was_read_while_it_was_written_is_not_kept() {
-    let (memory, id) = (Memory::default(), TaskId::random());
+    let (memory, id) = (Memory::default(), new_task_id());
     // A read begins before the commit and ends: in it, after it, after a further one.
     for (before_end, further) in [(true, false), (false, false), (false, true)] {
         let early = ticket(&memory, &id);
@@ -73,7 +73,7 @@ fn what_was_read_while_it_was_written_is_not_kept() {
 
 #[test]
 fn what_is_written_is_kept_if_nobody_else_wrote() {
-    let (memory, id) = (Memory::default(), TaskId::random());
+    let (memory, id) = (Memory::default(), new_task_id());
     memory.begin(&id);
     memory.end(&id, Some(task(&id, 1, 0)));
     assert!(is_known(&memory, &id));
@@ -89,20 +89,20 @@ fn what_is_written_is_kept_if_nobody_else_wrote() {
 fn what_is_asked_for_outlives_what_is_not() {
     let memory = Memory::default();
     let keep = |id: &TaskId, text| memory.keep(id, &ticket(&memory, id), task(id, 1, text));
-    let (wanted, unwanted) = (TaskId::random(), TaskId::random());
+    let (wanted, unwanted) = (new_task_id(), new_task_id());
     keep(&wanted, 0);
     keep(&unwanted, 0);
     for _ in 0..3 * MOST_TASKS {
-        keep(&TaskId::random(), 0);
+        keep(&new_task_id(), 0);
         assert!(is_known(&memory, &wanted));
     }
     assert!(!is_known(&memory, &unwanted));
     assert!(held(&memory).0 <= MOST_TASKS && held(&memory).1 <= MOST_BYTES);
     // Large ones: fewer of them, and none that takes the place of all.
     for _ in 0..100 {
-        keep(&TaskId::random(), MOST_BYTES / 20);
+        keep(&new_task_id(), MOST_BYTES / 20);
     }
-    let huge = TaskId::random();
+    let huge = new_task_id();
     keep(&huge, MOST_BYTES);
     assert!(!is_known(&memory, &huge));
     assert!(held(&memory).0 < 20 && held(&memory).1 <= MOST_BYTES);

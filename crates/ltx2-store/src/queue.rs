@@ -10,7 +10,7 @@ use crate::commit::Effect;
 use crate::events::{self, EventKind};
 use crate::record::{FirstRow, KnownTask};
 use crate::store::{blocking, now};
-use crate::{FileName, InputFile, Store, StoreError, TaskId, files};
+use crate::{FileName, InputFile, Store, StoreError, TaskId, files, new_task_id};
 
 /// A task to be queued.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,7 +72,8 @@ impl Submission {
     }
 
     fn names_its_inputs(&self) -> bool {
-        let named: HashSet<&str> = self.request.task.images().iter().map(|image| image.file.as_str()).collect();
+        let inputs: Vec<String> = self.request.task.inputs().iter().map(|input| input.source.to_string()).collect();
+        let named: HashSet<&str> = inputs.iter().map(String::as_str).collect();
         named == self.inputs.iter().map(|input| input.name().as_str()).collect()
     }
 }
@@ -130,7 +131,7 @@ impl Store {
     }
 
     async fn insert(&self, row: &NewRow) -> Result<Submitted, StoreError> {
-        let id = TaskId::random();
+        let id = new_task_id();
         let mut transaction = self.shared.pool.begin_with("BEGIN IMMEDIATE").await?;
         if let Some(known) = check(&mut transaction, row).await? {
             return Ok(Submitted::Known(known));

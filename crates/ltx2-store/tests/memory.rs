@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ltx2_store::{Artifact, FileName, InputFile, Lease, Store, StoreError, Submission, TaskId, TaskRecord, TaskStatus};
-use ltx2_types::{Failure, FailureCode, ImageInput, Limits, Phase, Pipeline, Progress, Task, ValidRequest};
+use ltx2_store::{
+    Artifact, FileName, InputFile, Lease, Store, StoreError, Submission, TaskId, TaskRecord, TaskStatus, new_task_id,
+};
+use ltx2_types::{Failure, FailureCode, ImageInput, InputRef, Limits, Phase, Pipeline, Progress, Task, ValidRequest};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
@@ -113,7 +115,7 @@ impl World {
         let tasks = self.tasks.lock().unwrap();
         // Mostly one of the latest.
         let latest = tasks.len().min(if numbers.below(4) > 0 { 8 } else { usize::MAX });
-        if latest == 0 { TaskId::random() } else { tasks[tasks.len() - 1 - numbers.below(latest)].clone() }
+        if latest == 0 { new_task_id() } else { tasks[tasks.len() - 1 - numbers.below(latest)].clone() }
     }
 
     fn some_lease(&self, numbers: &mut Numbers) -> Option<Lease> {
@@ -124,7 +126,7 @@ impl World {
 
     async fn submit(&self, store: &Store, priority: i32) -> Result<(), StoreError> {
         let input = InputFile::new(vec![0; 9]);
-        let images = vec![ImageInput::first_frame(input.name().as_str())];
+        let images = vec![ImageInput::first_frame(InputRef::Upload(input.name().to_string()))];
         let request = ValidRequest { task: Task::ImageToVideo { images }, ..Limits::server().defaults };
         let submitted = store.submit(Submission { priority, ..Submission::new(request, vec![input]) }).await?;
         self.tasks.lock().unwrap().push(submitted.id().clone());

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use ltx2_store::{
     Artifact, Change, Claim, Cursor, EventKind, FileName, InputFile, Listed, OpenTasks, Removal, Retention, Store,
-    StoreError, Submission, SubmissionKey, Submitted, TaskId, TaskStatus, Webhook,
+    StoreError, Submission, SubmissionKey, Submitted, TaskId, TaskStatus, Webhook, new_task_id,
 };
-use ltx2_types::{Failure, FailureCode, ImageInput, Limits, Phase, Pipeline, Progress, Task, ValidRequest};
+use ltx2_types::{Failure, FailureCode, ImageInput, InputRef, Limits, Phase, Pipeline, Progress, Task, ValidRequest};
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
@@ -120,7 +120,7 @@ async fn leftovers_of_results_are_swept_and_other_files_stay() {
     let data = tempfile::tempdir().unwrap();
     let store = open(data.path()).await;
     let kept = completed(&store, "kept").await;
-    let orphan = store.output_path(&FileName::of_video(&TaskId::random()));
+    let orphan = store.output_path(&FileName::of_video(&new_task_id()));
     let notes = store.outputs_dir().join("notes.txt");
     std::fs::write(&orphan, b"orphan").unwrap();
     std::fs::write(&notes, b"a person's").unwrap();
@@ -164,7 +164,7 @@ async fn a_key_finds_its_task_again() {
     let store = open(data.path()).await;
     let keyed = |fingerprint: &str| {
         let input = InputFile::new(b"picture".to_vec());
-        let images = vec![ImageInput::first_frame(input.name().as_str())];
+        let images = vec![ImageInput::first_frame(InputRef::Upload(input.name().to_string()))];
         let request = ValidRequest { task: Task::ImageToVideo { images }, ..text("a fox") };
         let key = SubmissionKey { key: "mine".into(), fingerprint: fingerprint.into() };
         Submission { key: Some(key), max_waiting: Some(1), ..Submission::new(request, vec![input]) }
@@ -193,7 +193,7 @@ async fn the_queue_has_an_end() {
 async fn tasks_are_cancelled_by_where_they_stand() {
     let data = tempfile::tempdir().unwrap();
     let store = open(data.path()).await;
-    assert_eq!(store.remove(&TaskId::random()).await.unwrap(), None);
+    assert_eq!(store.remove(&new_task_id()).await.unwrap(), None);
     let running = store.enqueue(&text("running"), vec![]).await.unwrap();
     let queued = store.enqueue(&text("queued"), vec![]).await.unwrap();
     let lease = claim(&store).await.lease;
@@ -266,7 +266,7 @@ async fn what_is_old_or_too_much_goes_unless_it_is_read() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let input = InputFile::new(b"picture".to_vec());
-    let images = vec![ImageInput::first_frame(input.name().as_str())];
+    let images = vec![ImageInput::first_frame(InputRef::Upload(input.name().to_string()))];
     let request = ValidRequest { task: Task::ImageToVideo { images }, ..text("waits") };
     let waiting = store.enqueue(&request, vec![input]).await.unwrap();
     assert_eq!(store.expire(&Retention::default()).await.unwrap(), 0);
@@ -345,7 +345,7 @@ async fn a_folder_of_the_first_version_is_taken_over() {
     let options = SqliteConnectOptions::new().filename(data.path().join("ltx2.sqlite")).create_if_missing(true);
     let pool = SqlitePool::connect_with(options).await.unwrap();
     Migrator::new(first.path()).await.unwrap().run(&pool).await.unwrap();
-    let id = TaskId::random();
+    let id = new_task_id();
     let request = serde_json::to_string(&text("old")).unwrap();
     let insert = "INSERT INTO tasks (id, state, request, created_at) VALUES (?, 'queued', ?, 0)";
     sqlx::query(insert).bind(id.as_str()).bind(request).execute(&pool).await.unwrap();

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use ltx2_store::{
-    Artifact, Claim, FileName, InputFile, MAX_ATTEMPTS, Store, StoreError, TaskId, TaskRecord, TaskStatus,
+    Artifact, Claim, FileName, InputFile, MAX_ATTEMPTS, Store, StoreError, TaskId, TaskRecord, TaskStatus, new_task_id,
 };
-use ltx2_types::{Failure, FailureCode, ImageInput, Limits, Phase, Pipeline, Progress, Task, ValidRequest};
+use ltx2_types::{Failure, FailureCode, ImageInput, InputRef, Limits, Phase, Pipeline, Progress, Task, ValidRequest};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -171,7 +171,7 @@ async fn inputs_live_as_long_as_their_task() {
     let store = open(data.path()).await;
     let input = InputFile::new(b"picture".to_vec());
     let name = input.name().clone();
-    let images = vec![ImageInput::first_frame(name.as_str())];
+    let images = vec![ImageInput::first_frame(InputRef::Upload(name.to_string()))];
     let request = ValidRequest { task: Task::ImageToVideo { images }, ..text("move") };
     store.enqueue(&request, vec![input]).await.unwrap();
     std::fs::write(inputs.join(".left.part"), b"half").unwrap();
@@ -191,7 +191,7 @@ async fn inputs_live_as_long_as_their_task() {
 async fn inputs_and_request_must_agree() {
     let data = tempfile::tempdir().unwrap();
     let store = open(data.path()).await;
-    let images = vec![ImageInput::first_frame("elsewhere")];
+    let images = vec![ImageInput::first_frame(InputRef::Upload("elsewhere".into()))];
     let request = ValidRequest { task: Task::ImageToVideo { images }, ..text("move") };
     for (request, inputs) in [(request, vec![]), (text("a fox"), vec![InputFile::new(vec![1])])] {
         assert!(matches!(store.enqueue(&request, inputs).await, Err(StoreError::InputsMismatch)));
@@ -245,8 +245,8 @@ async fn queueing_wakes_a_waiter_even_before_it_waits() {
 async fn unknown_tasks_and_outputs_are_none() {
     let data = tempfile::tempdir().unwrap();
     let store = open(data.path()).await;
-    assert!(store.task(&TaskId::random()).await.unwrap().is_none());
-    assert!(!store.is_output(&FileName::of_video(&TaskId::random())).await.unwrap());
+    assert!(store.task(&new_task_id()).await.unwrap().is_none());
+    assert!(!store.is_output(&FileName::of_video(&new_task_id())).await.unwrap());
 }
 
 #[tokio::test]

@@ -1,27 +1,27 @@
-//! Frames per second, as asked for and as the exact fraction that a container wants.
+//! Frame rates.
 
 use serde::{Deserialize, Serialize};
 
 /// A frame rate in frames per second.
 ///
-/// The network's positions are computed from [`FrameRate::as_f64`], the number that was asked for; the file is written
-/// at [`FrameRate::rational`].
+/// Token positions are computed from [`FrameRate::as_f64`], the requested value; the container gets
+/// [`FrameRate::rational`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FrameRate(f64);
 
 impl FrameRate {
-    /// `fps` must be finite and above zero; see [`crate::validate`] for the limits of a request.
+    /// Returns `None` unless `fps` is finite and positive. [`crate::validate`] checks the limits of a request.
     pub fn new(fps: f64) -> Option<Self> {
         (fps.is_finite() && fps > 0.0).then_some(Self(fps))
     }
 
-    /// Frames per second as asked for.
+    /// Returns the requested frames per second.
     pub fn as_f64(self) -> f64 {
         self.0
     }
 
-    /// The exact fraction: whole rates over 1, the broadcast rates (23.976, 29.97, 59.94 ...) over 1001, others in
+    /// Returns the exact fraction (numerator, denominator): integer rates over 1, the broadcast rates (23.976, 29.97, 59.94 ...) over 1001, others in
     /// thousandths.
     pub fn rational(self) -> (u32, u32) {
         let nearest = self.0.round();
@@ -37,7 +37,7 @@ impl FrameRate {
         (thousandths / divisor, 1000 / divisor)
     }
 
-    /// How long `frames` pictures last, in seconds, at the exact fraction.
+    /// Returns the duration of `frames` frames in seconds, at the exact fraction.
     pub fn seconds(self, frames: u32) -> f64 {
         let (numerator, denominator) = self.rational();
         f64::from(frames) * f64::from(denominator) / f64::from(numerator)
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn broadcast_rates_are_their_rationals() {
+    fn broadcast_rates_map_to_their_exact_fractions() {
         let rational = |fps| FrameRate::new(fps).unwrap().rational();
         assert_eq!(rational(24.0), (24, 1));
         assert_eq!(rational(23.976), (24000, 1001));
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn only_positive_finite_rates() {
+    fn a_rate_must_be_positive_and_finite() {
         for fps in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert!(FrameRate::new(fps).is_none(), "{fps}");
         }

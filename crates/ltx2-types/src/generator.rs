@@ -1,195 +1,95 @@
-//! The seam between the worker, which has tasks and files, and the engine, which has tensors.
+//! Seam between the worker, which knows tasks and files, and the engine, which knows tensors.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FrameRate, Pipeline, ValidRequest};
+use crate::{AudioClip, Failure, InputId, Pipeline, Progress, RgbImage, ValidRequest, VideoInfo};
 
-/// Something that turns a request into pictures and sound. Lives on the one thread that owns the device.
+/// Video generator. Runs in the engine process.
 pub trait Generator {
-    /// Runs `job`, loading the model if need be, and hands the result to `output` as it is produced: the format, then
-    /// the sound, then the frames in order.
+    /// Runs `job`, loads the model if needed, and writes the result to `output`: the video's properties, then the audio,
+    /// then the frames in order.
     fn generate(&mut self, job: Job<'_>, output: &mut dyn Output, watch: &dyn Watch) -> Result<Report, Failure>;
-    /// Whether a model is held in memory.
+    /// Whether a model is in memory.
     fn is_loaded(&self) -> bool;
-    /// What it computes on.
+    /// Returns the device.
     fn device(&self) -> Device;
 }
 
-/// What a generator computes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Device of a generator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Device {
-    /// The processor.
+    /// The CPU.
     Cpu,
-    /// A GPU by CUDA.
+    /// An NVIDIA GPU.
     Cuda,
 }
 
 impl Device {
-    /// Its name on the wire.
+    /// Returns the name on the wire.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Cuda => "cuda",
-        }
+        self.into()
     }
 }
 
-/// What a run did.
+/// Summary of a generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// Which stages ran.
+    /// Pipeline that ran.
     pub pipeline: Pipeline,
-    /// What became of the prompt, where it was to be enhanced.
+    /// Enhanced prompt, if the request asked for one.
     pub enhanced_prompt: Option<String>,
 }
 
-/// A request with its inputs decoded.
-#[derive(Debug, Clone, Copy)]
+/// A request with access to its inputs.
 pub struct Job<'a> {
-    /// What to make.
+    /// What to generate.
     pub request: &'a ValidRequest,
-    /// The pictures of `request.task.images()`, in that order: upright, without alpha, at their own size, and after the
-    /// H.264 pass that each asks for.
-    pub images: &'a [RgbImage],
+    /// Inputs of `request.task`, decoded on demand.
+    pub inputs: &'a mut dyn Inputs,
 }
 
-/// 8-bit RGB, rows from the top, 3 bytes a pixel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RgbImage {
-    /// Pixels.
-    pub width: u32,
-    /// Pixels.
-    pub height: u32,
-    /// `width * height * 3` bytes.
-    pub data: Vec<u8>,
+/// Inputs of a task, decoded on demand.
+pub trait Inputs {
+    /// Returns an image: upright, without alpha, at its own size, after an H.264 pass of quality `crf` (0 skips it).
+    fn image(&mut self, id: InputId, crf: u32) -> Result<RgbImage, Failure>;
+    /// Opens a video as a stream of frames.
+    fn video(&mut self, id: InputId) -> Result<VideoInput, Failure>;
+    /// Returns the audio of an audio or video file, resampled to stereo at `sample_rate`.
+    fn audio(&mut self, id: InputId, sample_rate: u32) -> Result<AudioClip, Failure>;
 }
 
-/// Takes the result while it is produced.
+/// A video as a stream of frames.
+pub struct VideoInput {
+    /// Properties from the container. Its frame count is an estimate where the container does not state one.
+    pub info: VideoInfo,
+    /// Frames in order, upright, `info.width` by `info.height`.
+    pub frames: Box<dyn Iterator<Item = Result<RgbImage, Failure>>>,
+}
+
+/// Receiver of a result.
 pub trait Output {
-    /// Called once, first.
-    fn start(&mut self, format: OutputFormat) -> Result<(), Failure>;
-    /// Called once, after `start` and before the first frame.
-    fn sound(&mut self, sound: Sound) -> Result<(), Failure>;
-    /// One picture: `width * height * 3` bytes of RGB.
+    /// Starts the video. Called once, first.
+    fn start(&mut self, info: VideoInfo) -> Result<(), Failure>;
+    /// Takes the audio. Called at most once, after `start` and before the first frame; not called for a silent video.
+    fn audio(&mut self, clip: AudioClip) -> Result<(), Failure>;
+    /// Takes a frame: `width * height * 3` bytes of RGB.
     fn frame(&mut self, rgb: &[u8]) -> Result<(), Failure>;
 }
 
-/// What will be produced.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct OutputFormat {
-    /// Pixels.
-    pub width: u32,
-    /// Pixels.
-    pub height: u32,
-    /// Pictures.
-    pub num_frames: u32,
-    /// Frames per second.
-    pub frame_rate: FrameRate,
-}
-
-/// Stereo samples in [-1, 1], left and right in turn.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sound {
-    /// Samples per second and channel.
-    pub sample_rate: u32,
-    /// Interleaved left, right.
-    pub samples: Vec<f32>,
-}
-
-/// Where progress goes to and cancellation comes from.
+/// Observer of a generation: takes progress and previews, and asks for cancellation.
 pub trait Watch {
-    /// Called whenever `progress` changes.
+    /// Takes a change of progress.
     fn progress(&self, progress: Progress);
-    /// Asked between steps; `true` makes the run end with [`FailureCode::Cancelled`].
+    /// Whether to stop. Checked between steps; the generation then ends with [`crate::FailureCode::Cancelled`].
     fn is_cancelled(&self) -> bool;
-    /// Asked every few steps; `true` has a picture made for [`Watch::preview`].
+    /// Whether to make a preview. Checked every few steps.
     fn wants_preview(&self) -> bool {
         false
     }
-    /// Takes a small picture of what the video is about to be: its middle, as predicted so far.
-    fn preview(&self, picture: RgbImage) {
-        drop(picture);
-    }
-}
-
-/// How far a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
-    /// What is being done.
-    pub phase: Phase,
-    /// Steps of the phase that are done.
-    pub step: u32,
-    /// Steps of the phase.
-    pub total_steps: u32,
-}
-
-/// The parts of a run, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Prompts to contexts (loading the text encoder included).
-    EncodingPrompt,
-    /// Reading the transformer's weights.
-    Loading,
-    /// Noise to latents, a step each.
-    Denoising,
-    /// Latents to frames and sound, and into the file.
-    Decoding,
-}
-
-impl Phase {
-    /// The phase's name on the wire and on the terminal.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::EncodingPrompt => "encoding_prompt",
-            Self::Loading => "loading",
-            Self::Denoising => "denoising",
-            Self::Decoding => "decoding",
-        }
-    }
-}
-
-/// Why a run ended without a result.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[error("{message}")]
-pub struct Failure {
-    /// For programs.
-    pub code: FailureCode,
-    /// For people: what was asked, what went wrong, what would work.
-    pub message: String,
-}
-
-impl Failure {
-    /// A failure with its reason.
-    pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
-    }
-}
-
-/// The kinds of failure that callers may want to tell apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FailureCode {
-    /// [`Watch::is_cancelled`] said so.
-    Cancelled,
-    /// An input file could not be read or used.
-    BadInput,
-    /// Model files are missing, damaged or of an unknown kind.
-    Model,
-    /// The device or the machine has too little memory.
-    OutOfMemory,
-    /// The device had a fault after which this process can compute nothing more on it.
-    DeviceLost,
-    /// The result could not be written.
-    Output,
-    /// Anything else.
-    Internal,
-}
-
-impl FailureCode {
-    /// Whether the generator's process can do nothing more, and has to be started afresh.
-    pub fn is_fatal(self) -> bool {
-        self == Self::DeviceLost
+    /// Takes a preview: the middle frame of the current prediction, at low resolution.
+    fn preview(&self, image: RgbImage) {
+        drop(image);
     }
 }

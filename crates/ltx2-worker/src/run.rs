@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use ltx2_media::ImageLimits;
 use ltx2_store::{Artifact, Change, Claim, FileName, Lease, Store, StoreError};
-use ltx2_types::{Failure, FailureCode, ImageInput, Phase, Progress, Report};
+use ltx2_types::{Failure, FailureCode, ImageLimits, Phase, Progress, Report};
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -266,14 +265,15 @@ fn beat(lease: &Lease) -> Duration {
 }
 
 fn assignment(store: &Store, claim: &Claim, limits: ImageLimits) -> Result<Assignment, Failure> {
-    let path = |image: &ImageInput| {
-        let reason = || format!("{:?} is not the name of an input file", image.file);
-        let name = FileName::parse(&image.file).ok_or_else(|| Failure::new(FailureCode::BadInput, reason()))?;
+    let path = |input: ltx2_types::TaskInput| {
+        let reason = || format!("{:?} is not the name of an input file", input.source.to_string());
+        let name =
+            FileName::parse(&input.source.to_string()).ok_or_else(|| Failure::new(FailureCode::BadInput, reason()))?;
         Ok(store.input_path(&name))
     };
     let id = claim.lease.task();
     Ok(Assignment {
-        images: claim.request.task.images().iter().map(path).collect::<Result<_, Failure>>()?,
+        images: claim.request.task.inputs().into_iter().map(path).collect::<Result<_, Failure>>()?,
         request: claim.request.clone(),
         limits,
         video: store.output_path(&FileName::of_video(id)),

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use ltx2_media::ImageLimits;
 use ltx2_store::Store;
 use ltx2_types::Failure;
 use tokio::sync::watch;

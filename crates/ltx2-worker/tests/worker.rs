@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use ltx2_store::{EventKind, FileName, InputFile, Removal, Store, TaskId, TaskStatus};
 use ltx2_types::{
-    Device, Failure, FailureCode, Generator, ImageInput, Job, Limits, Output, OutputFormat, Phase, Pipeline, Progress,
-    Report, RgbImage, Sound, Task, ValidRequest, Watch,
+    AudioClip, Device, Failure, FailureCode, Generator, ImageInput, InputRef, Job, Limits, Output, Phase, Pipeline,
+    Progress, Report, RgbImage, Task, ValidRequest, VideoInfo, Watch,
 };
 use ltx2_worker::{Activity, Launch, Line, Settings, Worker, WorkerHandle, host_engine};
 
@@ -48,8 +48,8 @@ impl Generator for Bars {
             std::thread::sleep(Duration::from_millis(5));
         }
         let ValidRequest { width, height, num_frames, frame_rate, .. } = *request;
-        output.start(OutputFormat { width, height, num_frames, frame_rate })?;
-        output.sound(hum(frame_rate.seconds(num_frames)))?;
+        output.start(VideoInfo { width, height, num_frames, frame_rate })?;
+        output.audio(hum(frame_rate.seconds(num_frames)))?;
         for index in 0..num_frames {
             output.frame(&bars(width, height, index))?;
             match request.prompt.as_str() {
@@ -59,10 +59,11 @@ impl Generator for Bars {
                 _ => {}
             }
         }
-        assert_eq!(job.images.len(), request.task.images().len());
         // Red, but through a video codec.
         let is_red = |pixel: &[u8]| pixel[0] > 200 && pixel[1] < 60 && pixel[2] < 60;
-        assert!(job.images.iter().all(|image| image.data.chunks(3).all(is_red)));
+        for input in request.task.inputs() {
+            assert!(job.inputs.image(input.id, 33)?.data.chunks(3).all(is_red));
+        }
         let enhanced_prompt = request.enhance_prompt.then(|| format!("{}, at length", request.prompt));
         Ok(Report { pipeline: Pipeline::OneStage, enhanced_prompt })
     }
@@ -83,10 +84,10 @@ fn wait(watch: &dyn Watch) -> Result<Report, Failure> {
     Err(Failure::new(FailureCode::Cancelled, "cancelled"))
 }
 
-fn hum(seconds: f64) -> Sound {
+fn hum(seconds: f64) -> AudioClip {
     let frames = (seconds * 48_000.0) as usize;
     let sample = |frame: usize| 0.2 * (TAU * 440.0 * frame as f32 / 48_000.0).sin();
-    Sound { sample_rate: 48_000, samples: (0..frames * 2).map(|index| sample(index / 2)).collect() }
+    AudioClip { sample_rate: 48_000, samples: (0..frames * 2).map(|index| sample(index / 2)).collect() }
 }
 
 fn bars(width: u32, height: u32, index: u32) -> Vec<u8> {
@@ -192,7 +193,7 @@ async fn pictures_arrive_decoded_and_bad_ones_fail() {
     let mut ids = Vec::new();
     for bytes in [PNG, b"no picture"] {
         let input = InputFile::new(bytes.to_vec());
-        let images = vec![ImageInput::first_frame(input.name().as_str())];
+        let images = vec![ImageInput::first_frame(InputRef::Upload(input.name().to_string()))];
         let request = ValidRequest { task: Task::ImageToVideo { images }, ..ask("move") };
         ids.push(store.enqueue(&request, vec![input]).await.unwrap());
     }
@@ -444,7 +445,7 @@ async fn previews_are_made_for_those_who_watch() {
     tokio::time::timeout(Duration::from_secs(20), second).await.expect("two previews");
     drop(viewer);
     let jpeg = store.preview(&id).await.unwrap().unwrap();
-    let picture = ltx2_media::read_image(&jpeg, ltx2_media::ImageLimits::default()).unwrap();
+    let picture = ltx2_media::read_image(&jpeg, ltx2_types::ImageLimits::default()).unwrap();
     assert_eq!((picture.width, picture.height), (256, 128));
     assert_eq!(store.remove(&id).await.unwrap(), Some(Removal::Stopping));
     assert_eq!(failure(&store, &id).await.code, FailureCode::Cancelled);
@@ -456,10 +457,10 @@ async fn previews_are_made_for_those_who_watch() {
 async fn pictures_are_held_to_the_worker_s_limits() {
     let data = tempfile::tempdir().unwrap();
     let store = open(data.path()).await;
-    let image = ltx2_media::ImageLimits { max_pixels: 0, ..ltx2_media::ImageLimits::default() };
+    let image = ltx2_types::ImageLimits { max_pixels: 0, ..ltx2_types::ImageLimits::default() };
     let (worker, _) = start(&store, Settings { image, ..Settings::default() }).await;
     let picture = InputFile::new(PNG.to_vec());
-    let images = vec![ImageInput::first_frame(picture.name().as_str())];
+    let images = vec![ImageInput::first_frame(InputRef::Upload(picture.name().to_string()))];
     let request = ValidRequest { task: Task::ImageToVideo { images }, ..ask("a fox") };
     let id = store.enqueue(&request, vec![picture]).await.unwrap();
     let failure = failure(&store, &id).await;

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use ltx2_media::Mp4Writer;
-use ltx2_types::{Generator, Job, Phase, Progress, Watch};
+use ltx2_media::{FileInputs, Mp4Writer};
+use ltx2_types::{Generator, ImageLimits, InputFile, Job, Phase, Progress, Watch};
 
 use crate::models::ModelArguments;
-use crate::pictures;
 use crate::request::RequestArguments;
 
 #[derive(Debug, clap::Args)]
@@ -25,15 +24,15 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut engine = arguments.models.engine()?;
     let request = arguments.request.valid(engine.models())?;
-    let images = request
-        .task
-        .images()
-        .iter()
-        .map(|image| pictures::read(&image.file, image.crf))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let files = request.task.inputs().into_iter().map(|input| InputFile {
+        id: input.id,
+        kind: input.kind,
+        path: input.source.to_string().into(),
+    });
+    let mut inputs = FileInputs::new(files.collect(), ImageLimits::default());
     let mut output = Mp4Writer::create(&arguments.out)?;
     let bar = Bar::new();
-    let report = engine.generate(Job { request: &request, images: &images }, &mut output, &bar)?;
+    let report = engine.generate(Job { request: &request, inputs: &mut inputs }, &mut output, &bar)?;
     output.finish()?;
     bar.finish();
     if let Some(prompt) = report.enhanced_prompt {

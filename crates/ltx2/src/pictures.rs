@@ -8,7 +8,8 @@ pub fn read(file: &str, crf: u32) -> anyhow::Result<RgbImage> {
     use anyhow::Context;
 
     let bytes = std::fs::read(file).with_context(|| format!("image: cannot read {file}"))?;
-    ltx2_media::conditioning_image(&bytes, crf).with_context(|| format!("image {file}"))
+    ltx2_media::conditioning_image(&bytes, crf, ltx2_types::ImageLimits::default())
+        .with_context(|| format!("image {file}"))
 }
 
 /// A build without ffmpeg's libraries has no decoder.

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use ltx2_pipeline::ModelSet;
 use ltx2_types::{
-    Camera, GenerationRequest, GuidanceRequest, ImageInput, Limits, LoraInput, LoraSource, Pipeline, Sampler, Task,
-    ValidRequest, validate,
+    Camera, GenerationRequest, GuidanceRequest, ImageInput, InputRef, Limits, LoraInput, LoraSource, Pipeline, Sampler,
+    Task, ValidRequest, validate,
 };
 
 use crate::models::limits_for;
@@ -100,7 +100,7 @@ struct Scales {
 impl RequestArguments {
     fn request(&self) -> GenerationRequest {
         let picture = |file: &Path, frame, strength| ImageInput {
-            file: file.display().to_string(),
+            source: InputRef::Upload(file.display().to_string()),
             frame,
             strength,
             crf: self.image_crf,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ltx2_pipeline::DecodedImages;
 use ltx2_pipeline::trace::{self, ReferenceRequest};
 
 use crate::models::ModelArguments;
@@ -24,10 +25,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let images = request
         .images()?
         .iter()
-        .map(|image| pictures::read(&image.file, image.crf))
+        .map(|image| pictures::read(&image.source.to_string(), image.crf))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let mut engine = arguments.models.engine()?;
-    let tensors = trace::trace(&mut engine, &arguments.like, &images)?;
+    let tensors = trace::trace(&mut engine, &arguments.like, &mut DecodedImages(images))?;
     trace::write(&tensors, &arguments.out)?;
     println!("{} tensors in {}", tensors.len(), arguments.out.display());
     Ok(())

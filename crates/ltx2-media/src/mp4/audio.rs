@@ -5,7 +5,7 @@ use ffmpeg_next::{
     format::sample::{Sample, Type},
     frame,
 };
-use ltx2_types::{OutputFormat, Sound};
+use ltx2_types::{Sound, VideoInfo};
 
 use super::resample::to_aac_rate;
 use crate::{MediaError, ffmpeg::new_encoder};
@@ -18,7 +18,7 @@ const LEAST_BITS: usize = 128_000;
 /// An AAC encoder that draws from the whole sound.
 pub(super) struct AudioEncoder {
     encoder: encoder::audio::Encoder,
-    sound: Sound,
+    sound: AudioClip,
     /// Samples per channel, in the file and already sent.
     length: usize,
     sent: usize,
@@ -26,7 +26,7 @@ pub(super) struct AudioEncoder {
 
 impl AudioEncoder {
     /// `sound` will be cut, or continued with silence, to the length of `format`.
-    pub(super) fn open(sound: Sound, format: OutputFormat) -> Result<Self, MediaError> {
+    pub(super) fn open(sound: AudioClip, format: VideoInfo) -> Result<Self, MediaError> {
         if sound.samples.iter().any(|sample| !sample.is_finite()) {
             return Err(MediaError::Sound("it has samples that are not numbers"));
         }

@@ -8,7 +8,7 @@ mod video;
 
 use std::path::{Path, PathBuf};
 
-use ltx2_types::{Failure, Output, OutputFormat, Sound};
+use ltx2_types::{Failure, Output, Sound, VideoInfo};
 
 use self::muxer::Muxer;
 use crate::{MediaError, pending_file::PendingFile};
@@ -24,7 +24,7 @@ pub struct Mp4Writer {
 
 enum State {
     Created,
-    Announced(OutputFormat),
+    Announced(VideoInfo),
     Open(Box<Muxer>),
 }
 
@@ -36,7 +36,7 @@ pub struct Written {
     /// Size of the file.
     pub bytes: u64,
     /// What is in it.
-    pub format: OutputFormat,
+    pub format: VideoInfo,
 }
 
 impl Mp4Writer {
@@ -56,7 +56,7 @@ impl Mp4Writer {
         Ok(Written { path: self.target, bytes, format })
     }
 
-    fn open(&mut self, sound: Sound) -> Result<(), MediaError> {
+    fn open(&mut self, sound: AudioClip) -> Result<(), MediaError> {
         let State::Announced(format) = self.state else {
             return Err(MediaError::Order("the sound comes once, after the format"));
         };
@@ -73,11 +73,11 @@ impl Mp4Writer {
 }
 
 impl Output for Mp4Writer {
-    fn start(&mut self, format: OutputFormat) -> Result<(), Failure> {
+    fn start(&mut self, format: VideoInfo) -> Result<(), Failure> {
         if !matches!(self.state, State::Created) {
             return Err(MediaError::Order("the format comes once").into());
         }
-        let OutputFormat { width, height, .. } = format;
+        let VideoInfo { width, height, .. } = format;
         if width == 0 || height == 0 || width % 2 != 0 || height % 2 != 0 {
             return Err(MediaError::Size { width, height }.into());
         }
@@ -85,7 +85,7 @@ impl Output for Mp4Writer {
         Ok(())
     }
 
-    fn sound(&mut self, sound: Sound) -> Result<(), Failure> {
+    fn audio(&mut self, sound: AudioClip) -> Result<(), Failure> {
         Ok(self.open(sound)?)
     }
 

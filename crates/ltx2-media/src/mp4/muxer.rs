@@ -3,7 +3,7 @@
 use std::{io, path::Path};
 
 use ffmpeg_next::{Dictionary, Packet, Rational, format};
-use ltx2_types::{OutputFormat, Sound};
+use ltx2_types::{Sound, VideoInfo};
 
 use super::{audio::AudioEncoder, video::VideoEncoder};
 use crate::MediaError;
@@ -15,13 +15,13 @@ pub(super) struct Muxer {
     file: format::context::Output,
     video: VideoEncoder,
     audio: AudioEncoder,
-    format: OutputFormat,
+    format: VideoInfo,
     received: u32,
 }
 
 impl Muxer {
     /// Opens both encoders and writes the header to `path`.
-    pub(super) fn open(path: &Path, format: OutputFormat, sound: Sound) -> Result<Self, MediaError> {
+    pub(super) fn open(path: &Path, format: VideoInfo, sound: AudioClip) -> Result<Self, MediaError> {
         let mut file = create(path)?;
         let video = VideoEncoder::open(format).map_err(MediaError::ffmpeg("set up the H.264 encoder"))?;
         let audio = AudioEncoder::open(sound, format)?;
@@ -41,7 +41,7 @@ impl Muxer {
 
     /// Encodes one picture and writes what the encoder gives back.
     pub(super) fn frame(&mut self, rgb: &[u8]) -> Result<(), MediaError> {
-        let OutputFormat { width, height, num_frames, .. } = self.format;
+        let VideoInfo { width, height, num_frames, .. } = self.format;
         let expected = width as usize * height as usize * 3;
         if rgb.len() != expected {
             return Err(MediaError::FrameBytes { expected, received: rgb.len() });
@@ -55,7 +55,7 @@ impl Muxer {
     }
 
     /// Writes what the encoders still hold, then the index.
-    pub(super) fn close(mut self) -> Result<OutputFormat, MediaError> {
+    pub(super) fn close(mut self) -> Result<VideoInfo, MediaError> {
         let announced = self.format.num_frames;
         if self.received != announced {
             return Err(MediaError::FrameCount { announced, received: self.received });

@@ -18,7 +18,7 @@ const COMMON_RATE: u32 = 48000;
 const PACKED: Sample = Sample::F32(Type::Packed);
 
 /// `sound` as it is if AAC has its rate, else at 48 kHz.
-pub(super) fn to_aac_rate(sound: Sound) -> Result<Sound, MediaError> {
+pub(super) fn to_aac_rate(sound: AudioClip) -> Result<AudioClip, MediaError> {
     if AAC_RATES.contains(&sound.sample_rate) {
         return Ok(sound);
     }
@@ -28,7 +28,7 @@ pub(super) fn to_aac_rate(sound: Sound) -> Result<Sound, MediaError> {
     resample(&sound).map_err(MediaError::ffmpeg("resample the sound"))
 }
 
-fn resample(sound: &Sound) -> Result<Sound, Error> {
+fn resample(sound: &AudioClip) -> Result<AudioClip, Error> {
     let stereo = ChannelLayout::STEREO;
     let rate = sound.sample_rate;
     let mut context = resampling::Context::get(PACKED, stereo, rate, PACKED, stereo, COMMON_RATE)?;
@@ -49,7 +49,7 @@ fn resample(sound: &Sound) -> Result<Sound, Error> {
         let mut output = room();
         context.flush(&mut output)?;
         if output.samples() == 0 {
-            return Ok(Sound { sample_rate: COMMON_RATE, samples });
+            return Ok(AudioClip { sample_rate: COMMON_RATE, samples });
         }
         append(&mut samples, &output);
     }

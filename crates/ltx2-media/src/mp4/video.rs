@@ -3,7 +3,7 @@
 use ffmpeg_next::{
     Dictionary, Error, Packet, Rational, codec, color, encoder, format::Pixel, frame, software::scaling::Flags,
 };
-use ltx2_types::OutputFormat;
+use ltx2_types::VideoInfo;
 
 use crate::ffmpeg::{Converter, fill_rgb, new_encoder, new_picture};
 
@@ -23,7 +23,7 @@ pub(super) struct VideoEncoder {
 }
 
 impl VideoEncoder {
-    pub(super) fn open(format: OutputFormat) -> Result<Self, Error> {
+    pub(super) fn open(format: VideoInfo) -> Result<Self, Error> {
         let (rate, per) = format.frame_rate.rational();
         let time_base = Rational::new(per as i32, rate as i32);
         let mut context = new_encoder("libx264")?.video()?;

@@ -4,34 +4,34 @@
 use std::{collections::HashMap, path::Path, process::Command};
 
 use ltx2_media::{Mp4Writer, Written};
-use ltx2_types::{FrameRate, Output, OutputFormat, Sound};
+use ltx2_types::{FrameRate, Output, Sound, VideoInfo};
 
-pub fn format(width: u32, height: u32, num_frames: u32, fps: f64) -> OutputFormat {
-    OutputFormat { width, height, num_frames, frame_rate: FrameRate::new(fps).unwrap() }
+pub fn format(width: u32, height: u32, num_frames: u32, fps: f64) -> VideoInfo {
+    VideoInfo { width, height, num_frames, frame_rate: FrameRate::new(fps).unwrap() }
 }
 
 /// A note of `seconds`, left louder than right.
-pub fn note(sample_rate: u32, seconds: f64) -> Sound {
+pub fn note(sample_rate: u32, seconds: f64) -> AudioClip {
     let count = (f64::from(sample_rate) * seconds).round() as u32;
     let wave = |i: u32| (f64::from(i) * 440.0 * std::f64::consts::TAU / f64::from(sample_rate)).sin() as f32;
-    Sound { sample_rate, samples: (0..count).flat_map(|i| [0.5 * wave(i), 0.25 * wave(i)]).collect() }
+    AudioClip { sample_rate, samples: (0..count).flat_map(|i| [0.5 * wave(i), 0.25 * wave(i)]).collect() }
 }
 
-pub fn silence(sample_rate: u32) -> Sound {
-    Sound { sample_rate, samples: Vec::new() }
+pub fn silence(sample_rate: u32) -> AudioClip {
+    AudioClip { sample_rate, samples: Vec::new() }
 }
 
 /// A picture that differs from frame to frame.
-pub fn moving_picture(format: OutputFormat, index: u32) -> Vec<u8> {
+pub fn moving_picture(format: VideoInfo, index: u32) -> Vec<u8> {
     let pixel = |x, y| [(x * 3 + index * 5) as u8, (y * 5) as u8, (x + y + index) as u8];
     (0..format.height).flat_map(|y| (0..format.width).flat_map(move |x| pixel(x, y))).collect()
 }
 
 /// Writes a whole video of [`moving_picture`]s.
-pub fn write(path: &Path, format: OutputFormat, sound: Sound) -> Written {
+pub fn write(path: &Path, format: VideoInfo, sound: AudioClip) -> Written {
     let mut writer = Mp4Writer::create(path).unwrap();
     writer.start(format).unwrap();
-    writer.sound(sound).unwrap();
+    writer.audio(sound).unwrap();
     for index in 0..format.num_frames {
         writer.frame(&moving_picture(format, index)).unwrap();
     }

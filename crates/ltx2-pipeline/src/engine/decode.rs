@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 use ltx2_models::video_vae::Tiling;
-use ltx2_types::{OutputFormat, Phase, Sound};
+use ltx2_types::{Phase, Sound, VideoInfo};
 
 use super::{Engine, Latents, Result, Session};
 use crate::PipelineError;
@@ -21,14 +21,14 @@ impl Engine {
         session.probe.keep("latent.audio", audio)?;
         let sound = self.decode_audio(plan, audio, session)?;
         let shape = plan.stages.last().map(|stage| stage.shape).expect("a plan that ran has a stage");
-        let format = OutputFormat {
+        let format = VideoInfo {
             width: shape.width as u32,
             height: shape.height as u32,
             num_frames: plan.output.num_frames as u32,
             frame_rate: plan.output.frame_rate,
         };
         session.output.start(format).map_err(PipelineError::Output)?;
-        session.output.sound(sound).map_err(PipelineError::Output)?;
+        session.output.audio(sound).map_err(PipelineError::Output)?;
         self.decode_video(plan, video, session)
     }
 
@@ -60,7 +60,7 @@ impl Engine {
     }
 
     /// The sound, cut to the length of the picture.
-    fn decode_audio(&mut self, plan: &Plan, latent: &Tensor, session: &mut Session) -> Result<Sound> {
+    fn decode_audio(&mut self, plan: &Plan, latent: &Tensor, session: &mut Session) -> Result<AudioClip> {
         let audio = self.audio()?;
         let mel = audio.0.forward(&latent.to_dtype(self.dtype())?)?;
         session.probe.keep("mel", &mel)?;
@@ -70,7 +70,7 @@ impl Engine {
         let seconds = plan.output.frame_rate.seconds(plan.output.num_frames as u32);
         let samples = ((seconds * f64::from(sample_rate)).round() as usize).min(waveform.dim(1)?);
         let interleaved = waveform.narrow(1, 0, samples)?.t()?.contiguous()?.flatten_all()?.to_vec1()?;
-        Ok(Sound { sample_rate, samples: interleaved })
+        Ok(AudioClip { sample_rate, samples: interleaved })
     }
 }
 

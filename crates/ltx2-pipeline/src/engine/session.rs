@@ -1,7 +1,7 @@
 //! What a run is given, and what sees it.
 
 use candle_core::Tensor;
-use ltx2_types::{Output, Phase, Progress, RgbImage, Watch};
+use ltx2_types::{Inputs, Output, Phase, Progress, Watch};
 
 use super::Result;
 use crate::PipelineError;
@@ -31,7 +31,7 @@ pub(crate) struct Steps {
 
 /// What a run is given beside its plan, and where its results go.
 pub(crate) struct Session<'a> {
-    pub images: &'a [RgbImage],
+    pub inputs: &'a mut dyn Inputs,
     pub noise: NoiseSource,
     pub output: &'a mut dyn Output,
     pub watch: &'a dyn Watch,

@@ -103,14 +103,8 @@ impl Engine {
     fn conditioning_items(&mut self, stage: &StagePlan, session: &mut Session) -> Result<Vec<ConditioningItem>> {
         let mut items = Vec::new();
         for item in &stage.video.items {
-            let image = session.images.get(item.image()).ok_or_else(|| {
-                PipelineError::Request(format!(
-                    "image {} is missing: {} were given",
-                    item.image(),
-                    session.images.len()
-                ))
-            })?;
-            let pixels = conditioning_pixels(image, stage.shape.height, stage.shape.width, &self.settings.device)?;
+            let image = session.inputs.image(item.input(), item.crf()).map_err(PipelineError::Input)?;
+            let pixels = conditioning_pixels(&image, stage.shape.height, stage.shape.width, &self.settings.device)?;
             session.probe.keep("image", &pixels)?;
             let latent = self.video_encoder()?.forward(&pixels.to_dtype(self.dtype())?)?.to_dtype(DType::F32)?;
             session.probe.keep("image_latent", &latent)?;

@@ -45,7 +45,10 @@ pub enum PipelineError {
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,
-    /// The result could not be handed over.
+    /// An input could not be decoded.
+    #[error(transparent)]
+    Input(Failure),
+    /// The output could not be written.
     #[error(transparent)]
     Output(Failure),
 }
@@ -71,7 +74,7 @@ impl From<PipelineError> for Failure {
             PipelineError::Device(_) | PipelineError::Tensor(_) => FailureCode::Internal,
             PipelineError::Request(_) => FailureCode::BadInput,
             PipelineError::Cancelled => FailureCode::Cancelled,
-            PipelineError::Output(failure) => return failure.clone(),
+            PipelineError::Input(failure) | PipelineError::Output(failure) => return failure.clone(),
         };
         Failure::new(code, error.to_string())
     }

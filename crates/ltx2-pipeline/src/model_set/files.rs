@@ -7,7 +7,7 @@ use ltx2_models::lora::Lora;
 use ltx2_models::text_encoder::Tokenizer;
 use ltx2_models::upsampler::{SpatialScale, UpsamplerConfig};
 use ltx2_models::{Checkpoint, CheckpointError, Section};
-use ltx2_types::CameraMotion;
+use ltx2_types::{CameraMotion, VariantArray};
 use serde_json::Value;
 
 use crate::PipelineError;
@@ -185,7 +185,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, PipelineError> {
 fn camera_loras(loras: Vec<PathBuf>) -> (Vec<(CameraMotion, PathBuf)>, Vec<PathBuf>) {
     let motion_of = |path: &Path| {
         let name = path.file_stem()?.to_string_lossy().to_lowercase();
-        CameraMotion::ALL
+        CameraMotion::VARIANTS
             .into_iter()
             .find(|motion| name.ends_with(&format!("camera-control-{}", motion.name().replace('_', "-"))))
     };

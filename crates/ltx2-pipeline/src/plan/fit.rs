@@ -22,7 +22,11 @@ pub fn largest_that_fits(request: &ValidRequest, budget: usize, peak: impl Fn(&V
     let fits = |smaller: &ValidRequest| peak(smaller).is_some_and(|peak| peak <= budget);
     let ValidRequest { width, height, num_frames, .. } = *request;
     // Pictures at later frames have to stay in.
-    let last_picture = request.task.images().iter().map(|image| image.frame).max().unwrap_or(0);
+    let last_picture = match &request.task {
+        Task::ImageToVideo { images } | Task::Keyframes { images } => images.iter().map(|image| image.frame).max(),
+        _ => None,
+    };
+    let last_picture = last_picture.unwrap_or(0);
     let counts = (0..num_frames.div_ceil(8)).rev().map(|k| 8 * k + 1);
     let frames = counts
         .take_while(|count| *count > last_picture)
@@ -95,7 +99,7 @@ mod tests {
 
     #[test]
     fn pictures_stay_in() {
-        let images = vec![ImageInput { frame: 40, ..ImageInput::first_frame("a") }];
+        let images = vec![ImageInput { frame: 40, ..ImageInput::first_frame(InputRef::Upload("a".into())) }];
         let asked = ValidRequest { task: Task::Keyframes { images }, ..request(768, 512, 121) };
         assert_eq!(largest_that_fits(&asked, 768 * 512 * 41, a_byte_per_pixel).frames, Some(41));
         assert_eq!(largest_that_fits(&asked, 768 * 512 * 40, a_byte_per_pixel).frames, None);

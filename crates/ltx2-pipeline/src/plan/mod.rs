@@ -8,7 +8,7 @@ mod stages;
 
 use std::path::PathBuf;
 
-use ltx2_types::{FrameRate, Pipeline, Sampler};
+use ltx2_types::{FrameRate, InputId, Pipeline, Sampler};
 use serde::Serialize;
 
 pub use choose::{ModelFacts, choose};
@@ -97,31 +97,42 @@ pub struct LoraPlan {
 /// A conditioning item before its input is encoded.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum ItemPlan {
-    /// The request's picture `image` in place of the latents at `latent_index`.
+    /// An image in place of the latents at `latent_index`.
     ReplaceLatent {
-        /// Which of the request's pictures.
-        image: usize,
+        /// The image.
+        input: InputId,
+        /// CRF of its H.264 pass.
+        crf: u32,
         /// Latent frame.
         latent_index: usize,
-        /// 1 holds it as it is.
+        /// Conditioning strength: 1 keeps the image.
         strength: f64,
     },
-    /// The request's picture `image` as further tokens at `frame`.
+    /// An image as further tokens at `frame`.
     Keyframe {
-        /// Which of the request's pictures.
-        image: usize,
+        /// The image.
+        input: InputId,
+        /// CRF of its H.264 pass.
+        crf: u32,
         /// Frame of the result.
         frame: usize,
-        /// 1 holds it as it is.
+        /// Conditioning strength: 1 keeps the image.
         strength: f64,
     },
 }
 
 impl ItemPlan {
-    /// Which of the request's pictures it shows.
-    pub fn image(&self) -> usize {
+    /// Returns the input.
+    pub fn input(&self) -> InputId {
         match self {
-            Self::ReplaceLatent { image, .. } | Self::Keyframe { image, .. } => *image,
+            Self::ReplaceLatent { input, .. } | Self::Keyframe { input, .. } => *input,
+        }
+    }
+
+    /// Returns the CRF of the image's H.264 pass.
+    pub fn crf(&self) -> u32 {
+        match self {
+            Self::ReplaceLatent { crf, .. } | Self::Keyframe { crf, .. } => *crf,
         }
     }
 }

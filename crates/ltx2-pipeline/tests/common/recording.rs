@@ -1,20 +1,20 @@
 //! What a run makes, kept as it came.
 
-use ltx2_types::{Failure, Output, OutputFormat, Sound};
+use ltx2_types::{Failure, Output, Sound, VideoInfo};
 
 /// All that came.
 #[derive(Default, PartialEq)]
 pub struct Recording {
-    pub sound: Option<Sound>,
+    pub sound: Option<AudioClip>,
     pub frames: Vec<Vec<u8>>,
 }
 
 impl Output for Recording {
-    fn start(&mut self, _: OutputFormat) -> Result<(), Failure> {
+    fn start(&mut self, _: VideoInfo) -> Result<(), Failure> {
         Ok(())
     }
 
-    fn sound(&mut self, sound: Sound) -> Result<(), Failure> {
+    fn audio(&mut self, sound: AudioClip) -> Result<(), Failure> {
         self.sound = Some(sound);
         Ok(())
     }

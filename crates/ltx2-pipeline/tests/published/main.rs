@@ -12,7 +12,7 @@ use std::path::Path;
 use candle_core::{DType, Tensor};
 use ltx2_pipeline::demo_model::Base;
 use ltx2_pipeline::trace::{ReferenceRequest, trace};
-use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision, demo_model};
+use ltx2_pipeline::{DecodedImages, Engine, EngineSettings, ModelSet, Precision, demo_model};
 use ltx2_types::RgbImage;
 
 /// A fixture's request on the models of a folder, every tensor kept.
@@ -24,7 +24,8 @@ fn run(models: &Path, case: &str) -> BTreeMap<String, Tensor> {
         RgbImage { width: rgb.width(), height: rgb.height(), data: rgb.into_raw() }
     };
     let request = ReferenceRequest::read(&fixture).unwrap();
-    let images: Vec<RgbImage> = request.images().unwrap().iter().map(|image| decode(&image.file)).collect();
+    let images: Vec<RgbImage> =
+        request.images().unwrap().iter().map(|image| decode(&image.source.to_string())).collect();
     let settings = EngineSettings::new(common::test_device(), Precision::F32);
     trace(&mut Engine::new(ModelSet::open(models).unwrap(), settings), &fixture, &images).unwrap()
 }

@@ -5,13 +5,12 @@ use std::io::{self, BufRead, BufReader};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use ltx2_media::{ImageLimits, Mp4Writer, WithThumbnail, conditioning_image_within};
-use ltx2_types::{Failure, FailureCode, Generator, ImageInput, Job, RgbImage};
+use ltx2_media::{FileInputs, Mp4Writer, WithThumbnail};
+use ltx2_types::{Failure, FailureCode, Generator, InputFile, Job};
 
 use super::assignment_watch::{AssignmentWatch, Wishes, tell};
 use super::{Assignment, EngineState, Note, Order};
@@ -109,12 +108,13 @@ impl<G: Generator> Host<G> {
 
     fn make(&mut self, assignment: &Assignment) -> Result<(), Failure> {
         let Assignment { request, limits, video, thumbnail, .. } = assignment;
-        let images = request.task.images().iter().zip(&assignment.images);
-        let images = images.map(|(image, path)| read(image, path, *limits)).collect::<Result<Vec<_>, _>>()?;
+        let inputs = request.task.inputs().into_iter().zip(&assignment.images);
+        let files = inputs.map(|(input, path)| InputFile { id: input.id, kind: input.kind, path: path.clone() });
+        let mut inputs = FileInputs::new(files.collect(), *limits);
         let mut writer = Mp4Writer::create(video)?;
         let mut output = WithThumbnail::new(&mut writer);
         let watch = AssignmentWatch::new(&self.stream.0, &self.wishes);
-        let report = self.generator.generate(Job { request, images: &images }, &mut output, &watch)?;
+        let report = self.generator.generate(Job { request, inputs: &mut inputs }, &mut output, &watch)?;
         output.write(thumbnail)?;
         self.wait_to_publish(Note::Made(report))?;
         writer.finish()?;
@@ -133,14 +133,6 @@ impl<G: Generator> Host<G> {
             }
         }
     }
-}
-
-fn read(image: &ImageInput, path: &Path, limits: ImageLimits) -> Result<RgbImage, Failure> {
-    let bytes = std::fs::read(path).map_err(|error| {
-        let name = path.file_name().unwrap_or_default().display();
-        Failure::new(FailureCode::BadInput, format!("the input picture {name} cannot be read: {error}"))
-    })?;
-    Ok(conditioning_image_within(&bytes, image.crf, limits)?)
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

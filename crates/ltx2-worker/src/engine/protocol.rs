@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use ltx2_media::ImageLimits;
-use ltx2_types::{Device, Failure, Progress, Report, ValidRequest};
+use ltx2_types::{Device, Failure, ImageLimits, Progress, Report, ValidRequest};
 use serde::{Deserialize, Serialize};
 
 /// From the server.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Context;
 use ltx2_media::Mp4Writer;
 use ltx2_pipeline::bench::{Measurement, Settings};
-use ltx2_types::{FrameRate, Output, OutputFormat, Sound};
+use ltx2_types::{FrameRate, Output, Sound, VideoInfo};
 
 /// Its name on the command line and in the report.
 pub const NAME: &str = "muxing";
@@ -34,8 +34,8 @@ pub fn measure(settings: &Settings) -> anyhow::Result<Measurement> {
 }
 
 struct Video {
-    format: OutputFormat,
-    sound: Sound,
+    format: VideoInfo,
+    sound: AudioClip,
     /// RGB, [`PICTURES`] of them.
     pictures: Vec<Vec<u8>>,
 }
@@ -47,20 +47,20 @@ impl Video {
             .with_context(|| format!("rate is {}, but it must be positive", shape.frame_rate))?;
         let samples = (shape.frames as f64 / shape.frame_rate * f64::from(SAMPLE_RATE)) as usize;
         Ok(Self {
-            format: OutputFormat {
+            format: VideoInfo {
                 width: shape.width as u32,
                 height: shape.height as u32,
                 num_frames: shape.frames as u32,
                 frame_rate,
             },
-            sound: Sound { sample_rate: SAMPLE_RATE, samples: (0..2 * samples).map(tone).collect() },
+            sound: AudioClip { sample_rate: SAMPLE_RATE, samples: (0..2 * samples).map(tone).collect() },
             pictures: (0..PICTURES).map(|index| picture(shape.width, shape.height, index)).collect(),
         })
     }
 
     fn write(&self, writer: &mut Mp4Writer) -> anyhow::Result<()> {
         writer.start(self.format)?;
-        writer.sound(self.sound.clone())?;
+        writer.audio(self.sound.clone())?;
         for frame in 0..self.format.num_frames as usize {
             writer.frame(&self.pictures[frame % PICTURES])?;
         }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use ltx2_media::ImageLimits;
 use ltx2_server::{AllowedNetworks, ApiKeys, BodyLimits, ConnectionLimits, CorsOrigins, Fetcher, Secret, WebhookRules};
 use ltx2_store::Retention;
+use ltx2_types::ImageLimits;
 use ltx2_types::Limits;
 
 /// What one request may ask for, and how many may.

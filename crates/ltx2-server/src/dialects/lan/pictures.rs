@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ltx2_store::InputFile;
-use ltx2_types::{ImageInput, Task};
+use ltx2_types::{ImageInput, InputRef, Task};
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
@@ -50,13 +50,17 @@ pub(super) async fn read(
     if let Some(source) = first
         && let Some(input) = input(service, fields, "image", source).await?
     {
-        images.push(ImageInput { strength, ..ImageInput::first_frame(input.name().as_str()) });
+        images.push(ImageInput { strength, ..ImageInput::first_frame(InputRef::Upload(input.name().to_string())) });
         inputs.push(input);
     }
     let has_first = !images.is_empty();
     for Keyframe { source, frame, strength } in keyframes(service, fields, &files) {
         let Some(input) = input(service, fields, "keyframes", source).await? else { continue };
-        images.push(ImageInput { frame, strength, ..ImageInput::first_frame(input.name().as_str()) });
+        images.push(ImageInput {
+            frame,
+            strength,
+            ..ImageInput::first_frame(InputRef::Upload(input.name().to_string()))
+        });
         inputs.push(input);
     }
     let task = match (images.is_empty(), has_first) {
