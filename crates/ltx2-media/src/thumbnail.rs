@@ -6,7 +6,7 @@ use std::path::Path;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops;
-use ltx2_types::{Failure, FailureCode, Output, RgbImage, Sound, VideoInfo};
+use ltx2_types::{AudioClip, Failure, FailureCode, Output, RgbImage, VideoInfo};
 
 /// Longest side of a thumbnail, pixels.
 const SIDE: u32 = 512;

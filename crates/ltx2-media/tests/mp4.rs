@@ -6,7 +6,7 @@ use common::{
     complaints, decoded_rgb, decoded_samples, durations, format, moving_picture, note, packets, probe, silence, write,
 };
 use ltx2_media::Mp4Writer;
-use ltx2_types::{Output, Sound};
+use ltx2_types::{AudioClip, Output};
 use tempfile::tempdir;
 
 /// Samples in one AAC frame.

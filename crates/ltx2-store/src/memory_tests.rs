@@ -1,5 +1,6 @@
 //! Reads and commits that overlap in every way.
 
+use crate::new_task_id;
 use ltx2_types::Limits;
 
 use super::*;

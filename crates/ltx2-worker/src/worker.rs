@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use ltx2_store::Store;
 use ltx2_types::Failure;
+use ltx2_types::ImageLimits;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

@@ -5,7 +5,7 @@ use ffmpeg_next::{
     format::sample::{Sample, Type},
     frame,
 };
-use ltx2_types::{Sound, VideoInfo};
+use ltx2_types::{AudioClip, VideoInfo};
 
 use super::resample::to_aac_rate;
 use crate::{MediaError, ffmpeg::new_encoder};

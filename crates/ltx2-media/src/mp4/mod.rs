@@ -8,7 +8,7 @@ mod video;
 
 use std::path::{Path, PathBuf};
 
-use ltx2_types::{Failure, Output, Sound, VideoInfo};
+use ltx2_types::{AudioClip, Failure, Output, VideoInfo};
 
 use self::muxer::Muxer;
 use crate::{MediaError, pending_file::PendingFile};

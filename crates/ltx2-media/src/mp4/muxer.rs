@@ -3,7 +3,7 @@
 use std::{io, path::Path};
 
 use ffmpeg_next::{Dictionary, Packet, Rational, format};
-use ltx2_types::{Sound, VideoInfo};
+use ltx2_types::{AudioClip, VideoInfo};
 
 use super::{audio::AudioEncoder, video::VideoEncoder};
 use crate::MediaError;

@@ -6,7 +6,7 @@ use ffmpeg_next::{
     frame,
     software::resampling,
 };
-use ltx2_types::Sound;
+use ltx2_types::AudioClip;
 
 use crate::MediaError;
 

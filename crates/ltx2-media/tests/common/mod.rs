@@ -4,7 +4,7 @@
 use std::{collections::HashMap, path::Path, process::Command};
 
 use ltx2_media::{Mp4Writer, Written};
-use ltx2_types::{FrameRate, Output, Sound, VideoInfo};
+use ltx2_types::{AudioClip, FrameRate, Output, VideoInfo};
 
 pub fn format(width: u32, height: u32, num_frames: u32, fps: f64) -> VideoInfo {
     VideoInfo { width, height, num_frames, frame_rate: FrameRate::new(fps).unwrap() }

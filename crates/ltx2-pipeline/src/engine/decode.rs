@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 use ltx2_models::video_vae::Tiling;
-use ltx2_types::{Phase, Sound, VideoInfo};
+use ltx2_types::{AudioClip, Phase, VideoInfo};
 
 use super::{Engine, Latents, Result, Session};
 use crate::PipelineError;

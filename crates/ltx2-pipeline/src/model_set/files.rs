@@ -186,7 +186,8 @@ fn camera_loras(loras: Vec<PathBuf>) -> (Vec<(CameraMotion, PathBuf)>, Vec<PathB
     let motion_of = |path: &Path| {
         let name = path.file_stem()?.to_string_lossy().to_lowercase();
         CameraMotion::VARIANTS
-            .into_iter()
+            .iter()
+            .copied()
             .find(|motion| name.ends_with(&format!("camera-control-{}", motion.name().replace('_', "-"))))
     };
     let (mut camera, mut others) = (Vec::new(), Vec::new());

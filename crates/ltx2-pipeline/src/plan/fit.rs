@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ltx2_types::ValidRequest;
+use ltx2_types::{Task, ValidRequest};
 
 /// Sizes to fall back on, largest first: multiples of 64, so that every pipeline has them. Upright for upright requests.
 const SIZES: [(u32, u32); 6] = [(1920, 1088), (1536, 1024), (1280, 704), (1024, 576), (768, 512), (512, 320)];
@@ -56,7 +56,7 @@ impl fmt::Display for Fit {
 #[cfg(test)]
 mod tests {
     use ltx2_models::upsampler::SpatialScale;
-    use ltx2_types::{ImageInput, Limits, Pipeline, Task};
+    use ltx2_types::{ImageInput, InputRef, Limits, Pipeline};
 
     use super::*;
     use crate::Precision;

@@ -1,6 +1,6 @@
 //! What a run makes, kept as it came.
 
-use ltx2_types::{Failure, Output, Sound, VideoInfo};
+use ltx2_types::{AudioClip, Failure, Output, VideoInfo};
 
 /// All that came.
 #[derive(Default, PartialEq)]

@@ -27,7 +27,7 @@ fn run(models: &Path, case: &str) -> BTreeMap<String, Tensor> {
     let images: Vec<RgbImage> =
         request.images().unwrap().iter().map(|image| decode(&image.source.to_string())).collect();
     let settings = EngineSettings::new(common::test_device(), Precision::F32);
-    trace(&mut Engine::new(ModelSet::open(models).unwrap(), settings), &fixture, &images).unwrap()
+    trace(&mut Engine::new(ModelSet::open(models).unwrap(), settings), &fixture, &mut DecodedImages(images)).unwrap()
 }
 
 /// How far `ours` is from `expected`, in sizes of the latter.

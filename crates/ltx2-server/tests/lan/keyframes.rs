@@ -25,7 +25,7 @@ async fn keyframes_stand_at_their_times() {
     };
     let places: Vec<_> = images.iter().map(|image| (image.frame, image.strength, image.crf)).collect();
     assert_eq!(places, [(0, 1.0, 33), (60, 0.8, 33)]);
-    let stored = std::fs::read(bench.data.path().join("inputs").join(&images[1].file)).unwrap();
+    let stored = std::fs::read(bench.data.path().join("inputs").join(images[1].source.to_string())).unwrap();
     assert_eq!(stored, PNG);
 }
 

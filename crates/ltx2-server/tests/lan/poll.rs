@@ -79,7 +79,7 @@ async fn a_configured_address_comes_first() {
 async fn unknown_tasks_are_failed_ones() {
     let bench = bench().await;
     let error = "Task not found (server may have restarted or ID is invalid). Please submit a new request.";
-    for id in [&new_task_id().to_string(), "abc123", "..%2Fx", "%ff"] {
+    for id in [&ltx2_store::new_task_id().to_string(), "abc123", "..%2Fx", "%ff"] {
         let answer = bench.get(&format!("/v1/video/tasks/{id}")).await;
         assert_eq!(
             (answer.status, answer.json()),

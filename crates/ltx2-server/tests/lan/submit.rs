@@ -108,9 +108,10 @@ async fn a_picture_is_stored_as_the_first_frame() {
     for name in ["image", "image!"] {
         let request =
             bench.accepted(bench.i2v(&[("prompt", b"move"), (name, PNG), ("height", b"")]).await).await.request;
-        let [image] = request.task.images() else { panic!("one image") };
-        assert_eq!(*image, ImageInput::first_frame(image.file.clone()));
-        let path = bench.store.input_path(&FileName::parse(&image.file).unwrap());
+        let Task::ImageToVideo { images } = &request.task else { panic!("one image") };
+        let [image] = images.as_slice() else { panic!("one image") };
+        assert_eq!(*image, ImageInput::first_frame(image.source.clone()));
+        let path = bench.store.input_path(&FileName::parse(&image.source.to_string()).unwrap());
         assert_eq!(std::fs::read(path).unwrap(), PNG);
         assert_eq!(ValidRequest { task: Task::TextToVideo, ..request }, defaults("move"));
     }

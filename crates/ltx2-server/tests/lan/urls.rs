@@ -64,7 +64,7 @@ async fn pictures_are_fetched_wherever_they_may_stand() {
         let places: Vec<_> = images.iter().map(|image| (image.frame, image.strength)).collect();
         assert_eq!(places, expected);
         for image in images {
-            assert_eq!(std::fs::read(bench.data.path().join("inputs").join(&image.file)).unwrap(), PNG);
+            assert_eq!(std::fs::read(bench.data.path().join("inputs").join(image.source.to_string())).unwrap(), PNG);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Context;
 use ltx2_media::Mp4Writer;
 use ltx2_pipeline::bench::{Measurement, Settings};
-use ltx2_types::{FrameRate, Output, Sound, VideoInfo};
+use ltx2_types::{AudioClip, FrameRate, Output, VideoInfo};
 
 /// Its name on the command line and in the report.
 pub const NAME: &str = "muxing";

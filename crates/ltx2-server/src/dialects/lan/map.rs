@@ -65,7 +65,7 @@ fn random_seed() -> u64 {
 }
 
 fn fault(error: &FieldError, fields: &Fields) -> Fault {
-    let name = name_of(error.field);
+    let name = name_of(error.field.name());
     let kind = match error.rule {
         Rule::Between(..) => "out_of_range",
         Rule::AtLeast(_) => "greater_than_equal",
@@ -73,6 +73,7 @@ fn fault(error: &FieldError, fields: &Fields) -> Fault {
         Rule::Finite => "finite_number",
         Rule::AtMostCharacters(_) => "string_too_long",
         Rule::BelowFrames(_) => "less_than",
+        Rule::Supported(_) => "not_supported",
     };
     Fault::new(kind, Some(name), format!("{name} is {}, but {}", error.value, error.rule), fields.sent(name))
 }
