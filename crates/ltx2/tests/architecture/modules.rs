@@ -7,7 +7,7 @@ use syn::visit::{self, Visit};
 
 use crate::source::{Crate, ModulePath, display};
 
-/// Imports of each module: importer → imported.
+/// Imports between modules: importer → imported. An inline module counts as part of the module whose file it is in.
 type Graph = BTreeMap<ModulePath, BTreeSet<ModulePath>>;
 
 /// Collects the modules that one module's code refers to, by `use` or by path. A public `use` is a re-export: it counts
@@ -35,23 +35,27 @@ impl<'ast> Visit<'ast> for Imports<'_> {
         visit::visit_path(self, path);
     }
 
+    // `pub(super)` names a module without importing from it.
+    fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
+
     // Submodules are visited on their own; tests may import whatever they test.
     fn visit_item_mod(&mut self, _: &'ast syn::ItemMod) {}
 }
 
 fn import_graph(source: &Crate) -> Graph {
-    let imports = |module: &ModulePath| {
+    let mut graph = Graph::new();
+    for (module, contents) in &source.modules {
         let mut imports = Imports { source, module, found: BTreeSet::new() };
-        let contents = &source.modules[module];
         for item in &contents.items {
             imports.visit_item(item);
         }
         for binding in contents.bindings.values().filter(|binding| !binding.is_reexport) {
             imports.add(&binding.path);
         }
-        imports.found
-    };
-    source.modules.keys().map(|module| (module.clone(), imports(module))).collect()
+        let files = imports.found.iter().map(|target| source.modules[target].file.clone());
+        graph.entry(contents.file.clone()).or_default().extend(files.filter(|target| *target != contents.file));
+    }
+    graph
 }
 
 /// Returns the modules that can be reached from `start`.

@@ -20,6 +20,8 @@ pub struct Crate {
 /// Contents of a module.
 #[derive(Default)]
 pub struct Module {
+    /// The module whose file this one is written in: itself, unless it is inline.
+    pub file: ModulePath,
     /// Items other than imports and modules.
     pub items: Vec<syn::Item>,
     /// Names of those items.
@@ -51,15 +53,15 @@ impl Crate {
     fn read_file(&mut self, file: &Path, folder: &Path, path: ModulePath) {
         let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        self.read_items(parsed.items, folder, path);
+        self.read_items(parsed.items, folder, path.clone(), path);
     }
 
-    fn read_items(&mut self, items: Vec<syn::Item>, folder: &Path, path: ModulePath) {
-        let mut module = Module::default();
+    fn read_items(&mut self, items: Vec<syn::Item>, folder: &Path, path: ModulePath, file: ModulePath) {
+        let mut module = Module { file: file.clone(), ..Module::default() };
         for item in items {
             match item {
                 syn::Item::Mod(item) if is_for_tests(&item.attrs) => {}
-                syn::Item::Mod(item) => self.read_submodule(item, folder, &path),
+                syn::Item::Mod(item) => self.read_submodule(item, folder, &path, &file),
                 syn::Item::Use(item) => {
                     let is_reexport = !matches!(item.vis, syn::Visibility::Inherited);
                     module.import(&item.tree, &mut Vec::new(), is_reexport);
@@ -74,12 +76,12 @@ impl Crate {
         self.modules.insert(path, module);
     }
 
-    fn read_submodule(&mut self, item: syn::ItemMod, folder: &Path, parent: &ModulePath) {
+    fn read_submodule(&mut self, item: syn::ItemMod, folder: &Path, parent: &ModulePath, file: &ModulePath) {
         let name = item.ident.to_string();
         let path: ModulePath = parent.iter().cloned().chain([name.clone()]).collect();
         let below = folder.join(&name);
         match item.content {
-            Some((_, items)) => self.read_items(items, &below, path),
+            Some((_, items)) => self.read_items(items, &below, path, file.clone()),
             None => self.read_file(&file_of(&item.attrs, folder, &name), &below, path),
         }
     }
