@@ -6,7 +6,8 @@ mod recording;
 
 use std::cell::RefCell;
 
-use ltx2_pipeline::{DecodedImages, Engine, EngineSettings, ModelSet, Precision, demo_model};
+use ltx2_devtools::{DecodedImages, PublishedModel, demo_model};
+use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision};
 use ltx2_types::{Generator, Job, Limits, Pipeline, Progress, RgbImage, Sampler, ValidRequest, Watch};
 use recording::Recording;
 
@@ -47,7 +48,7 @@ fn watched(engine: &mut Engine, request: &ValidRequest) -> Vec<RgbImage> {
 #[test]
 fn a_watched_run_makes_the_same_video() {
     let folder = tempfile::tempdir().unwrap();
-    demo_model::write(folder.path(), demo_model::Base::default(), 0).unwrap();
+    demo_model::write(folder.path(), PublishedModel::default(), 0).unwrap();
     let mut engine =
         Engine::new(ModelSet::open(folder.path()).unwrap(), EngineSettings::new(common::test_device(), Precision::F32));
     let request = ValidRequest {

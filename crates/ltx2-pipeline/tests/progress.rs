@@ -6,7 +6,8 @@ mod recording;
 
 use std::cell::RefCell;
 
-use ltx2_pipeline::{DecodedImages, Engine, EngineSettings, ModelSet, Precision, demo_model};
+use ltx2_devtools::{DecodedImages, PublishedModel, demo_model};
+use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision};
 use ltx2_types::{Generator, Job, Limits, Phase, Pipeline, Progress, ValidRequest, Watch};
 use recording::Recording;
 
@@ -26,7 +27,7 @@ impl Watch for Seen {
 #[test]
 fn progress_never_goes_back_over_two_stages() {
     let folder = tempfile::tempdir().unwrap();
-    demo_model::write(folder.path(), demo_model::Base::default(), 0).unwrap();
+    demo_model::write(folder.path(), PublishedModel::default(), 0).unwrap();
     let models = ModelSet::open(folder.path()).unwrap();
     let mut engine = Engine::new(models, EngineSettings::new(common::test_device(), Precision::F32));
     let request = ValidRequest {

@@ -6,7 +6,8 @@ mod recording;
 
 use std::io::{Read, Seek, SeekFrom};
 
-use ltx2_pipeline::{DecodedImages, Engine, EngineSettings, ModelSet, Precision, demo_model};
+use ltx2_devtools::{DecodedImages, PublishedModel, demo_model};
+use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision};
 use ltx2_types::{FailureCode, Generator, Job, Limits, Progress, Report, ValidRequest, Watch};
 use recording::Recording;
 
@@ -42,7 +43,7 @@ fn small(prompt: &str) -> ValidRequest {
 #[test]
 fn the_video_is_that_of_the_enhanced_prompt() {
     let folder = tempfile::tempdir().unwrap();
-    demo_model::write(folder.path(), demo_model::Base::default(), 0).unwrap();
+    demo_model::write(folder.path(), PublishedModel::default(), 0).unwrap();
     let models = ModelSet::open(folder.path()).unwrap();
     let mut engine = Engine::new(models, EngineSettings::new(common::test_device(), Precision::F32));
     let request = small("A fox");
@@ -69,7 +70,7 @@ fn the_video_is_that_of_the_enhanced_prompt() {
 #[test]
 fn the_text_encoder_is_read_for_new_prompts_alone() {
     let folder = tempfile::tempdir().unwrap();
-    demo_model::write(folder.path(), demo_model::Base::default(), 0).unwrap();
+    demo_model::write(folder.path(), PublishedModel::default(), 0).unwrap();
     let models = ModelSet::open(folder.path()).unwrap();
     let mut engine = Engine::new(models, EngineSettings::new(common::test_device(), Precision::F32));
     let fox = run(&mut engine, &small("A fox")).1;

@@ -5,12 +5,12 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
+use ltx2_devtools::trace::{ReferenceRequest, trace};
+use ltx2_devtools::{DecodedImages, PublishedModel, demo_model};
 use ltx2_models::Checkpoint;
 use ltx2_models::checkpoint::{read_json, read_metadata};
 use ltx2_models::text_encoder::Tokenizer;
-use ltx2_pipeline::demo_model::{self, Base};
-use ltx2_pipeline::trace::{ReferenceRequest, trace};
-use ltx2_pipeline::{DecodedImages, Engine, EngineSettings, ModelSet, Precision};
+use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision};
 use ltx2_types::RgbImage;
 
 use common::test_device;
@@ -36,7 +36,7 @@ fn models(fixture: &Path, folder: &Path) -> ModelSet {
     let metadata = read_metadata(fixture).unwrap();
     let seed = metadata["weights_seed"].parse().unwrap();
     if metadata["weights"] == "demo" {
-        let base = metadata.get("weights_base").map_or(Base::default(), |base| base.parse().unwrap());
+        let base = metadata.get("weights_base").map_or(PublishedModel::default(), |base| base.parse().unwrap());
         demo_model::write(folder, base, seed).unwrap();
         return ModelSet::open(folder).unwrap();
     }

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, ensure};
-use ltx2_pipeline::bench::{Phase, Settings, measure};
-use ltx2_pipeline::demo_model::Base;
+use ltx2_devtools::bench::{BenchPhase, BenchSettings, measure};
+use ltx2_devtools::{PublishedModel, synthetic_models};
+use ltx2_pipeline::Engine;
 use ltx2_pipeline::diffusion::patchifier::PixelShape;
-use ltx2_pipeline::{Engine, ModelSet};
 
 use crate::models::ModelArguments;
 
@@ -20,7 +20,7 @@ pub struct Arguments {
     models: ModelArguments,
     /// Instead of --models: a published model at full size with synthetic weights, ltx-2-19b or ltx-2.3-22b.
     #[arg(long)]
-    base: Option<Base>,
+    base: Option<PublishedModel>,
     /// What to measure; can be given several times [default: everything but denoise and denoise-unguided].
     #[arg(long, value_name = "PHASE")]
     phase: Vec<Measured>,
@@ -56,11 +56,11 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let shape = arguments.shape()?;
     let models = match arguments.base {
-        Some(base) => ModelSet::synthetic(base, 0)?,
+        Some(base) => synthetic_models(base, 0)?,
         None => arguments.models.open()?,
     };
     let mut engine = Engine::open(models, arguments.models.engine_settings()?)?;
-    let settings = Settings {
+    let settings = BenchSettings {
         shape,
         steps: arguments.steps as usize,
         prompt_tokens: arguments.prompt_tokens,
@@ -68,7 +68,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         runs: arguments.runs as usize,
     };
     let measured = arguments.measured();
-    let phases: Vec<Phase> = measured.iter().filter_map(|measured| measured.phase()).collect();
+    let phases: Vec<BenchPhase> = measured.iter().filter_map(|measured| measured.phase()).collect();
     #[cfg_attr(not(feature = "media"), expect(unused_mut, reason = "only the engine is measured"))]
     let mut report = measure(&mut engine, &settings, &phases)?;
     #[cfg(feature = "media")]
@@ -100,7 +100,7 @@ impl Arguments {
         if !self.phase.is_empty() {
             return self.phase.clone();
         }
-        let long = [Phase::Denoise, Phase::DenoiseUnguided].map(Measured::Engine);
+        let long = [BenchPhase::Denoise, BenchPhase::DenoiseUnguided].map(Measured::Engine);
         Measured::all().into_iter().filter(|measured| !long.contains(measured)).collect()
     }
 }
@@ -108,14 +108,14 @@ impl Arguments {
 /// What can be measured: the engine's phases, and what comes behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Measured {
-    Engine(Phase),
+    Engine(BenchPhase),
     #[cfg(feature = "media")]
     Muxing,
 }
 
 impl Measured {
     fn all() -> Vec<Self> {
-        let engine = Phase::ALL.into_iter().map(Self::Engine);
+        let engine = BenchPhase::ALL.into_iter().map(Self::Engine);
         #[cfg(feature = "media")]
         let engine = engine.chain([Self::Muxing]);
         engine.collect()
@@ -129,7 +129,7 @@ impl Measured {
         }
     }
 
-    fn phase(self) -> Option<Phase> {
+    fn phase(self) -> Option<BenchPhase> {
         match self {
             Self::Engine(phase) => Some(phase),
             #[cfg(feature = "media")]

@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use ltx2_pipeline::demo_model::{self, Base};
+use ltx2_devtools::{PublishedModel, demo_model};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Folder to write; made if it is not there.
     dir: PathBuf,
     /// The published model that it is a small version of: ltx-2-19b or ltx-2.3-22b.
-    #[arg(long, default_value = Base::default().name())]
-    base: Base,
+    #[arg(long, default_value = PublishedModel::default().name())]
+    base: PublishedModel,
     /// Seed of the synthetic weights.
     #[arg(long, default_value_t = 0)]
     seed: u64,

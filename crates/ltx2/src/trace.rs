@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use ltx2_pipeline::DecodedImages;
-use ltx2_pipeline::trace::{self, ReferenceRequest};
+use ltx2_devtools::DecodedImages;
+use ltx2_devtools::trace::{self, ReferenceRequest};
 
 use crate::models::ModelArguments;
 use crate::pictures;

@@ -71,7 +71,7 @@ pub(crate) fn make_room(device: &Device, bytes: usize) {
 }
 
 /// Forgets the peak so far. Where the system cannot, the next peak includes what came before.
-pub(crate) fn reset_peak(device: &Device) {
+pub fn reset_peak_memory(device: &Device) {
     match device {
         #[cfg(feature = "cuda")]
         Device::Cuda(device) => {
@@ -84,7 +84,7 @@ pub(crate) fn reset_peak(device: &Device) {
 
 /// Bytes at the highest since the last reset: of tensors on a GPU, of the process on a CPU. `None` where the system does
 /// not tell.
-pub(crate) fn peak(device: &Device) -> Option<u64> {
+pub fn peak_memory(device: &Device) -> Option<u64> {
     match device {
         #[cfg(feature = "cuda")]
         Device::Cuda(device) => super::cuda::peak(device).ok().flatten(),

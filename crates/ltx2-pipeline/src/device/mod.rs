@@ -7,14 +7,11 @@ mod choice;
 mod cuda;
 mod fault;
 mod memory;
-mod stopwatch;
 mod warm_up;
 
 pub use card::Card;
 pub use choice::DeviceChoice;
 pub(crate) use fault::{Fault, fault};
-pub use memory::DeviceMemory;
-pub(crate) use memory::{Gib, available, give_back, make_room, peak, reset_peak};
-pub use stopwatch::Clock;
-pub(crate) use stopwatch::Stopwatch;
+pub use memory::{DeviceMemory, peak_memory, reset_peak_memory};
+pub(crate) use memory::{Gib, available, give_back, make_room};
 pub(crate) use warm_up::warm_up;

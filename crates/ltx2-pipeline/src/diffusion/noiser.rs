@@ -47,7 +47,7 @@ impl NoiseSource {
     }
 
     /// The next draw for `like`, rounded to the run's `dtype`.
-    pub(crate) fn draw(&mut self, like: &Tensor, dtype: DType) -> Result<Tensor> {
+    pub fn draw(&mut self, like: &Tensor, dtype: DType) -> Result<Tensor> {
         let noise = match self {
             Self::Generated { initial, .. } => {
                 Tensor::from_vec(initial.randn(like.elem_count()), like.shape(), like.device())?

@@ -17,8 +17,8 @@ impl Engine {
         session: &mut Session,
     ) -> Result<()> {
         session.report(Phase::Decoding, 0, plan.output.num_frames)?;
-        session.probe.keep("latent.video", video)?;
-        session.probe.keep("latent.audio", audio)?;
+        session.context.probe.keep("latent.video", video)?;
+        session.context.probe.keep("latent.audio", audio)?;
         let sound = self.decode_audio(plan, audio, session)?;
         let shape = plan.stages.last().map(|stage| stage.shape).expect("a plan that ran has a stage");
         let format = VideoInfo {
@@ -27,8 +27,8 @@ impl Engine {
             num_frames: plan.output.num_frames as u32,
             frame_rate: plan.output.frame_rate,
         };
-        session.output.start(format).map_err(PipelineError::Output)?;
-        session.output.audio(sound).map_err(PipelineError::Output)?;
+        session.context.output.start(format).map_err(PipelineError::Output)?;
+        session.context.output.audio(sound).map_err(PipelineError::Output)?;
         self.decode_video(plan, video, session)
     }
 
@@ -41,7 +41,7 @@ impl Engine {
         let mut hand_over = |frames: &Tensor, session: &mut Session| -> Result<()> {
             for frame in 0..frames.dim(0)?.min(total - done) {
                 session.report(Phase::Decoding, done, total)?;
-                session.output.frame(&rgb(&frames.get(frame)?)?).map_err(PipelineError::Output)?;
+                session.context.output.frame(&rgb(&frames.get(frame)?)?).map_err(PipelineError::Output)?;
                 done += 1;
             }
             Ok(())
@@ -52,7 +52,7 @@ impl Engine {
             }
             None => {
                 let pixels = decoder.forward(&latent)?;
-                session.probe.keep("pixels", &pixels.to_dtype(DType::F32)?)?;
+                session.context.probe.keep("pixels", &pixels.to_dtype(DType::F32)?)?;
                 hand_over(&pixels.squeeze(0)?.transpose(0, 1)?, session)?;
             }
         }
@@ -63,9 +63,9 @@ impl Engine {
     fn decode_audio(&mut self, plan: &Plan, latent: &Tensor, session: &mut Session) -> Result<AudioClip> {
         let audio = self.audio()?;
         let mel = audio.0.forward(&latent.to_dtype(self.dtype())?)?;
-        session.probe.keep("mel", &mel)?;
+        session.context.probe.keep("mel", &mel)?;
         let waveform = audio.1.forward(&mel)?.squeeze(0)?.to_dtype(DType::F32)?;
-        session.probe.keep("waveform", &waveform)?;
+        session.context.probe.keep("waveform", &waveform)?;
         let sample_rate = self.models.sample_rate();
         let seconds = plan.output.frame_rate.seconds(plan.output.num_frames as u32);
         let samples = ((seconds * f64::from(sample_rate)).round() as usize).min(waveform.dim(1)?);

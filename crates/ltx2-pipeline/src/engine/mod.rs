@@ -11,8 +11,9 @@ mod trouble;
 
 use candle_core::{DType, Device, Tensor};
 
-pub use session::Probe;
-pub(crate) use session::{NoProbe, Session, Steps};
+pub(crate) use session::NoProbe;
+pub use session::{Probe, RunContext, RunReport};
+use session::{Session, Steps};
 
 use crate::diffusion::noiser::NoiseSource;
 use crate::diffusion::philox::DEFAULT_MULTIPROCESSORS;
@@ -99,12 +100,31 @@ impl Engine {
     }
 
     /// The seed's noise.
-    pub(crate) fn noise(&self, seed: u64) -> NoiseSource {
+    pub fn noise(&self, seed: u64) -> NoiseSource {
         NoiseSource::of_seed(seed, self.settings.noise_multiprocessors)
     }
 
-    /// Runs `plan` to its end.
-    pub(crate) fn run(&mut self, plan: &Plan, session: &mut Session) -> Result<()> {
+    /// Runs `plan`. After an out-of-memory error of the device the engine is unloaded and can be used again.
+    ///
+    /// # Errors
+    /// An input, a model file, a computation or the output failed, or the run was cancelled.
+    pub fn run(&mut self, plan: &Plan, context: RunContext<'_>) -> Result<RunReport> {
+        self.run_plan(plan, context).map_err(|error| self.recover(error))
+    }
+
+    /// Classifies an error of the device and makes the engine usable again where possible.
+    pub fn recover(&mut self, error: PipelineError) -> PipelineError {
+        self.settled(error, None)
+    }
+
+    /// Runs `plan` without recovery from errors.
+    pub(crate) fn run_plan(&mut self, plan: &Plan, context: RunContext<'_>) -> Result<RunReport> {
+        let mut session = Session { context, steps: Steps::default(), enhanced_prompt: None };
+        self.run_session(plan, &mut session)?;
+        Ok(RunReport { enhanced_prompt: session.enhanced_prompt })
+    }
+
+    fn run_session(&mut self, plan: &Plan, session: &mut Session) -> Result<()> {
         session.steps = Steps { done: 0, total: plan.stages.iter().map(|stage| stage.sigmas.len() - 1).sum() };
         let memory = estimate(plan, &self.models, self.settings.computing());
         let contexts = self.encode_prompts(plan, memory.encoding_prompt, session)?;

@@ -83,7 +83,7 @@ impl Engine {
     }
 
     /// The whole transformer with adapters.
-    pub(crate) fn transformer(&mut self, loras: &[LoraPlan]) -> Result<Arc<Transformer>> {
+    pub fn transformer(&mut self, loras: &[LoraPlan]) -> Result<Arc<Transformer>> {
         self.transformer_with(loras, self.models.transformer_config().num_layers)
     }
 
@@ -133,12 +133,14 @@ impl Engine {
         resident(&mut self.parts.video_encoder, || Ok(self.models.video_encoder(dtype, device)?))
     }
 
-    pub(crate) fn video_decoder(&mut self) -> Result<Arc<VideoDecoder>> {
+    /// Returns the video decoder, loaded if necessary.
+    pub fn video_decoder(&mut self) -> Result<Arc<VideoDecoder>> {
         let (dtype, device) = (self.dtype(), &self.settings.device);
         resident(&mut self.parts.video_decoder, || Ok(self.models.video_decoder(dtype, device)?))
     }
 
-    pub(crate) fn audio(&mut self) -> Result<Arc<(AudioDecoder, Vocoder)>> {
+    /// Returns the audio decoder and the vocoder, loaded if necessary.
+    pub fn audio(&mut self) -> Result<Arc<(AudioDecoder, Vocoder)>> {
         let (dtype, device) = (self.dtype(), &self.settings.device);
         resident(&mut self.parts.audio, || {
             Ok((self.models.audio_decoder(dtype, device)?, self.models.vocoder(dtype, device)?))
@@ -159,8 +161,8 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::demo_model::{self, Base};
     use crate::{EngineSettings, ModelSet, Precision};
+    use ltx2_devtools::{PublishedModel, demo_model};
 
     /// What is loaded: transformer, encoder, decoder, sound.
     fn loaded(engine: &Engine) -> [bool; 4] {
@@ -171,7 +173,7 @@ mod tests {
     #[test]
     fn blocks_that_there_is_no_room_for_are_left_to_the_steps() {
         let folder = tempfile::tempdir().unwrap();
-        demo_model::write(folder.path(), Base::default(), 0).unwrap();
+        demo_model::write(folder.path(), PublishedModel::default(), 0).unwrap();
         let settings = EngineSettings::new(Device::Cpu, Precision::F32);
         let mut engine = Engine::new(ModelSet::open(folder.path()).unwrap(), settings);
         let layers = engine.models.transformer_config().num_layers;
@@ -189,7 +191,7 @@ mod tests {
     #[test]
     fn parts_that_a_phase_does_without_go_where_there_is_no_room() {
         let folder = tempfile::tempdir().unwrap();
-        demo_model::write(folder.path(), Base::default(), 0).unwrap();
+        demo_model::write(folder.path(), PublishedModel::default(), 0).unwrap();
         let settings = EngineSettings::new(Device::Cpu, Precision::F32);
         let mut engine = Engine::new(ModelSet::open(folder.path()).unwrap(), settings);
         for (need, left) in [

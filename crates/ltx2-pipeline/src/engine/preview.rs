@@ -16,11 +16,11 @@ impl Engine {
     /// Hands over the middle of the picture that `tokens` `(1, n, channels)` predict, where one is due and wanted.
     pub(super) fn preview(&mut self, shape: VideoLatentShape, tokens: &Tensor, session: &Session) -> Result<()> {
         let is_due = session.steps.done.is_multiple_of(EVERY) && session.steps.done + 1 < session.steps.total;
-        if !is_due || !session.watch.wants_preview() {
+        if !is_due || !session.context.watch.wants_preview() {
             return Ok(());
         }
         match self.preview_picture(shape, tokens) {
-            Ok(picture) => session.watch.preview(picture),
+            Ok(picture) => session.context.watch.preview(picture),
             // The video itself is not worse for it.
             Err(error) => tracing::warn!(%error, "a preview could not be made: {error}"),
         }

@@ -59,7 +59,7 @@ impl Engine {
         for (label, prompt) in &prompts {
             let tokens = self.models.tokenizer().encode(prompt)?;
             let ids: Vec<i64> = tokens.padded().into_iter().map(i64::from).collect();
-            session.probe.keep(&format!("tokens.{label}"), &Tensor::new(ids, &Device::Cpu)?)?;
+            session.context.probe.keep(&format!("tokens.{label}"), &Tensor::new(ids, &Device::Cpu)?)?;
             let contexts = self.contexts.get(prompt, &device)?;
             if contexts.is_none() {
                 new.push(tokens.ids().to_vec());
@@ -77,8 +77,8 @@ impl Engine {
                     context
                 }
             };
-            session.probe.keep(&format!("context.video.{label}"), &context.video)?;
-            session.probe.keep(&format!("context.audio.{label}"), &context.audio)?;
+            session.context.probe.keep(&format!("context.video.{label}"), &context.video)?;
+            session.context.probe.keep(&format!("context.audio.{label}"), &context.audio)?;
             contexts.push(context);
         }
         let mut contexts = contexts.into_iter();
@@ -90,7 +90,7 @@ impl Engine {
     fn enhance(&mut self, plan: &Plan, bytes: usize, session: &mut Session) -> Result<Gemma> {
         self.prepare(Need::TextEncoder, bytes);
         let gemma = self.models.gemma(self.dtype(), &self.settings.device)?;
-        session.enhanced_prompt = Some(self.enhanced(&gemma, &plan.prompt, plan.seed, session.watch)?);
+        session.enhanced_prompt = Some(self.enhanced(&gemma, &plan.prompt, plan.seed, session.context.watch)?);
         Ok(gemma)
     }
 

@@ -24,20 +24,36 @@ impl Probe for NoProbe {
 
 /// Denoising steps of all stages together, so that progress never goes back.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Steps {
+pub(super) struct Steps {
     pub done: usize,
     pub total: usize,
 }
 
-/// What a run is given beside its plan, and where its results go.
-pub(crate) struct Session<'a> {
+/// Inputs and observers of a run.
+pub struct RunContext<'a> {
+    /// Inputs of the task, decoded on demand.
     pub inputs: &'a mut dyn Inputs,
+    /// Noise of the run.
     pub noise: NoiseSource,
+    /// Receiver of the frames and the audio.
     pub output: &'a mut dyn Output,
+    /// Receiver of progress and previews.
     pub watch: &'a dyn Watch,
+    /// Receiver of intermediate tensors.
     pub probe: &'a mut dyn Probe,
+}
+
+/// Summary of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunReport {
+    /// The enhanced prompt, if the plan asked for one.
+    pub enhanced_prompt: Option<String>,
+}
+
+/// State of a run.
+pub(super) struct Session<'a> {
+    pub context: RunContext<'a>,
     pub steps: Steps,
-    /// What became of the prompt, once it is known, where the plan has it enhanced.
     pub enhanced_prompt: Option<String>,
 }
 
@@ -54,10 +70,10 @@ impl Session<'_> {
 
     /// Tells how far the run is; fails if it is to stop.
     pub(super) fn report(&self, phase: Phase, step: usize, total: usize) -> Result<()> {
-        if self.watch.is_cancelled() {
+        if self.context.watch.is_cancelled() {
             return Err(PipelineError::Cancelled);
         }
-        self.watch.progress(Progress { phase, step: step as u32, total_steps: total as u32 });
+        self.context.watch.progress(Progress { phase, step: step as u32, total_steps: total as u32 });
         Ok(())
     }
 }

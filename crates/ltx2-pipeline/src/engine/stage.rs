@@ -44,8 +44,8 @@ impl Engine {
             (&stage.video.guidance, &stage.audio.guidance),
             self.dtype(),
         )?;
-        session.probe.keep(&format!("sigmas.{index}"), &Tensor::new(stage.sigmas.as_slice(), &Device::Cpu)?)?;
-        let mut noise = std::mem::take(&mut session.noise);
+        session.context.probe.keep(&format!("sigmas.{index}"), &Tensor::new(stage.sigmas.as_slice(), &Device::Cpu)?)?;
+        let mut noise = std::mem::take(&mut session.context.noise);
         let first_step = session.steps.done;
         let dtype = self.dtype();
         let mut observer = |event: Event| match event {
@@ -54,12 +54,12 @@ impl Engine {
                 session.report_steps()
             }
             Event::Predicted(tokens) => self.preview(shape, tokens, session),
-            Event::Kept(name, tensor) => Ok(session.probe.keep(&trace_name(name, index), tensor)?),
+            Event::Kept(name, tensor) => Ok(session.context.probe.keep(&trace_name(name, index), tensor)?),
         };
         let sampling =
             Sampling { denoiser: &denoiser, sigmas: &stage.sigmas, noise: &mut noise, dtype, observer: &mut observer };
         let States { video, audio } = sampling.run(stage.sampler, states)?;
-        session.noise = noise;
+        session.context.noise = noise;
         session.steps.done = first_step + stage.sigmas.len() - 1;
         session.report_steps()?;
         Ok(Latents {
@@ -96,18 +96,18 @@ impl Engine {
         let (upsampler, statistics) = self.models.upsampler(self.dtype(), &self.settings.device)?;
         let latent = statistics.un_normalize(&latent.to_dtype(self.dtype())?)?;
         let upscaled = statistics.normalize(&upsampler.forward(&latent)?)?.to_dtype(DType::F32)?;
-        session.probe.keep("upscaled", &upscaled)?;
+        session.context.probe.keep("upscaled", &upscaled)?;
         Ok(upscaled)
     }
 
     fn conditioning_items(&mut self, stage: &StagePlan, session: &mut Session) -> Result<Vec<ConditioningItem>> {
         let mut items = Vec::new();
         for item in &stage.video.items {
-            let image = session.inputs.image(item.input(), item.crf()).map_err(PipelineError::Input)?;
+            let image = session.context.inputs.image(item.input(), item.crf()).map_err(PipelineError::Input)?;
             let pixels = conditioning_pixels(&image, stage.shape.height, stage.shape.width, &self.settings.device)?;
-            session.probe.keep("image", &pixels)?;
+            session.context.probe.keep("image", &pixels)?;
             let latent = self.video_encoder()?.forward(&pixels.to_dtype(self.dtype())?)?.to_dtype(DType::F32)?;
-            session.probe.keep("image_latent", &latent)?;
+            session.context.probe.keep("image_latent", &latent)?;
             items.push(match *item {
                 ItemPlan::ReplaceLatent { latent_index, strength, .. } => {
                     ConditioningItem::ReplaceLatent { latent, latent_index, strength }
@@ -138,8 +138,8 @@ impl Engine {
         let positions = audio_positions(stage.shape.audio_frames());
         let audio = LatentState::new(positions, audio_start.as_ref(), audio_channels, &self.settings.device)?;
         let mut noised = |state, plan: &ModalityPlan| -> Result<LatentState> {
-            let (state, noise) = add_noise(state, plan.noise_scale, &mut session.noise, self.dtype())?;
-            session.probe.keep("noise", &noise)?;
+            let (state, noise) = add_noise(state, plan.noise_scale, &mut session.context.noise, self.dtype())?;
+            session.context.probe.keep("noise", &noise)?;
             Ok(state)
         };
         Ok(States { video: noised(video, &stage.video)?, audio: noised(audio, &stage.audio)? })

@@ -41,14 +41,14 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
+    use ltx2_devtools::{PublishedModel, demo_model};
     use ltx2_types::{FailureCode, Limits};
 
     use super::*;
-    use crate::demo_model::{self, Base};
     use crate::{EngineSettings, ModelSet, Precision};
 
     fn engine(folder: &tempfile::TempDir) -> Engine {
-        demo_model::write(folder.path(), Base::default(), 0).unwrap();
+        demo_model::write(folder.path(), PublishedModel::default(), 0).unwrap();
         let models = ModelSet::open(folder.path()).unwrap();
         Engine::new(models, EngineSettings::new(Device::Cpu, Precision::F32))
     }

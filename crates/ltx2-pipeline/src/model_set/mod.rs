@@ -128,27 +128,27 @@ impl ModelSet {
     }
 
     /// Channels of a video latent, and of an audio token.
-    pub(crate) fn latent_channels(&self) -> (usize, usize) {
+    pub fn latent_channels(&self) -> (usize, usize) {
         (self.configs.transformer.video.in_channels, self.configs.transformer.audio.in_channels)
     }
 
     /// Channels and mel bins of an audio latent frame.
-    pub(crate) fn audio_latent(&self) -> (usize, usize) {
+    pub fn audio_latent(&self) -> (usize, usize) {
         (self.configs.audio_vae.z_channels, LATENT_MEL_BINS)
     }
 
     /// Widths of the picture's and the sound's contexts, as the text encoder makes them.
-    pub(crate) fn context_widths(&self) -> (usize, usize) {
+    pub fn context_widths(&self) -> (usize, usize) {
         self.configs.embeddings.widths()
     }
 
     /// Where it is, or what it is made of.
-    pub(crate) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         self.checkpoint.path().display().to_string()
     }
 
     /// The transformer's architecture.
-    pub(crate) fn transformer_config(&self) -> &TransformerConfig {
+    pub fn transformer_config(&self) -> &TransformerConfig {
         &self.configs.transformer
     }
 

@@ -15,7 +15,8 @@ use crate::PipelineError;
 use crate::plan::LoraPlan;
 
 impl ModelSet {
-    pub(crate) fn gemma(&self, dtype: DType, device: &Device) -> Result<Gemma, CheckpointError> {
+    /// Loads the text encoder.
+    pub fn gemma(&self, dtype: DType, device: &Device) -> Result<Gemma, CheckpointError> {
         self.gemma.load(dtype, device, |vb| Gemma::new(&self.configs.gemma, vb))
     }
 
@@ -29,11 +30,8 @@ impl ModelSet {
         self.gemma.load(dtype, device, |vb| read_hidden_states(&self.configs.gemma, vb, prompts))
     }
 
-    pub(crate) fn embeddings_processor(
-        &self,
-        dtype: DType,
-        device: &Device,
-    ) -> Result<EmbeddingsProcessor, CheckpointError> {
+    /// Loads the embeddings processor, which turns hidden states into contexts.
+    pub fn embeddings_processor(&self, dtype: DType, device: &Device) -> Result<EmbeddingsProcessor, CheckpointError> {
         let (config, gemma) = (&self.configs.embeddings, &self.configs.gemma);
         self.checkpoint.load(dtype, device, |vb| EmbeddingsProcessor::new(config, gemma, vb))
     }

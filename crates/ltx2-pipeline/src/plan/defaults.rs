@@ -26,7 +26,7 @@ pub fn default_steps(version: &str) -> Option<u32> {
 }
 
 /// The block whose self-attention STG leaves out; `None` for an unknown generation.
-pub(crate) fn default_stg_block(model: &ModelFacts) -> Option<usize> {
+pub fn default_stg_block(model: &ModelFacts) -> Option<usize> {
     Generation::of(&model.version).map(|row| row.stg_block(model.num_layers))
 }
 
@@ -38,7 +38,7 @@ pub(super) const STAGE_2_SIGMAS: [f32; 4] = [0.909375, 0.725, 0.421875, 0.0];
 pub(super) const HQ_DISTILLED_STRENGTHS: [f64; 2] = [0.25, 0.5];
 
 /// Tiles of the decoder after two stages, as the official pipelines have them.
-pub(crate) const TILING: TilingPlan = TilingPlan { frames: Some((64, 24)), pixels: Some((512, 64)) };
+pub const TILING: TilingPlan = TilingPlan { frames: Some((64, 24)), pixels: Some((512, 64)) };
 
 impl Generation {
     /// Versions that have a row.

@@ -12,8 +12,7 @@ use ltx2_types::{FrameRate, InputId, Pipeline, Sampler};
 use serde::Serialize;
 
 pub use choose::{ModelFacts, choose};
-pub use defaults::default_steps;
-pub(crate) use defaults::{TILING, default_stg_block};
+pub use defaults::{TILING, default_steps, default_stg_block};
 pub use fit::{Fit, largest_that_fits};
 pub use memory::{Computing, MemoryEstimate, Parameters, estimate, estimate_of};
 

@@ -8,15 +8,15 @@ use candle_core::{Device, Tensor};
 use serde_json::{Value, json};
 
 use super::{copy, demo, largest_error, refusal, run};
-use ltx2_pipeline::demo_model::Base;
+use ltx2_devtools::PublishedModel;
 
-fn layout(base: Base) -> Value {
+fn layout(base: PublishedModel) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/diffusers").join(base.name());
     serde_json::from_str(&std::fs::read_to_string(path.with_added_extension("json")).unwrap()).unwrap()
 }
 
 /// Writes the single files of `from` as folders.
-fn write(base: Base, from: &Path, to: &Path) {
+fn write(base: PublishedModel, from: &Path, to: &Path) {
     let layout = layout(base);
     let single = candle_core::safetensors::load(from.join("ltx.safetensors"), &Device::Cpu).unwrap();
     let mut folders: HashMap<&str, HashMap<String, Tensor>> = HashMap::new();
@@ -68,7 +68,7 @@ fn write_shards(folder: &Path, tensors: HashMap<String, Tensor>) {
     std::fs::write(index, json!({"weight_map": map}).to_string()).unwrap();
 }
 
-fn compare(base: Base, case: &str) {
+fn compare(base: PublishedModel, case: &str) {
     let (single, folders) = (demo(base), tempfile::tempdir().unwrap());
     write(base, single.path(), folders.path());
     assert_eq!(largest_error(&run(single.path(), case), &run(folders.path(), case)), 0.0);
@@ -76,17 +76,17 @@ fn compare(base: Base, case: &str) {
 
 #[test]
 fn a_run_on_the_folders_is_that_on_the_single_files() {
-    compare(Base::Ltx2_19b, "two_stage");
+    compare(PublishedModel::Ltx2_19b, "two_stage");
 }
 
 #[test]
 fn so_it_is_with_ltx_2_3() {
-    compare(Base::Ltx23_22b, "v23_two_stage");
+    compare(PublishedModel::Ltx23_22b, "v23_two_stage");
 }
 
 #[test]
 fn what_is_missing_or_doubled_is_named() {
-    let base = Base::Ltx2_19b;
+    let base = PublishedModel::Ltx2_19b;
     let (single, folders) = (demo(base), tempfile::tempdir().unwrap());
     let (from, to) = (single.path(), folders.path());
     let rewrite = || write(base, from, to);

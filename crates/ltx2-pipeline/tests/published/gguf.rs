@@ -8,9 +8,9 @@ use std::path::Path;
 use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
+use ltx2_devtools::PublishedModel;
 use ltx2_models::checkpoint::read_metadata;
 use ltx2_pipeline::ModelSet;
-use ltx2_pipeline::demo_model::Base;
 
 use super::{copy, demo, largest_error, refusal, relative_error, run};
 
@@ -121,7 +121,7 @@ fn gemma_metadata() -> Vec<(&'static str, Value)> {
 }
 
 /// The demo model with both in GGUF, and with both dequantised.
-fn sets(base: Base, prefix: &str) -> [tempfile::TempDir; 3] {
+fn sets(base: PublishedModel, prefix: &str) -> [tempfile::TempDir; 3] {
     let original = demo(base);
     let from = original.path();
     let [quantised, dense] = [(); 2].map(|()| tempfile::tempdir().unwrap());
@@ -136,7 +136,7 @@ fn sets(base: Base, prefix: &str) -> [tempfile::TempDir; 3] {
 
 #[test]
 fn a_quantised_run_is_one_on_the_dequantised_weights() {
-    let [original, quantised, dense] = sets(Base::Ltx2_19b, "");
+    let [original, quantised, dense] = sets(PublishedModel::Ltx2_19b, "");
     let (ours, expected) = (run(quantised.path(), "text"), run(dense.path(), "text"));
     let error = largest_error(&expected, &ours);
     assert!(error <= LIMIT, "{error:.1e}");
@@ -153,14 +153,14 @@ fn a_quantised_run_is_one_on_the_dequantised_weights() {
 /// LTX-2.3, prefixed names, and an adapter on quantised weights.
 #[test]
 fn adapters_are_added_to_the_dequantised_weights() {
-    let [_, quantised, dense] = sets(Base::Ltx23_22b, MODEL);
+    let [_, quantised, dense] = sets(PublishedModel::Ltx23_22b, MODEL);
     let error = largest_error(&run(dense.path(), "v23_lora"), &run(quantised.path(), "v23_lora"));
     assert!(error <= LIMIT, "{error:.1e}");
 }
 
 #[test]
 fn two_candidates_and_foreign_files_are_named() {
-    let [_, quantised, dense] = sets(Base::Ltx2_19b, "");
+    let [_, quantised, dense] = sets(PublishedModel::Ltx2_19b, "");
     let to = quantised.path();
     std::fs::copy(to.join(GGUF), to.join("ltx-2-19b-dev-Q8_0.gguf")).unwrap();
     let error = refusal(to);

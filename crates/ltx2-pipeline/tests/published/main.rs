@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Tensor};
-use ltx2_pipeline::demo_model::Base;
-use ltx2_pipeline::trace::{ReferenceRequest, trace};
-use ltx2_pipeline::{DecodedImages, Engine, EngineSettings, ModelSet, Precision, demo_model};
+use ltx2_devtools::trace::{ReferenceRequest, trace};
+use ltx2_devtools::{DecodedImages, PublishedModel, demo_model};
+use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision};
 use ltx2_types::RgbImage;
 
 /// A fixture's request on the models of a folder, every tensor kept.
@@ -60,7 +60,7 @@ fn refusal(folder: &Path) -> String {
 }
 
 /// A demo model.
-fn demo(base: Base) -> tempfile::TempDir {
+fn demo(base: PublishedModel) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     demo_model::write(folder.path(), base, 7).unwrap();
     folder

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use anyhow::Context;
+use ltx2_devtools::bench::{BenchSettings, Measurement};
 use ltx2_media::Mp4Writer;
-use ltx2_pipeline::bench::{Measurement, Settings};
 use ltx2_types::{AudioClip, FrameRate, Output, VideoInfo};
 
 /// Its name on the command line and in the report.
@@ -16,7 +16,7 @@ const PICTURES: usize = 8;
 const SAMPLE_RATE: u32 = 24_000;
 
 /// Writes files of the size and length of `settings`, and removes them.
-pub fn measure(settings: &Settings) -> anyhow::Result<Measurement> {
+pub fn measure(settings: &BenchSettings) -> anyhow::Result<Measurement> {
     let video = Video::new(settings)?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let run = || -> anyhow::Result<f64> {
@@ -41,7 +41,7 @@ struct Video {
 }
 
 impl Video {
-    fn new(settings: &Settings) -> anyhow::Result<Self> {
+    fn new(settings: &BenchSettings) -> anyhow::Result<Self> {
         let shape = settings.shape;
         let frame_rate = FrameRate::new(shape.frame_rate)
             .with_context(|| format!("rate is {}, but it must be positive", shape.frame_rate))?;

@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// What each crate may import of ours.
-const MAY_IMPORT: [(&str, &[&str]); 10] = [
-    ("ltx2", &["ltx2-server", "ltx2-worker", "ltx2-pipeline", "ltx2-media", "ltx2-store", "ltx2-types"]),
+const MAY_IMPORT: [(&str, &[&str]); 11] = [
+    (
+        "ltx2",
+        &["ltx2-server", "ltx2-worker", "ltx2-pipeline", "ltx2-devtools", "ltx2-media", "ltx2-store", "ltx2-types"],
+    ),
     ("ltx2-server", &["ltx2-store", "ltx2-types"]),
     ("ltx2-worker", &["ltx2-store", "ltx2-media", "ltx2-types"]),
+    ("ltx2-devtools", &["ltx2-pipeline", "ltx2-models", "ltx2-types"]),
     ("ltx2-pipeline", &["ltx2-models", "ltx2-types"]),
     ("ltx2-models", &["ltx2-kernels"]),
     ("ltx2-media", &["ltx2-types"]),
@@ -23,7 +27,7 @@ const BELONGS_TO: [(&str, &[&str]); 6] = [
     ("axum", &["ltx2-server"]),
     ("sqlx", &["ltx2-store"]),
     ("ffmpeg-next", &["ltx2-media"]),
-    ("candle-core", &["ltx2-kernels", "ltx2-models", "ltx2-pipeline"]),
+    ("candle-core", &["ltx2-kernels", "ltx2-models", "ltx2-pipeline", "ltx2-devtools"]),
     ("candle-nn", &["ltx2-kernels", "ltx2-models"]),
     ("clap", &["ltx2"]),
 ];

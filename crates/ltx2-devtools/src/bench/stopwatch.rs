@@ -1,30 +1,29 @@
-//! How long work on a device takes.
+//! Timing of work on a device.
 
 use std::time::Instant;
 
 use candle_core::{Device, Result};
 
-/// Which clock times a device's work.
+/// Clock that times a device's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Clock {
-    /// The host's, around all of it.
+    /// The host's clock around the work.
     Host,
-    /// The device's own, from an event before the first kernel to one after the last: without the host's wait for the
-    /// device, which is part of no run.
+    /// Events on the device, before the first kernel and after the last; excludes the host's wait for the device.
     DeviceEvents,
 }
 
 /// A running measurement.
-pub(crate) enum Stopwatch {
+pub(super) enum Stopwatch {
     Host(Instant),
     #[cfg(feature = "cuda")]
     Device(events::Started),
 }
 
 impl Stopwatch {
-    /// Begins to measure, once `device` is idle.
-    pub(crate) fn start(device: &Device) -> Result<Self> {
+    /// Waits until `device` is idle, then starts.
+    pub(super) fn start(device: &Device) -> Result<Self> {
         device.synchronize()?;
         match device {
             #[cfg(feature = "cuda")]
@@ -33,18 +32,18 @@ impl Stopwatch {
         }
     }
 
-    /// Seconds from the start until all that was asked of the device is done.
-    pub(crate) fn stop(self) -> Result<f64> {
+    /// Waits for all submitted work and returns the seconds since the start.
+    pub(super) fn stop(self) -> Result<f64> {
         match self {
-            // Only a CPU is timed so, which is done when the call is.
+            // Only CPUs are timed by the host; their work is complete when the call returns.
             Self::Host(start) => Ok(start.elapsed().as_secs_f64()),
             #[cfg(feature = "cuda")]
             Self::Device(started) => started.seconds(),
         }
     }
 
-    /// The clock that [`Stopwatch::start`] takes.
-    pub(crate) fn clock(device: &Device) -> Clock {
+    /// Returns the clock that [`Stopwatch::start`] uses on `device`.
+    pub(super) fn clock(device: &Device) -> Clock {
         if device.is_cuda() { Clock::DeviceEvents } else { Clock::Host }
     }
 }
@@ -58,7 +57,7 @@ mod events {
     use candle_core::cuda_backend::cudarc::driver::{CudaEvent, CudaStream};
     use candle_core::{CudaDevice, Result};
 
-    /// An event on the stream that tensors are computed on.
+    /// An event recorded on the stream that tensors are computed on.
     pub struct Started {
         stream: Arc<CudaStream>,
         event: CudaEvent,
@@ -66,7 +65,7 @@ mod events {
 
     pub(super) fn start(device: &CudaDevice) -> Result<Started> {
         let stream = device.cuda_stream();
-        // cudarc's default is an event without a time.
+        // cudarc's default flags disable timing.
         let event = stream.record_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).w()?;
         Ok(Started { stream, event })
     }
@@ -86,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cpu_is_timed_by_the_host() {
+    fn cpu_work_is_timed_by_the_host_clock() {
         let watch = Stopwatch::start(&Device::Cpu).unwrap();
         std::thread::sleep(Duration::from_millis(5));
         assert!(watch.stop().unwrap() >= 5e-3);

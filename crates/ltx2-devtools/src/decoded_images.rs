@@ -8,18 +8,18 @@ pub struct DecodedImages(pub Vec<RgbImage>);
 
 impl Inputs for DecodedImages {
     fn image(&mut self, id: InputId, _: u32) -> Result<RgbImage, Failure> {
-        self.0.get(id.0 as usize).cloned().ok_or_else(|| no_input("image", id))
+        self.0.get(id.0 as usize).cloned().ok_or_else(|| missing("image", id))
     }
 
     fn video(&mut self, id: InputId) -> Result<VideoInput, Failure> {
-        Err(no_input("video", id))
+        Err(missing("video", id))
     }
 
     fn audio(&mut self, id: InputId, _: u32) -> Result<AudioClip, Failure> {
-        Err(no_input("audio", id))
+        Err(missing("audio", id))
     }
 }
 
-fn no_input(kind: &str, id: InputId) -> Failure {
+fn missing(kind: &str, id: InputId) -> Failure {
     Failure::new(FailureCode::Internal, format!("{kind} input {id} is missing"))
 }

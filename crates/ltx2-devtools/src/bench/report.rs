@@ -1,42 +1,43 @@
-//! What was measured, as a table and as JSON.
+//! Results of a benchmark, as a table and as JSON.
 
 use std::fmt;
 
+use ltx2_pipeline::diffusion::patchifier::PixelShape;
+use ltx2_pipeline::{Card, DeviceMemory, Engine};
 use serde::Serialize;
 
-use super::{Phase, Settings};
-use crate::device::{Clock, Stopwatch};
-use crate::diffusion::patchifier::PixelShape;
-use crate::{Card, DeviceMemory, Engine, Precision};
+use super::phase::BenchPhase;
+use super::settings::BenchSettings;
+use super::stopwatch::{Clock, Stopwatch};
 
-/// One phase.
+/// Timings of one phase.
 #[derive(Debug, Clone, Serialize)]
 pub struct Measurement {
-    /// Which.
+    /// Name of the phase.
     pub phase: &'static str,
-    /// Of each run.
+    /// Seconds of each run.
     pub seconds: Vec<f64>,
-    /// Their median.
+    /// Median of `seconds`.
     pub median_seconds: f64,
-    /// The highest since before the phase's weights were read.
+    /// Peak memory since before the phase's weights were loaded, bytes.
     pub peak_bytes: Option<u64>,
-    /// Needed at the least, where they are counted.
+    /// Lower bound of the TFLOP of a run, for phases that are counted.
     pub tflop: Option<f64>,
-    /// Done per second.
+    /// TFLOP per second.
     pub tflops: Option<f64>,
-    /// As a share of what one large matrix product does.
+    /// `tflops` as a fraction of the rate of a large matrix product.
     pub share_of_ceiling: Option<f64>,
 }
 
 impl Measurement {
-    /// Of something that the engine has no part in, timed by the caller.
+    /// Returns the measurement of work outside the engine, timed by the caller.
     pub fn of_host(phase: &'static str, seconds: Vec<f64>) -> Self {
         let median_seconds = median(&seconds);
         Self { phase, seconds, median_seconds, peak_bytes: None, tflop: None, tflops: None, share_of_ceiling: None }
     }
 
     pub(super) fn new(
-        phase: Phase,
+        phase: BenchPhase,
         seconds: Vec<f64>,
         peak_bytes: Option<u64>,
         flops: Option<f64>,
@@ -66,47 +67,45 @@ fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// All phases, and what they were measured on.
+/// Measurements of all phases with their conditions.
 #[derive(Debug, Clone, Serialize)]
-pub struct Report {
-    /// Where the weights come from.
+pub struct BenchReport {
+    /// Origin of the weights.
     pub model: String,
-    /// cpu or cuda.
+    /// `cpu` or `cuda`.
     pub device: &'static str,
-    /// Which GPU.
-    pub card: Option<Card>,
-    /// Its memory before anything was loaded.
+    /// The GPU.
+    #[serde(rename = "card")]
+    pub gpu: Option<Card>,
+    /// Memory of the GPU before the first phase.
     pub memory: Option<DeviceMemory>,
-    /// What timed the engine's phases; `muxing` is always timed by the host.
+    /// Clock of the engine's phases; `muxing` is always timed by the host.
     pub clock: Clock,
-    /// f32 or bf16.
+    /// `f32` or `bf16`.
     pub dtype: &'static str,
-    /// Size and length.
+    /// Size and length of the video.
     pub shape: PixelShape,
-    /// Tokens of picture and sound.
+    /// Video and audio tokens.
     pub tokens: (usize, usize),
-    /// Steps of a denoise.
+    /// Denoising steps.
     pub steps: usize,
-    /// TFLOP/s of one large matrix product.
+    /// TFLOP/s of a large matrix product.
     pub ceiling_tflops: f64,
-    /// In the order asked for.
+    /// Measurements in the requested order.
     pub phases: Vec<Measurement>,
 }
 
-impl Report {
-    /// Before the first phase.
-    pub(super) fn new(engine: &Engine, settings: &Settings, ceiling: f64) -> Self {
+impl BenchReport {
+    /// Returns a report without measurements. `ceiling` is the FLOP/s of a large matrix product.
+    pub(super) fn new(engine: &Engine, settings: &BenchSettings, ceiling: f64) -> Self {
         let device = &engine.settings().device;
         Self {
             model: engine.models().name(),
             device: if device.is_cuda() { "cuda" } else { "cpu" },
-            card: Card::of(device),
+            gpu: Card::of(device),
             memory: DeviceMemory::of(device),
             clock: Stopwatch::clock(device),
-            dtype: match engine.settings().precision {
-                Precision::F32 => "f32",
-                Precision::Bf16 => "bf16",
-            },
+            dtype: engine.settings().precision.name(),
             shape: settings.shape,
             tokens: (settings.shape.latent().tokens(), settings.shape.audio_frames()),
             steps: settings.steps,
@@ -116,7 +115,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for BenchReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let PixelShape { frames, height, width, frame_rate } = self.shape;
         writeln!(
@@ -124,8 +123,8 @@ impl fmt::Display for Report {
             "{}, {} {}, {width}x{height}, {frames} frames at {frame_rate}",
             self.model, self.device, self.dtype
         )?;
-        if let Some(card) = &self.card {
-            writeln!(f, "{card}")?;
+        if let Some(gpu) = &self.gpu {
+            writeln!(f, "{gpu}")?;
         }
         writeln!(f, "{} and {} tokens; matmul {:.2} TFLOP/s", self.tokens.0, self.tokens.1, self.ceiling_tflops)?;
         writeln!(
@@ -147,8 +146,12 @@ impl fmt::Display for Report {
                 optional(phase.share_of_ceiling, 2),
             )?;
         }
-        if self.phases.iter().any(|phase| [Phase::GuidedStep, Phase::Denoise].map(Phase::name).contains(&phase.phase)) {
-            writeln!(f, "a guided step computes and counts once what its passes have in common")?;
+        if self
+            .phases
+            .iter()
+            .any(|phase| [BenchPhase::GuidedStep, BenchPhase::Denoise].map(BenchPhase::name).contains(&phase.phase))
+        {
+            writeln!(f, "the passes of a guided step share their common prefix of layers, which is counted once")?;
         }
         Ok(())
     }

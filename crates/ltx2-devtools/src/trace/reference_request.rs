@@ -1,0 +1,157 @@
+//! Requests of reference traces.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use ltx2_models::checkpoint::read_metadata;
+use ltx2_pipeline::Engine;
+use ltx2_pipeline::plan::{Plan, TilingPlan, choose};
+use ltx2_types::{
+    FrameRate, Guidance, ImageInput, InputRef, LoraInput, LoraSource, OutputSpec, Pipeline, Sampler, Task, ValidRequest,
+};
+use serde::Deserialize;
+
+/// LoRA strength of the reference runs.
+const REFERENCE_STRENGTH: f64 = 0.8;
+
+/// Request of a reference run, from the field `request` of the trace's metadata.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ReferenceRequest {
+    pipeline: String,
+    prompt: String,
+    negative_prompt: String,
+    seed: u64,
+    height: u32,
+    width: u32,
+    num_frames: u32,
+    frame_rate: f64,
+    steps: u32,
+    #[serde(default)]
+    image: Vec<String>,
+    stg_block: usize,
+    cfg_video: f64,
+    cfg_audio: f64,
+    stg: f64,
+    modality: f64,
+    rescale: f64,
+    #[serde(default)]
+    lora: bool,
+    /// Sampler, unless it is the pipeline's own.
+    sampler: Option<Sampler>,
+    tile_pixels: Option<String>,
+    tile_frames: Option<String>,
+}
+
+impl ReferenceRequest {
+    /// Reads the request of the trace at `path`.
+    ///
+    /// # Errors
+    /// The file is not a trace, or its pipeline is not supported.
+    pub fn read(path: &Path) -> Result<Self> {
+        let metadata = read_metadata(path)?;
+        let text = metadata
+            .get("request")
+            .ok_or_else(|| anyhow!("{}: no `request` in its metadata, so it is not a trace", path.display()))?;
+        let request: Self = serde_json::from_str(text)
+            .with_context(|| format!("{}: invalid `request` in its metadata", path.display()))?;
+        request.pipeline().with_context(|| path.display().to_string())?;
+        Ok(request)
+    }
+
+    /// Returns the pipeline, and whether every image is a keyframe.
+    fn pipeline(&self) -> Result<(Pipeline, bool)> {
+        Ok(match self.pipeline.as_str() {
+            "one-stage" => (Pipeline::OneStage, false),
+            "two-stage" => (Pipeline::TwoStage, false),
+            "distilled" => (Pipeline::Distilled, false),
+            "keyframes" => (Pipeline::TwoStage, true),
+            "hq" => (Pipeline::Hq, false),
+            other => {
+                bail!("pipeline is {other}, but only one-stage, two-stage, distilled, keyframes and hq are supported")
+            }
+        })
+    }
+
+    /// Returns the decoder's tiles; the trace has them as SIZE:OVERLAP.
+    fn tiling(&self) -> Result<Option<TilingPlan>> {
+        let parse = |text: &String| {
+            let parsed =
+                text.split_once(':').and_then(|(size, overlap)| Some((size.parse().ok()?, overlap.parse().ok()?)));
+            parsed.ok_or_else(|| anyhow!("tiles are {text}, but they must be SIZE:OVERLAP"))
+        };
+        let frames = self.tile_frames.as_ref().map(parse).transpose()?;
+        let pixels = self.tile_pixels.as_ref().map(parse).transpose()?;
+        Ok((frames.is_some() || pixels.is_some()).then_some(TilingPlan { frames, pixels }))
+    }
+
+    /// Returns the conditioning images in order; their sources are file names.
+    pub fn images(&self) -> Result<Vec<ImageInput>> {
+        let parse = |text: &String| {
+            let mut parts = text.rsplitn(3, ':');
+            let (strength, frame) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+            Some(ImageInput { source: InputRef::Upload(parts.next()?.into()), frame, strength, crf: 0 })
+        };
+        let parse = |text| parse(text).ok_or_else(|| anyhow!("image is {text}, but it must be PATH:FRAME:STRENGTH"));
+        self.image.iter().map(parse).collect()
+    }
+
+    /// Returns the LoRAs of all stages: `file`, the model set's only one, or none.
+    fn loras(&self, file: Option<&Path>) -> Result<Vec<LoraInput>> {
+        if !self.lora {
+            return Ok(Vec::new());
+        }
+        let file = file.context("the trace uses a LoRA, but the model set has none")?;
+        let source = LoraSource::File(file.display().to_string());
+        Ok(vec![LoraInput { source, strength: REFERENCE_STRENGTH }])
+    }
+
+    fn request(&self, distilled_lora: Option<&Path>) -> Result<ValidRequest> {
+        let guidance = |cfg| Guidance { cfg, stg: self.stg, modality: self.modality, rescale: self.rescale };
+        let frame_rate = FrameRate::new(self.frame_rate)
+            .ok_or_else(|| anyhow!("frame_rate is {}, but it must be positive", self.frame_rate))?;
+        let images = self.images()?;
+        let (pipeline, keyframes) = self.pipeline()?;
+        Ok(ValidRequest {
+            task: match (images.is_empty(), keyframes) {
+                (true, _) => Task::TextToVideo,
+                (false, true) => Task::Keyframes { images },
+                (false, false) => Task::ImageToVideo { images },
+            },
+            pipeline: Some(pipeline),
+            sampler: self.sampler,
+            camera: None,
+            loras: self.loras(distilled_lora)?,
+            prompt: self.prompt.clone(),
+            enhance_prompt: false,
+            negative_prompt: self.negative_prompt.clone(),
+            width: self.width,
+            height: self.height,
+            num_frames: self.num_frames,
+            frame_rate,
+            num_inference_steps: self.steps,
+            seed: self.seed,
+            video_guidance: guidance(self.cfg_video),
+            audio_guidance: guidance(self.cfg_audio),
+            output: OutputSpec::default(),
+        })
+    }
+
+    /// Returns the plan with the settings of the reference run.
+    pub(super) fn plan(&self, engine: &Engine) -> Result<Plan> {
+        let facts = engine.models().facts();
+        let mut plan = choose(&self.request(facts.distilled_lora.as_deref())?, &facts)?;
+        plan.output.tiling = self.tiling()?;
+        // The reference always encodes the negative prompt, except with distilled models.
+        if plan.pipeline != Pipeline::Distilled {
+            plan.negative_prompt = Some(self.negative_prompt.clone());
+        }
+        for stage in &mut plan.stages {
+            stage.video.guidance.stg_blocks = vec![self.stg_block];
+            stage.audio.guidance.stg_blocks = vec![self.stg_block];
+            if plan.pipeline != Pipeline::Hq {
+                stage.loras.iter_mut().for_each(|lora| lora.strength = REFERENCE_STRENGTH);
+            }
+        }
+        Ok(plan)
+    }
+}
