@@ -1,15 +1,17 @@
-//! How the process takes memory from the system.
+//! Configuration of the C memory allocator.
 
-/// Allocations from this size on come from the system one by one, and go back when they are freed.
+/// Allocations of at least this size, bytes, are mapped separately and returned to the system when freed.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const LARGE: libc::c_int = 1 << 20;
 
-/// Has the allocator take small memory from one heap, as much would stay in those that glibc makes for further threads,
-/// and tensors from the system: glibc would soon take them from the heap too, where they leave gaps, so that a long video
-/// would need more than a short one. To be called before there are threads.
-pub fn settle() {
+/// Configures glibc's allocator: one arena, and `mmap` for blocks of at least 1 MiB.
+///
+/// Arenas of further threads would retain freed memory. glibc raises its `mmap` threshold dynamically, so tensors would
+/// end up in the heap and fragment it, and a long video would need more memory than a short one. Call this before any
+/// thread is started.
+pub fn configure() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: it takes no pointer, and there are no threads yet whose heaps it could meet half made.
+    // SAFETY: `mallopt` takes integers only; no other thread exists that could allocate concurrently.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);

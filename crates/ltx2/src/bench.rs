@@ -18,37 +18,37 @@ use crate::models::ModelArguments;
 pub struct Arguments {
     #[command(flatten)]
     models: ModelArguments,
-    /// Instead of --models: a published model at full size with synthetic weights, ltx-2-19b or ltx-2.3-22b.
+    /// Published architecture at full size with synthetic weights instead of --models: ltx-2-19b or ltx-2.3-22b.
     #[arg(long)]
     base: Option<PublishedModel>,
-    /// What to measure; can be given several times [default: everything but denoise and denoise-unguided].
+    /// Phase to measure. Can be repeated [default: all but denoise and denoise-unguided].
     #[arg(long, value_name = "PHASE")]
-    phase: Vec<Measured>,
-    /// Pixels, a multiple of 32.
+    phase: Vec<MeasuredPhase>,
+    /// Width in pixels, a multiple of 32.
     #[arg(long, default_value_t = 768)]
     width: usize,
-    /// Pixels, a multiple of 32.
+    /// Height in pixels, a multiple of 32.
     #[arg(long, default_value_t = 512)]
     height: usize,
-    /// Pictures, 8k + 1.
+    /// Number of frames, 8k + 1.
     #[arg(long, default_value_t = 121)]
     frames: usize,
     /// Frames per second.
     #[arg(long, default_value_t = 24.0)]
     rate: f64,
-    /// Steps of a denoise.
+    /// Denoising steps.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
-    /// Tokens of the prompt, up to 1024.
+    /// Prompt length in tokens, at most 1024.
     #[arg(long, default_value_t = 256)]
     prompt_tokens: usize,
-    /// Runs that are not counted.
+    /// Number of untimed warm-up runs.
     #[arg(long, default_value_t = 1)]
     warm_up: usize,
-    /// Runs that are; the median is told.
+    /// Number of timed runs; the median is reported.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Also write everything there, as JSON.
+    /// File for the results as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -72,7 +72,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     #[cfg_attr(not(feature = "media"), expect(unused_mut, reason = "only the engine is measured"))]
     let mut report = measure(&mut engine, &settings, &phases)?;
     #[cfg(feature = "media")]
-    if measured.contains(&Measured::Muxing) {
+    if measured.contains(&MeasuredPhase::Muxing) {
         report.phases.push(muxing::measure(&settings)?);
     }
     print!("{report}");
@@ -96,24 +96,24 @@ impl Arguments {
         Ok(PixelShape { frames: self.frames, height: self.height, width: self.width, frame_rate: self.rate })
     }
 
-    fn measured(&self) -> Vec<Measured> {
+    fn measured(&self) -> Vec<MeasuredPhase> {
         if !self.phase.is_empty() {
             return self.phase.clone();
         }
-        let long = [BenchPhase::Denoise, BenchPhase::DenoiseUnguided].map(Measured::Engine);
-        Measured::all().into_iter().filter(|measured| !long.contains(measured)).collect()
+        let long = [BenchPhase::Denoise, BenchPhase::DenoiseUnguided].map(MeasuredPhase::Engine);
+        MeasuredPhase::all().into_iter().filter(|measured| !long.contains(measured)).collect()
     }
 }
 
-/// What can be measured: the engine's phases, and what comes behind it.
+/// A measurable phase: one of the engine, or muxing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Measured {
+enum MeasuredPhase {
     Engine(BenchPhase),
     #[cfg(feature = "media")]
     Muxing,
 }
 
-impl Measured {
+impl MeasuredPhase {
     fn all() -> Vec<Self> {
         let engine = BenchPhase::ALL.into_iter().map(Self::Engine);
         #[cfg(feature = "media")]
@@ -138,7 +138,7 @@ impl Measured {
     }
 }
 
-impl FromStr for Measured {
+impl FromStr for MeasuredPhase {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

@@ -6,9 +6,9 @@ use ltx2_devtools::{PublishedModel, demo_model};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Folder to write; made if it is not there.
+    /// Folder to write; created if it does not exist.
     dir: PathBuf,
-    /// The published model that it is a small version of: ltx-2-19b or ltx-2.3-22b.
+    /// Published model to write a small version of: ltx-2-19b or ltx-2.3-22b.
     #[arg(long, default_value = PublishedModel::default().name())]
     base: PublishedModel,
     /// Seed of the synthetic weights.

@@ -16,7 +16,7 @@ pub struct Arguments {
     models: ModelArguments,
     #[command(flatten)]
     request: RequestArguments,
-    /// The MP4 to write.
+    /// MP4 file to write.
     #[arg(long, value_name = "FILE", default_value = "ltx2.mp4")]
     out: PathBuf,
 }
@@ -42,7 +42,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Phase, step and time left on the terminal.
+/// Progress bar on the terminal: phase, step and time left.
 struct Bar {
     bar: ProgressBar,
     phase: Mutex<Option<Phase>>,
@@ -50,7 +50,7 @@ struct Bar {
 
 impl Bar {
     fn new() -> Self {
-        let style = ProgressStyle::with_template("{msg:16} [{bar:30}] {pos}/{len}  {elapsed} gone, {eta} left")
+        let style = ProgressStyle::with_template("{msg:16} [{bar:30}] {pos}/{len}  {elapsed} elapsed, {eta} left")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         Self { bar: ProgressBar::new(1).with_style(style), phase: Mutex::new(None) }
     }

@@ -1,4 +1,4 @@
-//! `ltx2`: text and images to video with sound, with the open LTX-2 model.
+//! `ltx2`: video with audio from text and images, with the open LTX-2 models.
 
 mod allocator;
 mod bench;
@@ -7,8 +7,8 @@ mod demo_model;
 mod engine;
 #[cfg(feature = "media")]
 mod generate;
+mod images;
 mod models;
-mod pictures;
 mod plan;
 mod request;
 #[cfg(feature = "media")]
@@ -32,25 +32,25 @@ enum Command {
     /// Serve the HTTP API.
     #[cfg(feature = "media")]
     Serve(Box<serve::Arguments>),
-    /// Make one video.
+    /// Generate one video.
     #[cfg(feature = "media")]
     Generate(Box<generate::Arguments>),
-    /// Print what a request would do, without loading weights.
+    /// Print the plan and the memory estimate of a request, without loading weights.
     Plan(Box<plan::Arguments>),
-    /// Run a reference trace's request and write every tensor under the reference's names.
+    /// Run the request of a reference trace and write every tensor under the reference's names.
     Trace(trace::Arguments),
-    /// Measure the phases of a run one by one.
+    /// Measure the phases of a generation separately.
     Bench(Box<bench::Arguments>),
-    /// What `serve` runs to make videos; it talks to the server over a socket on standard input.
+    /// The engine process that `serve` starts; it communicates over a socket on standard input.
     #[cfg(feature = "media")]
     #[command(hide = true)]
     Engine(engine::Arguments),
-    /// Write a small model with synthetic weights, to try everything out without the real one.
+    /// Write a small model with synthetic weights, for trying everything without the published files.
     DemoModel(demo_model::Arguments),
 }
 
 fn main() -> ExitCode {
-    allocator::settle();
+    allocator::configure();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())

@@ -1,4 +1,4 @@
-//! Options about the model that several commands share.
+//! Model options that several commands share.
 
 use std::path::PathBuf;
 
@@ -7,41 +7,41 @@ use ltx2_pipeline::plan::default_steps;
 use ltx2_pipeline::{DeviceChoice, Engine, EngineSettings, ModelSet, PipelineError, Precision};
 use ltx2_types::Limits;
 
-/// Where the model is and what it runs on.
+/// Location of the model and its device.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ModelArguments {
     /// Folder with the checkpoint (*.safetensors) and the Gemma 3 folder.
     #[arg(long, value_name = "DIR", default_value = "weights")]
     pub models: PathBuf,
-    /// auto takes the GPU when there is one: auto, cpu or cuda.
+    /// Device: auto (a GPU if present), cpu or cuda.
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
-    /// f32 or bf16 [default: bf16 on a GPU, f32 on a CPU].
+    /// Precision of weights and activations: f32 or bf16 [default: bf16 on a GPU, f32 on a CPU].
     #[arg(long)]
     pub dtype: Option<Precision>,
-    /// Multiprocessors of the card whose noise a seed means; the default is an H100's or H200's, everywhere.
+    /// Number of multiprocessors of the GPU whose noise is reproduced; the default is that of an H100 or H200.
     #[arg(long, value_name = "N", default_value_t = 132, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub noise_multiprocessors: u32,
 }
 
 impl ModelArguments {
-    /// Reads the model's headers.
+    /// Opens the model set; reads headers only.
     pub fn open(&self) -> Result<ModelSet, PipelineError> {
         ModelSet::open(&self.models)
     }
 
-    /// Reads the model's headers and opens the device; weights are loaded when they are needed.
+    /// Opens the model set and the device; weights are loaded on demand.
     pub fn engine(&self) -> Result<Engine, PipelineError> {
         let models = self.open()?;
         Engine::open(models, self.engine_settings()?)
     }
 
-    /// The device, and the dtype that was asked for or is its usual one. Opens nothing.
+    /// Returns the device and the precision, without opening the device.
     pub fn computing(&self) -> Result<Computing, PipelineError> {
         self.device.computing(self.dtype)
     }
 
-    /// The same options for another process of this program.
+    /// Returns these options as command line arguments for the engine process.
     #[cfg(feature = "media")]
     pub fn command_line(&self) -> Vec<std::ffi::OsString> {
         let mut line: Vec<std::ffi::OsString> = vec!["--models".into(), self.models.clone().into_os_string()];
@@ -54,7 +54,7 @@ impl ModelArguments {
         line
     }
 
-    /// Opens the device.
+    /// Opens the device and returns the engine's settings.
     pub fn engine_settings(&self) -> Result<EngineSettings, PipelineError> {
         let (device, precision) = (self.device.open()?, self.computing()?.precision);
         Ok(EngineSettings {
@@ -64,7 +64,7 @@ impl ModelArguments {
     }
 }
 
-/// `limits` with the defaults that go with the model's generation.
+/// Returns `limits` with the defaults of the model's generation.
 pub fn limits_for(mut limits: Limits, models: &ModelSet) -> Limits {
     if let Some(steps) = default_steps(&models.facts().version) {
         limits.defaults.num_inference_steps = steps;

@@ -14,7 +14,7 @@ pub struct Arguments {
     request: RequestArguments,
 }
 
-/// What is printed: the plan, and what follows from it.
+/// Output of the command.
 #[derive(Serialize)]
 struct Printed {
     plan: ltx2_pipeline::plan::Plan,

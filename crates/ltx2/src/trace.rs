@@ -5,17 +5,17 @@ use std::path::PathBuf;
 use ltx2_devtools::DecodedImages;
 use ltx2_devtools::trace::{self, ReferenceRequest};
 
+use crate::images;
 use crate::models::ModelArguments;
-use crate::pictures;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     models: ModelArguments,
-    /// A trace whose request is run, with its noise.
+    /// Reference trace: its request is run with its noise.
     #[arg(long, value_name = "REF.safetensors")]
     like: PathBuf,
-    /// Where to write ours.
+    /// File to write.
     #[arg(long, value_name = "OUT.safetensors")]
     out: PathBuf,
 }
@@ -25,7 +25,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let images = request
         .images()?
         .iter()
-        .map(|image| pictures::read(&image.source.to_string(), image.crf))
+        .map(|image| images::read(&image.source.to_string(), image.crf))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let mut engine = arguments.models.engine()?;
     let tensors = trace::trace(&mut engine, &arguments.like, &mut DecodedImages(images))?;

@@ -1,4 +1,4 @@
-//! `ltx2 bench --phase muxing`: pictures and sound into an MP4, as the end of a run does beside the decoder.
+//! `ltx2 bench --phase muxing`: encodes and muxes frames and audio into an MP4.
 
 use std::time::Instant;
 
@@ -7,15 +7,15 @@ use ltx2_devtools::bench::{BenchSettings, Measurement};
 use ltx2_media::Mp4Writer;
 use ltx2_types::{AudioClip, FrameRate, Output, VideoInfo};
 
-/// Its name on the command line and in the report.
+/// Name of the phase on the command line and in the report.
 pub const NAME: &str = "muxing";
 
-/// Pictures that are made beforehand and shown in turn: the encoder is measured, not they.
-const PICTURES: usize = 8;
-/// Samples per second of the sound.
+/// Number of distinct frames. They are made before the measurement and repeated.
+const DISTINCT_FRAMES: usize = 8;
+/// Audio sample rate, samples per second and channel.
 const SAMPLE_RATE: u32 = 24_000;
 
-/// Writes files of the size and length of `settings`, and removes them.
+/// Measures writing MP4 files of the size and length of `settings`. The files are temporary.
 pub fn measure(settings: &BenchSettings) -> anyhow::Result<Measurement> {
     let video = Video::new(settings)?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
@@ -34,10 +34,10 @@ pub fn measure(settings: &BenchSettings) -> anyhow::Result<Measurement> {
 }
 
 struct Video {
-    format: VideoInfo,
-    sound: AudioClip,
-    /// RGB, [`PICTURES`] of them.
-    pictures: Vec<Vec<u8>>,
+    info: VideoInfo,
+    audio: AudioClip,
+    /// RGB frames, [`DISTINCT_FRAMES`] of them.
+    frames: Vec<Vec<u8>>,
 }
 
 impl Video {
@@ -47,28 +47,28 @@ impl Video {
             .with_context(|| format!("rate is {}, but it must be positive", shape.frame_rate))?;
         let samples = (shape.frames as f64 / shape.frame_rate * f64::from(SAMPLE_RATE)) as usize;
         Ok(Self {
-            format: VideoInfo {
+            info: VideoInfo {
                 width: shape.width as u32,
                 height: shape.height as u32,
                 num_frames: shape.frames as u32,
                 frame_rate,
             },
-            sound: AudioClip { sample_rate: SAMPLE_RATE, samples: (0..2 * samples).map(tone).collect() },
-            pictures: (0..PICTURES).map(|index| picture(shape.width, shape.height, index)).collect(),
+            audio: AudioClip { sample_rate: SAMPLE_RATE, samples: (0..2 * samples).map(tone).collect() },
+            frames: (0..DISTINCT_FRAMES).map(|index| test_frame(shape.width, shape.height, index)).collect(),
         })
     }
 
     fn write(&self, writer: &mut Mp4Writer) -> anyhow::Result<()> {
-        writer.start(self.format)?;
-        writer.audio(self.sound.clone())?;
-        for frame in 0..self.format.num_frames as usize {
-            writer.frame(&self.pictures[frame % PICTURES])?;
+        writer.start(self.info)?;
+        writer.audio(self.audio.clone())?;
+        for frame in 0..self.info.num_frames as usize {
+            writer.frame(&self.frames[frame % DISTINCT_FRAMES])?;
         }
         Ok(())
     }
 }
 
-/// 220 Hz on the left, silence on the right.
+/// Returns an interleaved stereo sample: 220 Hz on the left, silence on the right.
 fn tone(index: usize) -> f32 {
     if index % 2 == 1 {
         return 0.0;
@@ -77,8 +77,8 @@ fn tone(index: usize) -> f32 {
     (0.3 * (std::f64::consts::TAU * turns).sin()) as f32
 }
 
-/// Slopes that move, with grain: the encoder has motion and texture to spend time on, as with a true video.
-fn picture(width: usize, height: usize, index: usize) -> Vec<u8> {
+/// Returns a frame of moving gradients with noise, so that the encoder has motion and texture as in a real video.
+fn test_frame(width: usize, height: usize, index: usize) -> Vec<u8> {
     let mut state = index as u32 * 2 + 1;
     let mut grain = move || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -1,4 +1,4 @@
-//! The settings of `ltx2 serve`, in groups.
+//! Options of `ltx2 serve`, in groups.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,32 +9,32 @@ use ltx2_store::Retention;
 use ltx2_types::ImageLimits;
 use ltx2_types::Limits;
 
-/// What one request may ask for, and how many may.
+/// Limits of requests and of the queue.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitArguments {
-    /// Most tasks that wait; further ones are answered with 503.
+    /// Maximum number of queued tasks; further requests get 503.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     max_queue: u32,
-    /// Largest body of a request, MiB.
+    /// Maximum size of a request body, MiB.
     #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
     max_body: u32,
-    /// Largest picture, millions of pixels; known before it is decoded.
+    /// Maximum size of an image, millions of pixels; checked before decoding.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=268))]
     max_image: u32,
-    /// Longest prompt, characters.
+    /// Maximum length of a prompt, characters.
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
     max_prompt: u32,
-    /// Largest width and height.
+    /// Maximum width and height.
     #[arg(long, value_name = "PIXELS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(64..=4096))]
     max_size: u32,
-    /// Most frames.
+    /// Maximum number of frames.
     #[arg(long, value_name = "N", default_value_t = 1441, value_parser = clap::value_parser!(u32).range(1..=1441))]
     max_frames: u32,
-    /// Most denoising steps.
+    /// Maximum number of denoising steps.
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=200))]
     max_steps: u32,
-    /// Most memory that a request may take by the estimate of `ltx2 plan`, GiB [default: not checked].
+    /// Maximum memory of a request by the estimate of `ltx2 plan`, GiB [default: not checked].
     #[arg(long, value_name = "GIB", value_parser = positive)]
     max_memory: Option<f64>,
 }
@@ -62,31 +62,31 @@ impl LimitArguments {
         (self.max_body as usize) << 20
     }
 
-    /// Bytes.
+    /// Returns the memory limit, bytes.
     pub fn max_memory(&self) -> Option<u64> {
         self.max_memory.map(gib)
     }
 }
 
-/// What clients may cost that do not get on.
+/// Limits for slow clients.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Connections")]
 pub struct ConnectionArguments {
-    /// Seconds for the head of a request, and for beginning with one.
+    /// Timeout for request headers and for idle keep-alive connections, seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 15.0, value_parser = positive)]
     head_timeout: f64,
-    /// Seconds for the body of a request.
+    /// Timeout for a request body, seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 120.0, value_parser = positive)]
     body_timeout: f64,
-    /// Seconds that a client may go without taking any of its answer.
+    /// Timeout for a client that does not read its response, seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = positive)]
     write_timeout: f64,
-    /// Connections at a time; further ones wait. The system's limit of open files may make it fewer.
+    /// Maximum number of concurrent connections; further ones wait. The limit on open files may lower it.
     #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_connections: u32,
 }
 
-/// Files that the server needs beside its connections: database, weights, results.
+/// Open files reserved for the database, weights and results.
 const OTHER_FILES: u64 = 256;
 
 impl ConnectionArguments {
@@ -94,10 +94,10 @@ impl ConnectionArguments {
         BodyLimits { max_bytes, timeout: Duration::from_secs_f64(self.body_timeout) }
     }
 
-    /// Raises the system's limit of open files as far as it goes, and stays below it.
+    /// Raises the limit on open files as far as possible and returns connection limits below it.
     pub fn connections(&self) -> ConnectionLimits {
         let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the limit of open files is unknown: {error}");
+            tracing::warn!(%error, "cannot read the limit on open files: {error}");
             1024
         });
         let possible = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX).max(1);
@@ -109,18 +109,18 @@ impl ConnectionArguments {
     }
 }
 
-/// Who may use the server.
+/// Access to the server.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Access")]
 pub struct AccessArguments {
-    /// A key that lets clients in; can be given several times. Better in the file or the environment, where other users
-    /// of this machine do not see it [default: everybody is let in].
+    /// API key. Can be repeated. Other users of this machine can see the command line: prefer the file or the environment
+    /// [default: no key is required].
     #[arg(long = "api-key", value_name = "KEY", env = "LTX2_API_KEYS", value_delimiter = ',', hide_env_values = true)]
     api_keys: Vec<String>,
-    /// File with further keys, one in a line.
+    /// File with further keys, one per line.
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
-    /// Origin of web pages that may use the server, as http://host:3000, or *; can be given several times.
+    /// Origin of web pages that may use the server, such as http://host:3000, or *. Can be repeated.
     #[arg(long = "cors-origin", value_name = "ORIGIN")]
     cors_origins: Vec<String>,
 }
@@ -140,14 +140,14 @@ impl AccessArguments {
     }
 }
 
-/// Whom the server may call at the end of a task.
+/// Webhook calls at the end of a task.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Webhooks")]
 pub struct WebhookArguments {
-    /// What calls are signed with: whsec_ and 24 to 64 bytes in base64 [default: webhooks are refused].
+    /// Secret that signs the calls: whsec_ and 24 to 64 bytes in base64 [default: webhooks are refused].
     #[arg(long, value_name = "SECRET", env = "LTX2_WEBHOOK_SECRET", hide_env_values = true)]
     webhook_secret: Option<String>,
-    /// Private network that may be called, as 192.168.0.0/16; can be given several times.
+    /// Private network that may be called, such as 192.168.0.0/16. Can be repeated.
     #[arg(long = "webhook-allow", value_name = "NETWORK")]
     allowed: Vec<ipnet::IpNet>,
 }
@@ -159,14 +159,14 @@ impl WebhookArguments {
     }
 }
 
-/// Whom the server may fetch pictures from.
+/// Fetching of images by URL.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Pictures by URL")]
+#[command(next_help_heading = "Images by URL")]
 pub struct FetchArguments {
-    /// Private network that pictures may be fetched from, as 192.168.0.0/16; can be given several times.
+    /// Private network that images may be fetched from, such as 192.168.0.0/16. Can be repeated.
     #[arg(long = "fetch-allow", value_name = "NETWORK")]
     fetch_allowed: Vec<ipnet::IpNet>,
-    /// Fetch nothing: pictures come with the request or not at all.
+    /// Refuse image URLs.
     #[arg(long)]
     no_fetch: bool,
 }
@@ -180,14 +180,14 @@ impl FetchArguments {
     }
 }
 
-/// What is kept of tasks that have ended.
+/// Retention of finished tasks.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Retention")]
 pub struct RetentionArguments {
-    /// Days after which an ended task is removed with its files [default: kept].
+    /// Days after which a finished task is deleted with its files [default: kept].
     #[arg(long, value_name = "DAYS", value_parser = positive)]
     keep_days: Option<f64>,
-    /// GiB of results beyond which the oldest are removed [default: kept].
+    /// Total size of results, GiB, beyond which the oldest are deleted [default: kept].
     #[arg(long, value_name = "GIB", value_parser = positive)]
     keep_size: Option<f64>,
 }
@@ -203,7 +203,7 @@ fn gib(count: f64) -> u64 {
     (count * f64::from(1 << 30)) as u64
 }
 
-/// Up to a million, so that no unit overflows.
+/// Parses a positive number up to a million, which no unit overflows.
 fn positive(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| format!("{text} is not a number"))?;
     if number > 0.0 && number <= 1e6 { Ok(number) } else { Err(format!("{text} is not between 0 and 1000000")) }

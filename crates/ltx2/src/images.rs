@@ -1,8 +1,8 @@
-//! Pictures that a command is given as files.
+//! Image files from the command line.
 
 use ltx2_types::RgbImage;
 
-/// The picture in `file` after the H.264 pass of quality `crf`.
+/// Returns the image in `file` after an H.264 pass of quality `crf`.
 #[cfg(feature = "media")]
 pub fn read(file: &str, crf: u32) -> anyhow::Result<RgbImage> {
     use anyhow::Context;
@@ -12,8 +12,8 @@ pub fn read(file: &str, crf: u32) -> anyhow::Result<RgbImage> {
         .with_context(|| format!("image {file}"))
 }
 
-/// A build without ffmpeg's libraries has no decoder.
+/// Returns an error: a build without ffmpeg has no image decoder.
 #[cfg(not(feature = "media"))]
 pub fn read(file: &str, _: u32) -> anyhow::Result<RgbImage> {
-    anyhow::bail!("image {file}: this build reads no pictures; build ltx2 with its feature `media`")
+    anyhow::bail!("image {file}: this build cannot read images; build ltx2 with the feature `media`")
 }
