@@ -1,11 +1,11 @@
-//! `ltx2 bench`.
+//! Tests of `ltx2 bench`.
 
 mod common;
 
 use common::{demo_model, error_of, run};
 
 #[test]
-fn the_file_is_measured_beside_the_engine() {
+fn muxing_is_measured_besides_the_engine_phases() {
     let folder = tempfile::tempdir().unwrap();
     let json = folder.path().join("report.json");
     let models = demo_model().to_str().unwrap();
@@ -23,7 +23,7 @@ fn the_file_is_measured_beside_the_engine() {
 }
 
 #[test]
-fn an_unknown_phase_is_refused_with_all_that_there_are() {
+fn an_unknown_phase_is_refused_with_the_list_of_phases() {
     let error = error_of(&["bench", "--phase", "dreaming"]);
     assert!(error.contains("phase is dreaming, but it must be one of load, ") && error.contains("muxing"), "{error}");
 }

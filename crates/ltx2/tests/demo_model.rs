@@ -1,10 +1,10 @@
-//! `ltx2 demo-model` writes the reference's small model, bit for bit.
+//! `ltx2 demo-model` writes the same small model as the reference script, bit for bit.
 
 mod common;
 
 use std::collections::BTreeMap;
 
-/// FNV-1a over every tensor's name, shape and bytes, of the files that the official modules' own script writes.
+/// Tensor count and FNV-1a hash over each tensor's name, shape and bytes, of the files that the reference script writes.
 const LTX_2: [(&str, usize, u64); 4] = [
     ("ltx.safetensors", 633, 0x8c6b_2145_0197_38fe),
     ("gemma/model.safetensors", 132, 0x9120_c961_8731_3979),
@@ -12,7 +12,7 @@ const LTX_2: [(&str, usize, u64); 4] = [
     ("lora.safetensors", 56, 0x76ac_9cfe_d877_636b),
 ];
 
-/// The same of LTX-2.3; text encoder and upscaler are those of LTX-2.
+/// The same for LTX-2.3, which shares text encoder and upscaler with LTX-2.
 const LTX_2_3: [(&str, usize, u64); 4] = [
     ("ltx.safetensors", 1757, 0xe2ae_2692_df2f_44e7),
     LTX_2[1],
@@ -25,27 +25,27 @@ fn fingerprint(file: &std::path::Path) -> (usize, u64) {
     let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let sorted: BTreeMap<String, _> = tensors.tensors().into_iter().collect();
     let mut hash = 0xCBF2_9CE4_8422_2325u64;
-    let mut eat = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+    let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
     for (name, tensor) in &sorted {
-        format!("{name}{:?}", tensor.shape()).bytes().for_each(&mut eat);
-        tensor.data().iter().copied().for_each(&mut eat);
+        format!("{name}{:?}", tensor.shape()).bytes().for_each(&mut add);
+        tensor.data().iter().copied().for_each(&mut add);
     }
     (sorted.len(), hash)
 }
 
-fn assert_is(folder: &std::path::Path, expected: [(&str, usize, u64); 4]) {
+fn assert_fingerprints(folder: &std::path::Path, expected: [(&str, usize, u64); 4]) {
     for (file, count, hash) in expected {
         assert_eq!(fingerprint(&folder.join(file)), (count, hash), "{file}");
     }
 }
 
 #[test]
-fn equals_the_reference_bit_for_bit() {
-    assert_is(common::demo_model(), LTX_2);
+fn demo_models_equal_the_reference_bit_for_bit() {
+    assert_fingerprints(common::demo_model(), LTX_2);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     assert!(common::run(&["demo-model", path, "--base", "ltx-2.3-22b"]).status.success());
-    assert_is(folder.path(), LTX_2_3);
+    assert_fingerprints(folder.path(), LTX_2_3);
     let error = common::error_of(&["demo-model", path, "--base", "ltx-9"]);
     assert!(error.contains("base is ltx-9, but it must be one of ltx-2-19b, ltx-2.3-22b"), "{error}");
 }

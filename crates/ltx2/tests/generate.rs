@@ -1,4 +1,4 @@
-//! `ltx2 generate`: the whole way from a prompt to a file, and every way to get it wrong.
+//! `ltx2 generate` and `ltx2 plan`: results and error messages.
 
 mod common;
 
@@ -17,12 +17,12 @@ fn generate(out: &Path, more: &[&str]) -> std::process::Output {
     run(&arguments)
 }
 
-fn leftovers(folder: &Path) -> Vec<String> {
+fn files_in(folder: &Path) -> Vec<String> {
     std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
 }
 
 #[test]
-fn a_video_of_exactly_what_was_asked_for() {
+fn the_video_has_the_requested_size_length_and_rate() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("fox.mp4");
     let output = generate(
@@ -35,11 +35,11 @@ fn a_video_of_exactly_what_was_asked_for() {
     assert_eq!(video, "h264,96,64,yuv420p,24000/1001,12");
     let audio = ffprobe(&out, "a", "codec_name,profile,channels");
     assert_eq!(audio, "aac,LC,2");
-    assert_eq!(leftovers(folder.path()), ["fox.mp4"]);
+    assert_eq!(files_in(folder.path()), ["fox.mp4"]);
 }
 
 #[test]
-fn the_same_seed_is_the_same_video_and_another_one_is_not() {
+fn a_seed_determines_the_video() {
     let folder = tempfile::tempdir().unwrap();
     let small = ["--width", "64", "--height", "64", "--frames", "1"];
     let bytes = |name: &str, seed: &str| {
@@ -52,21 +52,21 @@ fn the_same_seed_is_the_same_video_and_another_one_is_not() {
 }
 
 #[test]
-fn a_picture_to_start_from() {
+fn an_image_becomes_the_first_frame() {
     let folder = tempfile::tempdir().unwrap();
-    let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/../ltx2-pipeline/tests/fixtures/image.png");
+    let image = concat!(env!("CARGO_MANIFEST_DIR"), "/../ltx2-pipeline/tests/fixtures/image.png");
     let out = folder.path().join("fox.mp4");
-    let output = generate(&out, &["--width", "64", "--height", "64", "--frames", "9", "--image", picture]);
+    let output = generate(&out, &["--width", "64", "--height", "64", "--frames", "9", "--image", image]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(ffprobe(&out, "v", "nb_read_frames"), "9");
 }
 
 #[test]
-fn every_pipeline_makes_a_video_and_keyframes_are_passed() {
+fn every_pipeline_generates_a_video_with_keyframes_and_a_lora() {
     let folder = tempfile::tempdir().unwrap();
-    let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/../ltx2-pipeline/tests/fixtures/image.png");
+    let image = concat!(env!("CARGO_MANIFEST_DIR"), "/../ltx2-pipeline/tests/fixtures/image.png");
     let lora = format!("{}:0.5", demo_model().join("lora.safetensors").display());
-    let keys = [format!("{picture}@0"), format!("{picture}@8f:0.8")];
+    let keys = [format!("{image}@0"), format!("{image}@8f:0.8")];
     for pipeline in ["one-stage", "two-stage", "distilled"] {
         let out = folder.path().join(format!("{pipeline}.mp4"));
         let size = ["--width", "64", "--height", "64", "--frames", "9", "--pipeline", pipeline];
@@ -78,16 +78,16 @@ fn every_pipeline_makes_a_video_and_keyframes_are_passed() {
 }
 
 #[test]
-fn a_lora_for_another_model_is_refused_by_name() {
+fn a_lora_of_another_model_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let say = |file: &std::path::Path| {
+    let error = |file: &std::path::Path| {
         let output = generate(&folder.path().join("x.mp4"), &["--lora", file.to_str().unwrap(), "--frames", "1"]);
         assert!(!output.status.success());
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    let whole = std::fs::read(demo_model().join("lora.safetensors")).unwrap();
+    let original = std::fs::read(demo_model().join("lora.safetensors")).unwrap();
     let renamed = |from: &[u8], to: &[u8]| {
-        let mut bytes = whole.clone();
+        let mut bytes = original.clone();
         for at in 0..bytes.len() - from.len() {
             if &bytes[at..at + from.len()] == from {
                 bytes[at..at + from.len()].copy_from_slice(to);
@@ -97,14 +97,14 @@ fn a_lora_for_another_model_is_refused_by_name() {
         std::fs::write(&file, bytes).unwrap();
         file
     };
-    let text = say(&renamed(b"transformer_blocks", b"transformer_stacks"));
+    let text = error(&renamed(b"transformer_blocks", b"transformer_stacks"));
     assert!(text.contains("other.safetensors does not fit: none of its 28 layers is in the checkpoint"), "{text}");
-    let text = say(&demo_model().join("spatial_upscaler.safetensors"));
+    let text = error(&demo_model().join("spatial_upscaler.safetensors"));
     assert!(text.contains("spatial_upscaler.safetensors does not fit: it has no pair of matrices"), "{text}");
 }
 
 #[test]
-fn every_wrong_option_is_named_with_value_and_rule() {
+fn an_invalid_option_is_reported_with_value_and_rule() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("fox.mp4");
     for (option, value, expected) in [
@@ -136,14 +136,14 @@ fn every_wrong_option_is_named_with_value_and_rule() {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(text.contains(expected), "{option} {value}: {text}");
     }
-    assert!(leftovers(folder.path()).is_empty(), "{:?}", leftovers(folder.path()));
+    assert!(files_in(folder.path()).is_empty(), "{:?}", files_in(folder.path()));
 }
 
 #[test]
-fn a_bad_model_set_is_named() {
+fn an_unusable_model_set_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let say = || {
+    let error = || {
         error_of(&[
             "generate",
             "--prompt",
@@ -154,19 +154,19 @@ fn a_bad_model_set_is_named() {
             path("x.mp4").to_str().unwrap(),
         ])
     };
-    assert!(say().contains("it lacks an LTX-2 checkpoint"), "{}", say());
+    assert!(error().contains("it lacks an LTX-2 checkpoint"), "{}", error());
 
-    let whole = std::fs::read(demo_model().join("ltx.safetensors")).unwrap();
-    std::fs::write(path("ltx.safetensors"), &whole[..whole.len() / 2]).unwrap();
-    assert!(say().contains("ltx.safetensors is not a usable safetensors file"), "{}", say());
+    let original = std::fs::read(demo_model().join("ltx.safetensors")).unwrap();
+    std::fs::write(path("ltx.safetensors"), &original[..original.len() / 2]).unwrap();
+    assert!(error().contains("ltx.safetensors is not a usable safetensors file"), "{}", error());
 
-    std::fs::write(path("ltx.safetensors"), &whole).unwrap();
-    assert!(say().contains("it lacks a Gemma 3 folder"), "{}", say());
+    std::fs::write(path("ltx.safetensors"), &original).unwrap();
+    assert!(error().contains("it lacks a Gemma 3 folder"), "{}", error());
 
     // The same length, so that only the value changes.
     let text = br#"\"qk_norm\": \"rms_norm\""#;
-    let at = whole.windows(text.len()).position(|window| window == text).expect("the header has it");
-    let mut foreign = whole.clone();
+    let at = original.windows(text.len()).position(|window| window == text).expect("the header has it");
+    let mut foreign = original.clone();
     foreign[at..at + text.len()].copy_from_slice(br#"\"qk_norm\": \"new_norm\""#);
     std::fs::write(path("ltx.safetensors"), foreign).unwrap();
     std::fs::create_dir(path("gemma")).unwrap();
@@ -174,12 +174,12 @@ fn a_bad_model_set_is_named() {
         std::fs::copy(demo_model().join("gemma").join(name), path("gemma").join(name)).unwrap();
     }
     let unsupported = "config value transformer.qk_norm is \"new_norm\", but only \"rms_norm\" is supported";
-    assert!(say().contains(unsupported), "{}", say());
+    assert!(error().contains(unsupported), "{}", error());
     assert!(!path("x.mp4").exists());
 }
 
 #[test]
-fn a_plan_is_printed_without_touching_the_weights() {
+fn a_plan_is_printed_without_loading_weights() {
     let models = demo_model().to_str().unwrap();
     let output =
         run(&["plan", "--models", models, "--prompt", "A fox", "--width", "768", "--height", "512", "--frames", "120"]);

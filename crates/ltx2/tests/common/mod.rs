@@ -1,4 +1,4 @@
-//! The binary under test, and a demo model for it.
+//! The binary under test and a demo model.
 
 #![allow(dead_code)]
 
@@ -16,14 +16,14 @@ pub fn run(arguments: &[&str]) -> Output {
     ltx2().args(arguments).output().unwrap()
 }
 
-/// What a failing command says, after checking that it fails.
+/// Runs a command that must fail and returns its error output.
 pub fn error_of(arguments: &[&str]) -> String {
     let output = run(arguments);
     assert!(!output.status.success(), "{arguments:?} succeeded");
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A demo model, written once for each test program.
+/// Returns the folder of a demo model, written once per test program.
 pub fn demo_model() -> &'static Path {
     static MODEL: OnceLock<TempDir> = OnceLock::new();
     MODEL
@@ -35,7 +35,7 @@ pub fn demo_model() -> &'static Path {
         .path()
 }
 
-/// One line of ffprobe about a file.
+/// Returns ffprobe's `entries` of a stream as one line.
 pub fn ffprobe(file: &Path, stream: &str, entries: &str) -> String {
     let output = Command::new("ffprobe")
         .args([

@@ -1,4 +1,4 @@
-//! Small bodies that want to become large.
+//! Small request bodies that decompress or nest to large sizes.
 
 use std::io::Write;
 
@@ -6,8 +6,8 @@ use flate2::write::ZlibEncoder;
 use flate2::{Compression, Crc};
 use serde_json::json;
 
+use crate::operation::memory;
 use crate::server::{Server, form};
-use crate::weeks::memory;
 
 fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     let mut sum = Crc::new();
@@ -16,7 +16,7 @@ fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     [&(data.len() as u32).to_be_bytes()[..], kind, data, &sum.sum().to_be_bytes()].concat()
 }
 
-/// `count` zeros, compressed to a thousandth.
+/// Returns `count` zeros, compressed to about a thousandth.
 fn zeros(count: usize) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
     for _ in 0..count >> 20 {
@@ -30,29 +30,28 @@ fn png(width: u32, height: u32, chunks: &[Vec<u8>]) -> Vec<u8> {
     [b"\x89PNG\r\n\x1a\n".to_vec(), chunk(b"IHDR", &head), chunks.concat(), chunk(b"IEND", b"")].concat()
 }
 
-/// Without a prompt no task is made, so that all memory is that of looking at the pictures.
+/// The requests have no prompt, so no task is created and all memory is used by checking the images.
 #[test]
-fn pictures_that_unpack_to_much_take_little_memory() {
+fn images_that_decompress_to_large_sizes_take_little_memory() {
     let server = Server::start();
-    let ask = |picture: &[u8]| {
-        let (status, answer) =
-            server.post("/v1/video/async_i2v", "multipart/form-data; boundary=X", &form(&[], picture));
+    let post = |image: &[u8]| {
+        let (status, answer) = server.post("/v1/video/async_i2v", "multipart/form-data; boundary=X", &form(&[], image));
         assert_eq!(status, 422, "{answer}");
-        answer["detail"].as_array().unwrap().iter().map(|fault| fault["msg"].clone()).collect::<Vec<_>>()
+        answer["detail"].as_array().unwrap().iter().map(|problem| problem["msg"].clone()).collect::<Vec<_>>()
     };
-    ask(&png(1, 1, &[chunk(b"IDAT", &zeros(1 << 20))]));
+    post(&png(1, 1, &[chunk(b"IDAT", &zeros(1 << 20))]));
     let before = memory(server.process.id(), "VmHWM");
     let packed = zeros(256 << 20);
     assert!(packed.len() < 1 << 20, "{} bytes are no small body", packed.len());
-    let large = ask(&png(9000, 9000, &[chunk(b"IDAT", &packed)]));
+    let large = post(&png(9000, 9000, &[chunk(b"IDAT", &packed)]));
     assert_eq!(large[0], json!("image: the picture is 9000x9000, 81000000 pixels; the limit is 64000000 pixels"));
-    let long = ask(&png(4_000_000, 1, &[chunk(b"IDAT", &packed)]));
+    let long = post(&png(4_000_000, 1, &[chunk(b"IDAT", &packed)]));
     assert_eq!(long[0], json!("image: the picture is 4000000x1; a side may have at most 16384 pixels"));
-    // More data than the size is for, and metadata beside it.
+    // More data than the size needs, and compressed metadata.
     let named = [b"name\0\0", &packed[..]].concat();
-    ask(&png(1, 1, &[chunk(b"IDAT", &packed)]));
+    post(&png(1, 1, &[chunk(b"IDAT", &packed)]));
     for kind in [b"zTXt", b"iCCP"] {
-        ask(&png(1, 1, &[chunk(kind, &named), chunk(b"IDAT", &zeros(1 << 20))]));
+        post(&png(1, 1, &[chunk(kind, &named), chunk(b"IDAT", &zeros(1 << 20))]));
     }
     let grown = memory(server.process.id(), "VmHWM") - before;
     assert!(grown < 64 << 10, "{grown} KiB");
@@ -60,7 +59,7 @@ fn pictures_that_unpack_to_much_take_little_memory() {
 }
 
 #[test]
-fn json_that_nests_deeply_is_refused() {
+fn deeply_nested_json_is_refused() {
     let server = Server::start();
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let body = format!("{{\"prompt\":{}1{}}}", open.repeat(100_000), close.repeat(100_000));

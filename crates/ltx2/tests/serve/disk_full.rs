@@ -1,4 +1,4 @@
-//! The disk is full, and then it is not.
+//! Operation on a full disk, and recovery.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::server::{Server, files_in};
 
-/// A server whose data folder is a disk of 3 MB of its own, in a namespace where mounting is allowed; `None` where the
-/// system does not let tests do that. The folder is seen from outside under the process's root.
+/// Starts a server whose data folder is a separate disk of 3 MB, mounted in a namespace; `None` where the system does not
+/// allow that. Other processes reach the folder through the server's root in `/proc`.
 fn start_on_a_small_disk(mount: &Path) -> Option<Server> {
     let namespace = ["--user", "--map-root-user", "--mount"];
     let probe = Command::new("unshare").args(namespace).args(["mount", "-t", "tmpfs", "tmpfs"]).arg(mount).status();
@@ -22,7 +22,7 @@ fn start_on_a_small_disk(mount: &Path) -> Option<Server> {
     command.args(namespace).args(["sh", "-c", script, "sh"]).arg(mount).arg(env!("CARGO_BIN_EXE_ltx2"));
     command.args(Server::arguments(mount));
     let mut server = Server::listening(command, mount.to_owned());
-    // `unshare` and the shell have become the server.
+    // `unshare` and the shell have executed the server in their place.
     let root = PathBuf::from(format!("/proc/{}/root", server.process.id()));
     server.data = root.join(mount.strip_prefix("/").unwrap());
     Some(server)
@@ -38,10 +38,10 @@ fn fill(path: &Path) {
 }
 
 #[test]
-fn a_full_disk_is_told_and_recovered_from() {
+fn a_full_disk_is_reported_and_recovered_from() {
     let mount = tempfile::tempdir().unwrap();
     let Some(server) = start_on_a_small_disk(mount.path()) else {
-        println!("skipped: this system lets tests mount nothing");
+        println!("skipped: this system does not allow mounting in tests");
         return;
     };
     let id = |answer: &Value| answer["task_id"].as_str().unwrap().to_owned();
@@ -64,7 +64,7 @@ fn a_full_disk_is_told_and_recovered_from() {
     assert_eq!(server.path("/health")["status"], "running");
 
     std::fs::remove_file(filler).unwrap();
-    // What was accepted meanwhile has ended one way or the other, and says how.
+    // Accepted tasks end with a result or an error.
     for task in &accepted {
         let ended = server.wait(task);
         assert!(ended["status"] == "completed" || ended["error"].is_string(), "{ended}");

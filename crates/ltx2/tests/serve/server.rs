@@ -1,4 +1,4 @@
-//! A server process with a data folder, and requests to it.
+//! A server process with a data folder, and a client for it.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::common::{demo_model, ltx2};
 
-pub const PICTURE: &[u8] = include_bytes!("../../../ltx2-pipeline/tests/fixtures/image.png");
+pub const IMAGE: &[u8] = include_bytes!("../../../ltx2-pipeline/tests/fixtures/image.png");
 
 pub const SMALL: [(&str, &str); 5] =
     [("prompt", "A fox"), ("width", "64"), ("height", "128"), ("num_frames", "10"), ("num_inference_steps", "2")];
@@ -20,7 +20,7 @@ pub struct Server {
     pub process: Child,
     pub base: String,
     pub data: PathBuf,
-    /// Removed with it.
+    /// Removed when the server is dropped.
     folder: Option<TempDir>,
 }
 
@@ -32,7 +32,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// In a folder of its own.
+    /// Starts a server in a temporary folder.
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut server = Self::start_in(folder.path().to_owned(), &[]);
@@ -40,26 +40,26 @@ impl Server {
         server
     }
 
-    /// In `data`, with further options; returns when it listens.
+    /// Starts a server in `data` with `options`; returns when it listens.
     pub fn start_in(data: PathBuf, options: &[&str]) -> Self {
         let mut command = ltx2();
         command.args(Self::arguments(&data)).args(options);
         Self::listening(command, data)
     }
 
-    /// What a server in `data` is called with.
+    /// Returns the arguments of a server in `data`.
     pub fn arguments(data: &Path) -> Vec<String> {
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         let fixed = ["serve", "--port", "0", "--device", "cpu", "--models"].map(str::to_owned);
         fixed.into_iter().chain([text(demo_model()), "--data-dir".into(), text(data)]).collect()
     }
 
-    /// The process of `command`, once it listens.
+    /// Starts `command`; returns when the server listens.
     pub fn listening(mut command: Command, data: PathBuf) -> Self {
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
         let address = |line: String| Some(line.split_once("listening on ")?.1.split(' ').next()?.to_owned());
-        let base = log.by_ref().map_while(Result::ok).find_map(address).expect("the server says where it listens");
+        let base = log.by_ref().map_while(Result::ok).find_map(address).expect("the server logs its address");
         std::thread::spawn(move || log.for_each(drop));
         Self { process, base, data, folder: None }
     }
@@ -78,7 +78,7 @@ impl Server {
         self.get(&format!("{}{path}", self.base))
     }
 
-    /// Queues the smallest request there is.
+    /// Submits the smallest valid request.
     pub fn submit_smallest(&self, prompt: &str, seed: u32) -> (u16, Value) {
         let body = json!({
             "prompt": prompt, "seed": seed, "width": 64, "height": 64, "num_frames": 1, "num_inference_steps": 1,
@@ -100,7 +100,7 @@ impl Server {
         }
     }
 
-    /// Waits for the task and downloads what it made.
+    /// Waits for the task and downloads its video.
     pub fn download(&self, task: &str) -> PathBuf {
         let done = self.wait(task);
         assert_eq!(done["status"], "completed", "{done}");

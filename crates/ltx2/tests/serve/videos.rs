@@ -1,12 +1,12 @@
-//! From a request over HTTP to an MP4 that plays.
+//! Requests over HTTP and the MP4 files that they produce.
 
 use serde_json::{Value, json};
 
 use crate::common::ffprobe;
-use crate::server::{PICTURE, SMALL, Server, form};
+use crate::server::{IMAGE, SMALL, Server, form};
 
 #[test]
-fn text_and_picture_become_videos_and_mistakes_become_answers() {
+fn requests_produce_videos_and_invalid_requests_are_refused() {
     let server = Server::start();
     assert_eq!(
         server.get(&format!("{}/health", server.base)),
@@ -17,14 +17,14 @@ fn text_and_picture_become_videos_and_mistakes_become_answers() {
     let (status, text) = server.post("/v1/video/async_t2v", "application/json", request.to_string().as_bytes());
     assert_eq!((status, &text["status"]), (200, &json!("processing")));
 
-    let (status, image) = server.post("/v1/video/async_i2v", "multipart/form-data; boundary=X", &form(&SMALL, PICTURE));
+    let (status, image) = server.post("/v1/video/async_i2v", "multipart/form-data; boundary=X", &form(&SMALL, IMAGE));
     assert_eq!(status, 200, "{image}");
 
     let wrong = json!({"prompt": "A fox", "width": 100, "num_frames": 0});
     let (status, answer) = server.post("/v1/video/async_t2v", "application/json", wrong.to_string().as_bytes());
     assert_eq!(status, 422);
     let messages: Vec<&str> =
-        answer["detail"].as_array().unwrap().iter().map(|fault| fault["msg"].as_str().unwrap()).collect();
+        answer["detail"].as_array().unwrap().iter().map(|problem| problem["msg"].as_str().unwrap()).collect();
     assert_eq!(
         messages,
         ["width is 100, but it must be a multiple of 64", "num_frames is 0, but it must be between 1 and 1441"]
@@ -34,7 +34,7 @@ fn text_and_picture_become_videos_and_mistakes_become_answers() {
     let (status, answer) = server.post("/v1/video/async_t2v", "application/json", wrong.to_string().as_bytes());
     assert_eq!((status, &answer["detail"][0]["loc"]), (422, &json!(["body", "pipeline"])), "{answer}");
 
-    let torn = form(&SMALL, &PICTURE[..200]);
+    let torn = form(&SMALL, &IMAGE[..200]);
     let (status, answer) = server.post("/v1/video/async_i2v", "multipart/form-data; boundary=X", &torn);
     assert_eq!((status, &answer["detail"][0]["loc"]), (422, &json!(["body", "image"])), "{answer}");
 
@@ -49,6 +49,6 @@ fn text_and_picture_become_videos_and_mistakes_become_answers() {
 
     assert_eq!(server.get(&format!("{}/health", server.base))["vram_loaded"], true);
     assert_eq!(server.wait("0123456789abcdef0123456789abcdef")["status"], "failed");
-    // Each with its picture.
+    // Each video with its thumbnail.
     assert_eq!(server.outputs().len(), 4);
 }

@@ -1,4 +1,4 @@
-//! What matters to a server that is left running: memory that comes back, connections that do nothing, keys.
+//! Long operation: memory after unloading, engine crashes, idle connections, settings.
 
 use std::net::TcpStream;
 use std::process::Command;
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use crate::common::{demo_model, ltx2};
 use crate::server::Server;
 
-/// A line of a process's status, KiB.
+/// Returns a value of a process's status, KiB.
 pub fn memory(process: u32, line: &str) -> i64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let value = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':')).expect(line);
     value.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// The processes that the server started and that are still there.
+/// Returns the ids of the server's running child processes.
 pub fn engines(server: &Server) -> Vec<u32> {
     let threads = std::fs::read_dir(format!("/proc/{}/task", server.process.id())).unwrap();
     let children = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("children")));
@@ -27,7 +27,7 @@ pub fn engines(server: &Server) -> Vec<u32> {
 }
 
 #[test]
-fn memory_comes_back_twenty_times_over() {
+fn unloading_frees_the_memory_twenty_times() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start_in(folder.path().to_owned(), &["--idle-timeout", "0"]);
     server.path("/v1/internal/unload");
@@ -53,7 +53,7 @@ fn an_engine_that_is_killed_takes_one_task_with_it() {
     let (_, next) = server.submit_smallest("A fox", 2);
     let start = Instant::now();
     while server.path(&format!("/v1/video/tasks/{}", killed["task_id"].as_str().unwrap()))["stage"] != "denoising" {
-        assert!(start.elapsed() < Duration::from_secs(30), "it does not begin");
+        assert!(start.elapsed() < Duration::from_secs(30), "the task does not start");
     }
     let [engine] = engines(&server)[..] else { panic!("one engine") };
     Command::new("kill").args(["-9", &engine.to_string()]).status().unwrap();
@@ -65,7 +65,7 @@ fn an_engine_that_is_killed_takes_one_task_with_it() {
 }
 
 #[test]
-fn a_model_that_cannot_be_loaded_fails_the_task_and_not_the_server() {
+fn a_model_that_fails_to_load_fails_the_task_only() {
     let folder = tempfile::tempdir().unwrap();
     let (models, hidden, data) =
         (folder.path().join("models"), folder.path().join("hidden"), folder.path().join("data"));
@@ -86,32 +86,32 @@ fn a_model_that_cannot_be_loaded_fails_the_task_and_not_the_server() {
 }
 
 #[test]
-fn an_idle_model_is_unloaded_and_an_unload_waits_for_its_task() {
+fn an_idle_model_is_unloaded_and_unloading_waits_for_the_running_task() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start_in(folder.path().to_owned(), &["--idle-timeout", "1"]);
     let (_, answer) = server.submit_smallest("A fox", 1);
-    // The order comes while the task waits or runs, and is carried out after it or before it.
+    // The request arrives while the task is queued or runs, and takes effect before or after it.
     server.path("/v1/internal/unload");
     assert_eq!(server.wait(answer["task_id"].as_str().unwrap())["status"], "completed");
     let start = Instant::now();
     while server.path("/health")["vram_loaded"] == true {
-        assert!(start.elapsed() < Duration::from_secs(30), "it stays loaded");
+        assert!(start.elapsed() < Duration::from_secs(30), "the model stays loaded");
         thread::sleep(Duration::from_millis(50));
     }
 }
 
 #[test]
-fn ten_thousand_idle_connections_do_not_hold_it() {
+fn ten_thousand_idle_connections_do_not_block_the_server() {
     let wanted = 10_000;
     let files = rlimit::increase_nofile_limit(wanted + 500).unwrap();
-    // Some systems connect slowly; the first connection is to be open still when the last one is.
+    // Some systems connect slowly: the first connection must still be open when the last one is made.
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start_in(folder.path().to_owned(), &["--head-timeout", "300"]);
     let count = wanted.min(files.saturating_sub(500)) as usize;
     let address = server.base.strip_prefix("http://").unwrap();
-    let some = || (0..count / 100).map(|_| TcpStream::connect(address).unwrap()).collect::<Vec<_>>();
+    let open = || (0..count / 100).map(|_| TcpStream::connect(address).unwrap()).collect::<Vec<_>>();
     let idle: Vec<Vec<TcpStream>> = thread::scope(|scope| {
-        let openers: Vec<_> = (0..100).map(|_| scope.spawn(some)).collect();
+        let openers: Vec<_> = (0..100).map(|_| scope.spawn(open)).collect();
         openers.into_iter().map(|opener| opener.join().unwrap()).collect()
     });
     let count: usize = idle.iter().map(Vec::len).sum();
@@ -126,22 +126,22 @@ fn ten_thousand_idle_connections_do_not_hold_it() {
 }
 
 #[test]
-fn settings_reach_the_server() {
+fn options_configure_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
     std::fs::write(&keys, "first\n\n second \n").unwrap();
     let options = ["--api-key-file", keys.to_str().unwrap(), "--max-frames", "9", "--max-memory", "0.001"];
     let server = Server::start_in(folder.path().join("data"), &options);
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let ask = |key: &str, body: Value| {
+    let post = |key: &str, body: Value| {
         let request = agent.post(format!("{}/v1/video/async_t2v", server.base)).header("x-api-key", key);
         let mut answer = request.send_json(body).unwrap();
         (answer.status().as_u16(), answer.body_mut().read_json::<Value>().unwrap()["detail"][0]["msg"].clone())
     };
-    assert_eq!(ask("wrong", json!({"prompt": "a fox"})).0, 401);
-    let long = ask("first", json!({"prompt": "a fox", "num_frames": 10}));
+    assert_eq!(post("wrong", json!({"prompt": "a fox"})).0, 401);
+    let long = post("first", json!({"prompt": "a fox", "num_frames": 10}));
     assert_eq!(long, (422, json!("num_frames is 10, but it must be between 1 and 9")));
-    let (status, message) = ask("second", json!({"prompt": "a fox", "num_frames": 9, "width": 64, "height": 64}));
+    let (status, message) = post("second", json!({"prompt": "a fox", "num_frames": 9, "width": 64, "height": 64}));
     let message = message.as_str().unwrap();
     assert!(status == 422 && message.starts_with("64x64 with 9 frames takes about"), "{message}");
     assert!(message.ends_with("but this server allows 0.0 GiB; take fewer frames or a smaller size"), "{message}");
