@@ -1,15 +1,13 @@
-//! The networks of LTX-2 and the files that hold their weights. Tensors only: nothing here knows of requests.
+//! Networks of LTX-2 and their checkpoints. The crate works on tensors and has no notion of a request.
 
-pub mod adaln;
-pub mod attention;
 pub mod audio_vae;
+mod audio_video;
 pub mod checkpoint;
 pub mod config;
-pub mod feed_forward;
+pub mod layers;
 pub mod linear;
 pub mod lora;
 mod packed;
-pub mod rope;
 pub mod synth;
 pub mod text_encoder;
 pub mod transformer;
@@ -20,6 +18,7 @@ pub mod vocoder;
 
 pub use ltx2_kernels::load_kernels;
 
+pub use audio_video::AudioVideo;
 pub use checkpoint::{Checkpoint, CheckpointError, KeptWeights};
 pub use config::{ConfigError, Section};
 pub use packed::Packed;

@@ -12,10 +12,11 @@ use candle_nn::Init;
 use candle_nn::var_builder::SimpleBackend;
 use ltx2_models::audio_vae::{AudioDecoder, AudioVaeConfig};
 use ltx2_models::checkpoint::read_metadata;
+use ltx2_models::layers::anti_aliasing_filter;
 use ltx2_models::synth::SynthBackend;
 use ltx2_models::upsampler::{LatentUpsampler, UpsamplerConfig};
 use ltx2_models::video_vae::{Tiling, VideoEncoder, VideoVaeConfig};
-use ltx2_models::vocoder::{Vocoder, VocoderConfig, anti_aliasing_filter};
+use ltx2_models::vocoder::{Vocoder, VocoderConfig};
 use ltx2_models::{Section, VarBuilder};
 use serde_json::{Value, json};
 

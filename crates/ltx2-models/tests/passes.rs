@@ -1,26 +1,25 @@
-//! The passes of a step together give what each gives alone, bit for bit.
+//! Passes of a step computed together are bit-identical to each pass computed alone.
 
 mod common;
 
 use candle_core::{DType, Tensor};
-use ltx2_models::rope::Positions;
+use ltx2_models::layers::Positions;
 use ltx2_models::synth::SynthBackend;
-use ltx2_models::text_encoder::Contexts;
 use ltx2_models::transformer::{
-    Blocks, Context, Inputs, Modality, Pass, Perturbations, Prompt, Prompts, StreamRope, Timesteps, Transformer,
-    TransformerConfig, Velocities,
+    BlockSet, Modality, Pass, Perturbations, Prompt, PromptContext, PromptContexts, StepInputs, StreamRope, Timesteps,
+    Transformer, TransformerConfig,
 };
-use ltx2_models::{Section, VarBuilder};
+use ltx2_models::{AudioVideo, Section, VarBuilder};
 use serde_json::{Value, json};
 
 use common::test_device;
 
 const LAYERS: usize = 5;
-const VIDEO_TOKENS: usize = 24;
-const AUDIO_TOKENS: usize = 10;
+const TOKENS: AudioVideo<usize> = AudioVideo { video: 24, audio: 10 };
 const TEXT_TOKENS: usize = 16;
+const SIGMA: f32 = 0.7;
 
-/// Small ones of both generations.
+/// Small architectures of LTX-2 and LTX-2.3.
 fn architectures() -> [Value; 2] {
     let common = json!({
         "num_layers": LAYERS, "in_channels": 8, "out_channels": 8, "num_attention_heads": 2, "attention_head_dim": 16,
@@ -34,18 +33,19 @@ fn architectures() -> [Value; 2] {
     [common, gated]
 }
 
-/// A transformer with what a step of it reads.
+/// A transformer and the inputs of one step.
 struct Step {
     config: TransformerConfig,
     transformer: Transformer,
-    latents: [Tensor; 2],
-    ropes: (StreamRope, StreamRope),
-    timesteps: [Timesteps; 2],
-    contexts: [Contexts; 2],
+    latents: AudioVideo<Tensor>,
+    ropes: AudioVideo<StreamRope>,
+    timesteps: AudioVideo<Timesteps>,
+    /// Contexts of the positive and of the negative prompt.
+    contexts: [AudioVideo<Tensor>; 2],
 }
 
 impl Step {
-    /// Of random tokens, whose first are already clean where `image` says so.
+    /// Creates random tokens. With `image`, the noise level of the first video tokens is 0.
     fn new(config: &Value, dtype: DType, image: bool) -> Self {
         let device = test_device();
         let parsed = TransformerConfig::new(&Section::root(config)).unwrap();
@@ -55,78 +55,85 @@ impl Step {
             Tensor::randn(0f32, 1.0, (1, tokens, width), &device).unwrap().to_dtype(dtype).unwrap()
         };
         let widths = match config["caption_proj_before_connector"].as_bool() {
-            Some(true) => [parsed.video.dim(), parsed.audio.dim()],
-            _ => [12, 12],
+            Some(true) => parsed.streams.as_ref().map(|stream| stream.dim()),
+            _ => AudioVideo { video: 12, audio: 12 },
         };
-        let contexts = || Contexts { video: random(TEXT_TOKENS, widths[0]), audio: random(TEXT_TOKENS, widths[1]) };
+        let contexts = || widths.map(|width| random(TEXT_TOKENS, width));
         let positions = |axes: usize, tokens: usize| {
             let axis = |scale: usize| (0..tokens).map(|i| ((i / scale) as f32, (i / scale + 1) as f32)).collect();
             Positions::new((0..axes).map(|axis_number| axis(axis_number + 1)).collect())
         };
-        let mut levels = vec![0.7; VIDEO_TOKENS];
+        let positions = AudioVideo { video: positions(3, TOKENS.video), audio: positions(1, TOKENS.audio) };
+        let mut levels = TOKENS.map(|tokens| vec![SIGMA; tokens]);
         if image {
-            levels[..6].fill(0.0);
+            levels.video[..6].fill(0.0);
         }
         Self {
-            ropes: transformer.ropes(&positions(3, VIDEO_TOKENS), &positions(1, AUDIO_TOKENS)).unwrap(),
-            latents: [random(VIDEO_TOKENS, 8), random(AUDIO_TOKENS, 4)],
-            timesteps: [levels, vec![0.7; AUDIO_TOKENS]].map(|levels| Timesteps::new(&levels, &device).unwrap()),
+            ropes: transformer.ropes(positions.as_ref()).unwrap(),
+            latents: AudioVideo { video: random(TOKENS.video, 8), audio: random(TOKENS.audio, 4) },
+            timesteps: levels.map(|levels| Timesteps::new(&levels, &device).unwrap()),
             contexts: [contexts(), contexts()],
             transformer,
             config: parsed,
         }
     }
 
-    fn inputs<'a>(&'a self, contexts: &'a [Context; 2]) -> Inputs<'a> {
-        let modality =
-            |i: usize, rope| Modality { latent: &self.latents[i], sigma: 0.7, timesteps: &self.timesteps[i], rope };
-        Inputs {
-            video: modality(0, &self.ropes.0),
-            audio: modality(1, &self.ropes.1),
-            prompts: Prompts { positive: &contexts[0], negative: Some(&contexts[1]) },
+    fn inputs<'a>(&'a self, contexts: &'a [PromptContext; 2]) -> StepInputs<'a> {
+        let inputs = self.latents.as_ref().zip(self.timesteps.as_ref()).zip(self.ropes.as_ref());
+        StepInputs {
+            modalities: inputs.map(|((latent, timesteps), rope)| Modality { latent, sigma: SIGMA, timesteps, rope }),
+            prompts: PromptContexts { positive: &contexts[0], negative: Some(&contexts[1]) },
         }
+    }
+
+    fn projected_contexts(&self) -> [PromptContext; 2] {
+        self.contexts.each_ref().map(|contexts| self.transformer.project_context(contexts).unwrap())
+    }
+
+    fn cached_contexts(&self, transformer: &Transformer) -> [PromptContext; 2] {
+        self.contexts.each_ref().map(|contexts| transformer.cache_context(contexts).unwrap())
     }
 }
 
-fn skipping(video: Blocks, audio: Blocks) -> Pass {
-    let perturbations =
-        Perturbations { skip_video_self_attn: video, skip_audio_self_attn: audio, ..Default::default() };
-    Pass { perturbations, ..Default::default() }
+fn without_self_attention(video: BlockSet, audio: BlockSet) -> Pass {
+    let skip_self_attn = AudioVideo { video, audio };
+    Pass { perturbations: Perturbations { skip_self_attn, ..Default::default() }, ..Default::default() }
 }
 
-/// Every kind of pass, in one step.
+fn without_cross_attention(video: BlockSet, audio: BlockSet) -> Pass {
+    let skip_cross_attn = AudioVideo { video, audio };
+    Pass { perturbations: Perturbations { skip_cross_attn, ..Default::default() }, ..Default::default() }
+}
+
+/// Passes of every kind.
 fn passes() -> Vec<Pass> {
-    let at = |blocks: &[usize]| Blocks::At(blocks.to_vec());
-    let apart = |a2v: Blocks, v2a: Blocks| Pass {
-        perturbations: Perturbations { skip_a2v_cross_attn: a2v, skip_v2a_cross_attn: v2a, ..Default::default() },
-        ..Default::default()
-    };
+    let only = |blocks: &[usize]| BlockSet::Only(blocks.to_vec());
     vec![
         Pass::default(),
         Pass { prompt: Prompt::Negative, ..Default::default() },
-        skipping(at(&[3]), at(&[3])),
-        apart(Blocks::Everywhere, Blocks::Everywhere),
-        skipping(at(&[1, 3]), at(&[1, 3])),
-        skipping(at(&[4, 2]), Blocks::Nowhere),
-        skipping(Blocks::Nowhere, at(&[2])),
-        skipping(at(&[0]), at(&[0])),
-        skipping(Blocks::Everywhere, Blocks::Everywhere),
-        skipping(at(&[]), at(&[])),
-        apart(at(&[2]), Blocks::Nowhere),
-        apart(Blocks::Nowhere, at(&[2, 3])),
-        Pass { prompt: Prompt::Negative, ..skipping(at(&[3]), at(&[3])) },
+        without_self_attention(only(&[3]), only(&[3])),
+        without_cross_attention(BlockSet::All, BlockSet::All),
+        without_self_attention(only(&[1, 3]), only(&[1, 3])),
+        without_self_attention(only(&[4, 2]), BlockSet::None),
+        without_self_attention(BlockSet::None, only(&[2])),
+        without_self_attention(only(&[0]), only(&[0])),
+        without_self_attention(BlockSet::All, BlockSet::All),
+        without_self_attention(only(&[]), only(&[])),
+        without_cross_attention(only(&[2]), BlockSet::None),
+        without_cross_attention(BlockSet::None, only(&[2, 3])),
+        Pass { prompt: Prompt::Negative, ..without_self_attention(only(&[3]), only(&[3])) },
     ]
 }
 
-fn bits(velocities: &Velocities) -> [Vec<u32>; 2] {
-    [&velocities.video, &velocities.audio].map(|velocity| {
+fn bits(velocities: &AudioVideo<Tensor>) -> AudioVideo<Vec<u32>> {
+    velocities.as_ref().map(|velocity| {
         let wide = velocity.to_dtype(DType::F32).unwrap().flatten_all().unwrap();
         wide.to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
     })
 }
 
-/// For each architecture, dtype, and kind of timesteps.
-fn in_each_case(mut check: impl FnMut(&Step)) {
+/// Runs `check` for each architecture, dtype, and kind of timesteps.
+fn for_each_case(mut check: impl FnMut(&Step)) {
     for architecture in architectures() {
         for dtype in [DType::F32, DType::BF16] {
             for image in [false, true] {
@@ -137,15 +144,15 @@ fn in_each_case(mut check: impl FnMut(&Step)) {
 }
 
 #[test]
-fn passes_together_equal_each_alone() {
-    in_each_case(|step| {
-        let contexts = [0, 1].map(|i| step.transformer.project(&step.contexts[i]).unwrap());
+fn passes_together_equal_each_pass_alone() {
+    for_each_case(|step| {
+        let contexts = step.projected_contexts();
         let (inputs, passes) = (step.inputs(&contexts), passes());
         let alone: Vec<_> = passes.iter().map(|pass| bits(&step.transformer.forward(&inputs, pass).unwrap())).collect();
-        // What is compared has to differ, or sharing too much would not be seen.
+        // The passes must differ, or the test would not notice too long a shared prefix.
         let differing = |others: &[usize]| others.iter().all(|i| alone[*i] != alone[0]);
         assert!(differing(&[1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12]));
-        // In this order, in that of a usual step alone, and the other way round.
+        // All passes, those of a usual step, and all in reverse order.
         let orders: [Vec<usize>; 3] =
             [(0..passes.len()).collect(), (0..4).collect(), (0..passes.len()).rev().collect()];
         for order in orders {
@@ -160,30 +167,30 @@ fn passes_together_equal_each_alone() {
 }
 
 #[test]
-fn keys_and_values_of_the_text_can_be_made_before() {
-    let mut kept = 0;
-    in_each_case(|step| {
-        let projected = [0, 1].map(|i| step.transformer.project(&step.contexts[i]).unwrap());
-        let read = [0, 1].map(|i| step.transformer.read(&step.contexts[i]).unwrap());
-        for (projected, read) in projected.iter().zip(&read) {
-            assert_eq!((projected.kept(), read.kept()), (0, step.config.kept_text(TEXT_TOKENS)));
+fn cached_text_keys_and_values_give_the_same_velocities() {
+    let mut cached_cases = 0;
+    for_each_case(|step| {
+        let (projected, cached) = (step.projected_contexts(), step.cached_contexts(&step.transformer));
+        let expected = step.config.cached_text_elements(TEXT_TOKENS);
+        for (projected, cached) in projected.iter().zip(&cached) {
+            assert_eq!((projected.cached_elements(), cached.cached_elements()), (0, expected));
         }
-        kept += usize::from(read[0].kept() > 0);
+        cached_cases += usize::from(cached[0].cached_elements() > 0);
         let passes = passes();
         let alone = passes.iter().map(|pass| step.transformer.forward(&step.inputs(&projected), pass).unwrap());
-        let together = step.transformer.forward_all(&step.inputs(&read), &passes).unwrap();
+        let together = step.transformer.forward_all(&step.inputs(&cached), &passes).unwrap();
         for (alone, together) in alone.zip(&together) {
             assert!(bits(&alone) == bits(together));
         }
     });
-    // Of the generation whose noise level has no say in it.
-    assert_eq!(kept, 4);
+    // Only in LTX-2: in LTX-2.3 the noise level modulates the text.
+    assert_eq!(cached_cases, 4);
 }
 
 #[test]
-fn a_prompt_that_is_missing_is_told() {
+fn a_pass_without_its_prompt_is_refused() {
     let step = Step::new(&architectures()[0], DType::F32, false);
-    let contexts = [0, 1].map(|i| step.transformer.project(&step.contexts[i]).unwrap());
+    let contexts = step.projected_contexts();
     let mut inputs = step.inputs(&contexts);
     inputs.prompts.negative = None;
     let passes = passes();
@@ -194,24 +201,48 @@ fn a_prompt_that_is_missing_is_told() {
 }
 
 #[test]
-fn blocks_that_each_step_reads_anew_compute_the_same() {
-    in_each_case(|step| {
-        // The same device, not one opened anew: kernels take only what is all on one.
-        let (dtype, device) = (step.latents[0].dtype(), step.latents[0].device());
-        let read = |transformer: &Transformer| [0, 1].map(|i| transformer.read(&step.contexts[i]).unwrap());
-        let contexts = read(&step.transformer);
+fn streamed_blocks_give_the_same_velocities() {
+    for_each_case(|step| {
+        // The device of the step: kernels need all tensors on one device instance.
+        let (dtype, device) = (step.latents.video.dtype(), step.latents.video.device());
+        let contexts = step.cached_contexts(&step.transformer);
         let expected = step.transformer.forward_all(&step.inputs(&contexts), &passes()).unwrap();
         for resident in [0, 2, LAYERS] {
             let vb = VarBuilder::from_backend(Box::new(SynthBackend::new(5)), dtype, device.clone());
             let partly = Transformer::with_resident_blocks(&step.config, vb, resident).unwrap();
             assert_eq!(partly.resident_blocks(), resident);
-            let contexts = read(&partly);
+            let contexts = step.cached_contexts(&partly);
             let velocities = partly.forward_all(&step.inputs(&contexts), &passes()).unwrap();
-            for (number, (got, expected)) in velocities.iter().zip(&expected).enumerate() {
-                assert!(bits(got) == bits(expected), "pass {number} with {resident} blocks in memory");
+            for (index, (velocities, expected)) in velocities.iter().zip(&expected).enumerate() {
+                assert!(bits(velocities) == bits(expected), "pass {index} with {resident} resident blocks");
             }
             let alone = partly.forward(&step.inputs(&contexts), &Pass::default()).unwrap();
             assert!(bits(&alone) == bits(&expected[0]));
         }
     });
+}
+
+#[test]
+fn each_sigma_modulates_its_own_text_and_the_cross_attention() {
+    for (architecture, modulates_text) in architectures().iter().zip([false, true]) {
+        let step = Step::new(architecture, DType::F32, false);
+        let contexts = step.projected_contexts();
+        let velocities = |sigmas: AudioVideo<f32>, pass: &Pass| {
+            let mut inputs = step.inputs(&contexts);
+            (inputs.modalities.video.sigma, inputs.modalities.audio.sigma) = (sigmas.video, sigmas.audio);
+            bits(&step.transformer.forward(&inputs, pass).unwrap())
+        };
+        let equal = AudioVideo { video: SIGMA, audio: SIGMA };
+        let [video_frozen, audio_frozen] = [AudioVideo { video: 0.0, ..equal }, AudioVideo { audio: 0.0, ..equal }];
+        let isolated = without_cross_attention(BlockSet::All, BlockSet::All);
+        let expected = velocities(equal, &isolated);
+        let (video, audio) = (velocities(video_frozen, &isolated), velocities(audio_frozen, &isolated));
+        assert!(video.audio == expected.audio && audio.video == expected.video);
+        assert_eq!((video.video != expected.video, audio.audio != expected.audio), (modulates_text, modulates_text));
+        let expected = velocities(equal, &Pass::default());
+        for frozen in [video_frozen, audio_frozen] {
+            let velocities = velocities(frozen, &Pass::default());
+            assert!(velocities.video != expected.video && velocities.audio != expected.audio);
+        }
+    }
 }

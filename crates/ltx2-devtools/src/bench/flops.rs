@@ -1,7 +1,9 @@
 //! Floating-point operations of a phase: a lower bound that counts a multiplication with its addition as two.
 
 use ltx2_models::text_encoder::MAX_TOKENS;
-use ltx2_models::transformer::{Part, Pass, Perturbations, Place, TextReading, TransformerConfig, forks};
+use ltx2_models::transformer::{
+    Pass, Perturbations, Sublayer, SublayerIndex, TextKeysValues, TransformerConfig, forks,
+};
 use ltx2_pipeline::ModelSet;
 use ltx2_pipeline::diffusion::guider::guiding_passes;
 
@@ -26,15 +28,15 @@ pub(super) fn flops_of(phase: BenchPhase, models: &ModelSet, settings: &BenchSet
 
 /// FLOP of the keys and values that are computed once per prompt and stage.
 fn prompt_flops(config: &TransformerConfig) -> f64 {
-    match config.text() {
-        TextReading::OncePerPrompt => config.num_layers as f64 * text_kv_flops(config),
-        TextReading::EachPass => 0.0,
+    match config.text_keys_values() {
+        TextKeysValues::PerPrompt => config.num_layers as f64 * text_kv_flops(config),
+        TextKeysValues::PerPass => 0.0,
     }
 }
 
 /// FLOP of a prompt's keys and values in one block.
 fn text_kv_flops(config: &TransformerConfig) -> f64 {
-    let widths = [config.video.dim(), config.audio.dim()].map(|width| width as f64);
+    let widths = [config.streams.video.dim(), config.streams.audio.dim()].map(|width| width as f64);
     widths.map(|width| 2.0 * MAX_TOKENS as f64 * 2.0 * width * width).iter().sum()
 }
 
@@ -42,43 +44,50 @@ fn text_kv_flops(config: &TransformerConfig) -> f64 {
 /// an earlier pass. Modulation is small and not counted.
 fn step_flops(config: &TransformerConfig, tokens: [f64; 2], passes: &[Pass]) -> f64 {
     let layers = config.num_layers;
-    let pass_flops = |pass: &Pass, from: Place| -> f64 {
-        from.onwards(layers).map(|place| part_flops(config, tokens, place, &pass.perturbations)).sum()
+    let pass_flops = |pass: &Pass, from: SublayerIndex| -> f64 {
+        from.onwards(layers).map(|index| sublayer_flops(config, tokens, index, &pass.perturbations)).sum()
     };
-    let starts = forks(passes, layers).into_iter().map(|fork| fork.map_or(Place::FIRST, |fork| fork.at));
+    let starts = forks(passes, layers).into_iter().map(|fork| fork.map_or(SublayerIndex::FIRST, |fork| fork.point));
     passes.iter().zip(starts).map(|(pass, from)| pass_flops(pass, from)).sum()
 }
 
-fn part_flops(config: &TransformerConfig, [video, audio]: [f64; 2], place: Place, skipped: &Perturbations) -> f64 {
-    let (d, a) = (config.video.dim() as f64, config.audio.dim() as f64);
-    let Place { block, part } = place;
-    match part {
+fn sublayer_flops(
+    config: &TransformerConfig,
+    [video, audio]: [f64; 2],
+    index: SublayerIndex,
+    skipped: &Perturbations,
+) -> f64 {
+    let (d, a) = (config.streams.video.dim() as f64, config.streams.audio.dim() as f64);
+    let SublayerIndex { block, sublayer } = index;
+    match sublayer {
         // Perturbed self-attention computes the values and the output projection only.
-        Part::SelfAttention => [(video, d, &skipped.skip_video_self_attn), (audio, a, &skipped.skip_audio_self_attn)]
-            .map(|(tokens, width, skipped)| match skipped.contains(block) {
-                true => 2.0 * tokens * 2.0 * width * width,
-                false => 2.0 * tokens * 4.0 * width * width + 4.0 * tokens * tokens * width,
-            })
-            .iter()
-            .sum(),
+        Sublayer::SelfAttention => {
+            [(video, d, &skipped.skip_self_attn.video), (audio, a, &skipped.skip_self_attn.audio)]
+                .map(|(tokens, width, skipped)| match skipped.contains(block) {
+                    true => 2.0 * tokens * 2.0 * width * width,
+                    false => 2.0 * tokens * 4.0 * width * width + 4.0 * tokens * tokens * width,
+                })
+                .iter()
+                .sum()
+        }
         // Queries and output of the tokens, and the text's keys and values unless they are cached.
-        Part::Text => {
+        Sublayer::TextCrossAttention => {
             let tokens: f64 = [(video, d), (audio, a)]
                 .map(|(tokens, width)| 2.0 * tokens * 2.0 * width * width + 4.0 * tokens * MAX_TOKENS as f64 * width)
                 .iter()
                 .sum();
-            match config.text() {
-                TextReading::OncePerPrompt => tokens,
-                TextReading::EachPass => tokens + text_kv_flops(config),
+            match config.text_keys_values() {
+                TextKeysValues::PerPrompt => tokens,
+                TextKeysValues::PerPass => tokens + text_kv_flops(config),
             }
         }
         // The inner width is that of audio in both directions.
-        Part::Between => {
-            let directions = [&skipped.skip_a2v_cross_attn, &skipped.skip_v2a_cross_attn];
+        Sublayer::AudioVideoCrossAttention => {
+            let directions = [&skipped.skip_cross_attn.video, &skipped.skip_cross_attn.audio];
             let one = 2.0 * (video * 2.0 * d * a + audio * 2.0 * a * a) + 4.0 * video * audio * a;
             one * directions.iter().filter(|skipped| !skipped.contains(block)).count() as f64
         }
-        Part::FeedForward => 2.0 * 8.0 * (video * d * d + audio * a * a),
+        Sublayer::FeedForward => 2.0 * 8.0 * (video * d * d + audio * a * a),
     }
 }
 
@@ -116,9 +125,11 @@ mod tests {
         let guidance = GuiderParams { cfg_scale: 3.0, stg_scale: 1.0, stg_blocks: vec![29], ..GuiderParams::off() };
         let passes = guiding_passes([&GuiderParams { modality_scale: 3.0, ..guidance }; 2]).passes();
         let [cond, negative, perturbed, isolated] = [0, 1, 2, 3].map(|i| tflop(&passes[i..=i]));
-        let block =
-            |part| part_flops(&config_19b(), TOKENS, Place { block: 0, part }, &Perturbations::default()) / 1e12;
-        let (self_attention, text) = (block(Part::SelfAttention), block(Part::Text));
+        let tflop_of = |sublayer| {
+            let index = SublayerIndex { block: 0, sublayer };
+            sublayer_flops(&config_19b(), TOKENS, index, &Perturbations::default()) / 1e12
+        };
+        let (self_attention, text) = (tflop_of(Sublayer::SelfAttention), tflop_of(Sublayer::TextCrossAttention));
         // The perturbed pass is forked after 29 blocks, the others within the first block.
         let expected =
             cond + (negative - self_attention) + (perturbed - cond * 29.0 / 48.0) + (isolated - self_attention - text);

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use ltx2_models::text_encoder::{Contexts, MAX_TOKENS};
-use ltx2_models::transformer::{Context, Prompts, Transformer};
+use ltx2_models::transformer::{PromptContext, PromptContexts, Transformer};
 use ltx2_models::video_vae::Tiling;
 use ltx2_pipeline::diffusion::Denoiser;
 use ltx2_pipeline::diffusion::guider::guiding_passes;
@@ -76,23 +76,25 @@ fn denoise(engine: &mut Engine, settings: &BenchSettings, denoising: Denoising) 
     };
     let (positive, negative) = (prompt()?, prompt()?);
     let guided = guiding_passes([&guidance; 2]).negative.is_some();
-    let read = move |transformer: &Transformer| -> Result<(Context, Option<Context>)> {
-        let negative = guided.then(|| transformer.read(&negative)).transpose()?;
-        Ok((transformer.read(&positive)?, negative))
+    let cache_contexts = move |transformer: &Transformer| -> Result<(PromptContext, Option<PromptContext>)> {
+        let negative = guided.then(|| transformer.cache_context(&negative)).transpose()?;
+        Ok((transformer.cache_context(&positive)?, negative))
     };
     let (sigmas, prepared) = match extent {
-        Extent::Step => (ltx2_sigmas(settings.steps.max(2), DEFAULT_TOKENS)[..2].to_vec(), Some(read(&transformer)?)),
+        Extent::Step => {
+            (ltx2_sigmas(settings.steps.max(2), DEFAULT_TOKENS)[..2].to_vec(), Some(cache_contexts(&transformer)?))
+        }
         Extent::Stage => (ltx2_sigmas(settings.steps, DEFAULT_TOKENS), None),
     };
     let states = random_states(engine, settings)?;
     Ok(Box::new(move || {
         let (positive, negative) = match &prepared {
             Some(prompts) => prompts.clone(),
-            None => read(&transformer)?,
+            None => cache_contexts(&transformer)?,
         };
         let denoiser = Denoiser::new(
             &transformer,
-            Prompts { positive: &positive, negative: negative.as_ref() },
+            PromptContexts { positive: &positive, negative: negative.as_ref() },
             (&states.video, &states.audio),
             (&guidance, &guidance),
             dtype,

@@ -6,7 +6,7 @@ use ltx2_kernels::{conv2d, pixel_norm_silu};
 use super::config::AudioVaeConfig;
 use super::{LATENT_MEL_BINS, TIME_SCALE};
 use crate::VarBuilder;
-use crate::video_vae::PerChannelStatistics;
+use crate::layers::PerChannelStatistics;
 
 const NORM_EPS: f64 = 1e-6;
 

@@ -6,10 +6,8 @@ use ltx2_kernels::{RopeTable, residual, rms_norm};
 
 use super::MAX_TOKENS;
 use crate::VarBuilder;
-use crate::attention::{Attention, AttentionConfig};
 use crate::config::{ConfigError, Section};
-use crate::feed_forward::FeedForward;
-use crate::rope::{Positions, RopeConfig};
+use crate::layers::{Attention, AttentionConfig, FeedForward, Positions, RopeConfig};
 
 const NORM_EPS: f64 = 1e-6;
 

@@ -4,17 +4,11 @@ use candle_core::{Result, Tensor};
 
 use super::feature_extractor::Features;
 use super::{Connector, ConnectorConfig, FeatureExtractor, FeatureExtractorConfig, GemmaConfig};
-use crate::VarBuilder;
 use crate::config::{ConfigError, Section};
+use crate::{AudioVideo, VarBuilder};
 
 /// A prompt's context for each modality, `(1, 1024, d)`.
-#[derive(Debug, Clone)]
-pub struct Contexts {
-    /// For the picture.
-    pub video: Tensor,
-    /// For the sound.
-    pub audio: Tensor,
-}
+pub type Contexts = AudioVideo<Tensor>;
 
 /// Kind of feature extractor and widths of both connectors.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,144 +1,135 @@
-//! One block: self-attention, text cross-attention, cross-attention between picture and sound, feed-forward
-//! (`BasicAVTransformerBlock`).
+//! Transformer block (`BasicAVTransformerBlock`): self-attention, text cross-attention, audio-video cross-attention,
+//! feed-forward.
 
 use candle_core::{Result, Tensor};
 use ltx2_kernels::{RopeTable, gated_residual, modulate, residual, rms_norm, rms_norm_modulate};
 
 use super::config::{StreamConfig, TransformerConfig};
-use super::context::{Context, Text};
-use super::modulation::StreamModulation;
-use super::{Blocks, Inputs, Part, Perturbations};
-use crate::VarBuilder;
-use crate::attention::{Attention, KeysValues};
-use crate::feed_forward::FeedForward;
+use super::context::{PromptContext, TextContext};
+use super::modality::StreamRope;
+use super::modulation::{CrossDirection, StreamModulation};
+use super::perturbation::Perturbations;
+use super::stream_names::{STREAM_NAMES, StreamNames};
+use super::sublayer::Sublayer;
+use crate::layers::{Attention, FeedForward, KeysValues};
+use crate::{AudioVideo, VarBuilder};
 
-/// Names and directions that differ between the two streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    Video,
-    Audio,
-}
-
-impl Side {
-    pub(super) fn prefix(self) -> &'static str {
-        match self {
-            Self::Video => "",
-            Self::Audio => "audio_",
-        }
-    }
-
-    fn cross_attention(self) -> &'static str {
-        match self {
-            Self::Video => "audio_to_video_attn",
-            Self::Audio => "video_to_audio_attn",
-        }
-    }
-
-    pub(super) fn cross_table(self) -> &'static str {
-        match self {
-            Self::Video => "scale_shift_table_a2v_ca_video",
-            Self::Audio => "scale_shift_table_a2v_ca_audio",
-        }
-    }
-}
-
-/// A block.
+/// Transformer block of both streams.
 #[derive(Debug)]
 pub(super) struct Block {
     index: usize,
-    video: BlockStream,
-    audio: BlockStream,
+    streams: AudioVideo<BlockStream>,
 }
 
-/// Tokens of both modalities on their way through the blocks.
-#[derive(Debug, Clone)]
-pub(super) struct Streams {
-    /// `(1, n, video dim)`.
-    pub video: Tensor,
-    /// `(1, n, audio dim)`.
-    pub audio: Tensor,
-}
-
-/// What the blocks read in one pass besides the streams.
-pub(super) struct Run<'a> {
-    pub inputs: &'a Inputs<'a>,
-    pub context: &'a Context,
+/// Arguments of the blocks in one pass, besides the hidden states.
+pub(super) struct PassArgs<'a> {
+    pub ropes: AudioVideo<&'a StreamRope>,
+    pub context: &'a PromptContext,
     pub perturbations: &'a Perturbations,
-    pub video: &'a StreamModulation<'a>,
-    pub audio: &'a StreamModulation<'a>,
+    pub modulation: AudioVideo<&'a StreamModulation<'a>>,
 }
 
 impl Block {
     pub(super) fn new(config: &TransformerConfig, index: usize, vb: VarBuilder) -> Result<Self> {
+        let AudioVideo { video, audio } = &config.streams;
         Ok(Self {
             index,
-            video: BlockStream::new(config, index, Side::Video, &vb)?,
-            audio: BlockStream::new(config, index, Side::Audio, &vb)?,
+            streams: AudioVideo {
+                video: BlockStream::new(config, index, [video, audio], &STREAM_NAMES.video, &vb)?,
+                audio: BlockStream::new(config, index, [audio, video], &STREAM_NAMES.audio, &vb)?,
+            },
         })
     }
 
-    /// `streams` behind `part` of this block.
-    pub(super) fn forward(&self, part: Part, streams: Streams, run: &Run) -> Result<Streams> {
-        match part {
-            Part::SelfAttention => self.attend_to_self(&streams, run),
-            Part::Text => Ok(Streams {
-                video: self.video.read_text(&streams.video, &run.context.video, run.video)?,
-                audio: self.audio.read_text(&streams.audio, &run.context.audio, run.audio)?,
+    /// Returns the hidden states after `sublayer`, `(1, n, dim)` per stream.
+    pub(super) fn forward(
+        &self,
+        sublayer: Sublayer,
+        x: AudioVideo<Tensor>,
+        args: &PassArgs,
+    ) -> Result<AudioVideo<Tensor>> {
+        let AudioVideo { video, audio } = &self.streams;
+        let (modulation, text) = (args.modulation, &args.context.text);
+        match sublayer {
+            Sublayer::SelfAttention => self.self_attention(&x, args),
+            Sublayer::TextCrossAttention => Ok(AudioVideo {
+                video: video.text_cross_attention(&x.video, &text.video, modulation.video)?,
+                audio: audio.text_cross_attention(&x.audio, &text.audio, modulation.audio)?,
             }),
-            Part::Between => self.attend_to_each_other(streams, run),
-            Part::FeedForward => Ok(Streams {
-                video: self.video.feed_forward(&streams.video, run.video)?,
-                audio: self.audio.feed_forward(&streams.audio, run.audio)?,
+            Sublayer::AudioVideoCrossAttention => self.audio_video_cross_attention(x, args),
+            Sublayer::FeedForward => Ok(AudioVideo {
+                video: video.feed_forward(&x.video, modulation.video)?,
+                audio: audio.feed_forward(&x.audio, modulation.audio)?,
             }),
         }
     }
 
-    /// What this block reads of a prompt, for picture and sound, where the noise level has no say.
-    pub(super) fn text(&self, video: &Tensor, audio: &Tensor) -> Result<(KeysValues, KeysValues)> {
-        Ok((self.video.attn2.keys_values(video, None)?, self.audio.attn2.keys_values(audio, None)?))
+    /// Keys and values of a prompt's projected contexts, `(1, 1024, dim)` per stream. Only where the noise level does not
+    /// modulate the text.
+    pub(super) fn text_keys_values(&self, contexts: &AudioVideo<Tensor>) -> Result<AudioVideo<KeysValues>> {
+        self.streams
+            .as_ref()
+            .zip(contexts.as_ref())
+            .try_map(|(stream, context)| stream.attn2.keys_values(context, None))
     }
 
-    fn attend_to_self(&self, x: &Streams, run: &Run) -> Result<Streams> {
-        let Perturbations { skip_video_self_attn, skip_audio_self_attn, .. } = run.perturbations;
-        let (v_rope, a_rope) = (&run.inputs.video.rope.own, &run.inputs.audio.rope.own);
-        let rope_of = |rope, skipped: &Blocks| (!skipped.contains(self.index)).then_some(rope);
-        Ok(Streams {
-            video: self.video.attend_to_self(&x.video, run.video, rope_of(v_rope, skip_video_self_attn))?,
-            audio: self.audio.attend_to_self(&x.audio, run.audio, rope_of(a_rope, skip_audio_self_attn))?,
+    fn self_attention(&self, x: &AudioVideo<Tensor>, args: &PassArgs) -> Result<AudioVideo<Tensor>> {
+        let skipped = args.perturbations.skip_self_attn.as_ref().map(|blocks| blocks.contains(self.index));
+        let ropes = args.ropes.zip(skipped).map(|(rope, skipped)| (!skipped).then_some(&rope.self_attn));
+        let AudioVideo { video, audio } = &self.streams;
+        Ok(AudioVideo {
+            video: video.self_attention(&x.video, args.modulation.video, ropes.video)?,
+            audio: audio.self_attention(&x.audio, args.modulation.audio, ropes.audio)?,
         })
     }
 
-    /// Both directions read both streams as they were before.
-    fn attend_to_each_other(&self, x: Streams, run: &Run) -> Result<Streams> {
-        let Perturbations { skip_a2v_cross_attn, skip_v2a_cross_attn, .. } = run.perturbations;
-        let video = (&self.video, run.video, &run.inputs.video.rope.cross);
-        let audio = (&self.audio, run.audio, &run.inputs.audio.rope.cross);
-        let cross = |row: usize,
-                     x: [&Tensor; 2],
-                     (stream, own, rope): (&BlockStream, &StreamModulation, &RopeTable),
-                     (other, theirs, their_rope): (&BlockStream, &StreamModulation, &RopeTable)| {
-            let query = stream.for_cross(x[0], own, row)?;
-            let context = other.for_cross(x[1], theirs, row)?;
-            let heard = stream.cross.forward(&query, &context, Some(rope), Some(their_rope))?;
-            gated_residual(x[0], &heard, &own.cross_gate(self.index)?)
-        };
-        Ok(Streams {
-            video: match skip_a2v_cross_attn.contains(self.index) {
+    /// Attention of each stream to the other one. Both directions use the hidden states before this sublayer.
+    fn audio_video_cross_attention(&self, x: AudioVideo<Tensor>, args: &PassArgs) -> Result<AudioVideo<Tensor>> {
+        let skipped = args.perturbations.skip_cross_attn.as_ref().map(|blocks| blocks.contains(self.index));
+        let (modulation, ropes) = (args.modulation, args.ropes.map(|rope| &rope.cross_attn));
+        let AudioVideo { video, audio } = &self.streams;
+        let video = CrossSide { stream: video, x: &x.video, modulation: modulation.video, rope: ropes.video };
+        let audio = CrossSide { stream: audio, x: &x.audio, modulation: modulation.audio, rope: ropes.audio };
+        Ok(AudioVideo {
+            video: match skipped.video {
                 true => x.video.clone(),
-                false => cross(0, [&x.video, &x.audio], video, audio)?,
+                false => video.attend(&audio, CrossDirection::AudioToVideo)?,
             },
-            audio: match skip_v2a_cross_attn.contains(self.index) {
-                true => x.audio,
-                false => cross(2, [&x.audio, &x.video], audio, video)?,
+            audio: match skipped.audio {
+                true => x.audio.clone(),
+                false => audio.attend(&video, CrossDirection::VideoToAudio)?,
             },
         })
     }
 }
 
-/// One modality's half of a block.
+/// One stream in the audio-video cross-attention.
+struct CrossSide<'a> {
+    stream: &'a BlockStream,
+    x: &'a Tensor,
+    modulation: &'a StreamModulation<'a>,
+    rope: &'a RopeTable,
+}
+
+impl CrossSide<'_> {
+    /// Adds the gated attention of this stream to `other` to the hidden states.
+    fn attend(&self, other: &CrossSide, direction: CrossDirection) -> Result<Tensor> {
+        let (query, context) = (self.normed(direction)?, other.normed(direction)?);
+        let attended = self.stream.cross.forward(&query, &context, Some(self.rope), Some(other.rope))?;
+        gated_residual(self.x, &attended, &self.modulation.cross_gate(self.stream.block)?)
+    }
+
+    /// Normalised and modulated hidden states for the cross-attention in `direction`.
+    fn normed(&self, direction: CrossDirection) -> Result<Tensor> {
+        let [scale, shift] = self.modulation.cross_attention(self.stream.block, direction)?;
+        rms_norm_modulate(self.x, &scale, &shift, self.stream.norm_eps)
+    }
+}
+
+/// Layers of one stream in a block.
 #[derive(Debug)]
 struct BlockStream {
-    /// The block's number.
+    /// Index of the block.
     block: usize,
     attn1: Attention,
     attn2: Attention,
@@ -149,30 +140,29 @@ struct BlockStream {
 }
 
 impl BlockStream {
-    fn new(config: &TransformerConfig, block: usize, side: Side, vb: &VarBuilder) -> Result<Self> {
-        let (own, other): (&StreamConfig, &StreamConfig) = match side {
-            Side::Video => (&config.video, &config.audio),
-            Side::Audio => (&config.audio, &config.video),
-        };
-        let prefix = side.prefix();
-        let named = |name: &str| vb.pp(format!("{prefix}{name}"));
+    fn new(
+        config: &TransformerConfig,
+        block: usize,
+        [own, other]: [&StreamConfig; 2],
+        names: &StreamNames,
+        vb: &VarBuilder,
+    ) -> Result<Self> {
+        let named = |name: &str| vb.pp(format!("{}{name}", names.prefix));
+        // The cross-attention has the heads of the audio stream in both directions.
+        let cross = config.attention(&config.streams.audio, own.dim(), other.dim());
         Ok(Self {
             block,
             attn1: Attention::new(config.attention(own, own.dim(), own.dim()), named("attn1"))?,
             attn2: Attention::new(config.attention(own, own.dim(), own.context_dim), named("attn2"))?,
             ff: FeedForward::new(own.dim(), named("ff"))?,
-            // Between the modalities both directions have the sound's heads.
-            cross: Attention::new(
-                config.attention(&config.audio, own.dim(), other.dim()),
-                vb.pp(side.cross_attention()),
-            )?,
+            cross: Attention::new(cross, vb.pp(names.cross_attention))?,
             norm_eps: config.norm_eps,
         })
     }
 
-    /// `x` and its attention to itself, of which only the values are left without `rope`.
-    fn attend_to_self(&self, x: &Tensor, modulation: &StreamModulation, rope: Option<&RopeTable>) -> Result<Tensor> {
-        let [shift, scale, gate] = modulation.own(self.block, 0)?;
+    /// Adds the gated self-attention to `x`. Without `rope` the attention is skipped and only the values are added.
+    fn self_attention(&self, x: &Tensor, modulation: &StreamModulation, rope: Option<&RopeTable>) -> Result<Tensor> {
+        let [shift, scale, gate] = modulation.self_attention(self.block)?;
         let normed = rms_norm_modulate(x, &scale, &shift, self.norm_eps)?;
         let attended = match rope {
             Some(_) => self.attn1.forward(&normed, &normed, rope, rope)?,
@@ -181,38 +171,33 @@ impl BlockStream {
         gated_residual(x, &attended, &gate)
     }
 
-    /// `x` and its attention to the text; in LTX-2.3 the noise level modulates the query, the text and what is read.
-    fn read_text(&self, x: &Tensor, text: &Text, modulation: &StreamModulation) -> Result<Tensor> {
+    /// Adds the attention to the text to `x`. In LTX-2.3 the noise level modulates query, text and output.
+    fn text_cross_attention(&self, x: &Tensor, text: &TextContext, modulation: &StreamModulation) -> Result<Tensor> {
         let prompt = modulation.prompt(self.block)?;
-        let keys_values = self.keys_values(text, prompt.as_ref())?;
+        let keys_values = self.text_keys_values(text, prompt.as_ref())?;
         if prompt.is_none() {
             return residual(x, &self.attn2.attend(&rms_norm(x, None, self.norm_eps)?, &keys_values, None)?);
         }
-        let [shift, scale, gate] = modulation.own(self.block, 6)?;
+        let [shift, scale, gate] = modulation.text_cross_attention(self.block)?;
         let normed = rms_norm_modulate(x, &scale, &shift, self.norm_eps)?;
         gated_residual(x, &self.attn2.attend(&normed, &keys_values, None)?, &gate)
     }
 
-    /// Of the text, with shift and scale where it is modulated.
-    fn keys_values(&self, text: &Text, prompt: Option<&[Tensor; 2]>) -> Result<KeysValues> {
+    /// Keys and values of the text, cached or computed with shift and scale of the text, if modulated.
+    fn text_keys_values(&self, text: &TextContext, prompt: Option<&[Tensor; 2]>) -> Result<KeysValues> {
         match (text, prompt) {
-            (Text::KeysValues(blocks), _) => Ok(blocks[self.block].clone()),
-            (Text::Projected(context), None) => self.attn2.keys_values(context, None),
-            (Text::Projected(context), Some([shift, scale])) => {
+            (TextContext::KeysValues(blocks), _) => Ok(blocks[self.block].clone()),
+            (TextContext::Projected(context), None) => self.attn2.keys_values(context, None),
+            (TextContext::Projected(context), Some([shift, scale])) => {
                 self.attn2.keys_values(&modulate(context, scale, shift)?, None)
             }
         }
     }
 
+    /// Adds the gated feed-forward layer to `x`.
     fn feed_forward(&self, x: &Tensor, modulation: &StreamModulation) -> Result<Tensor> {
-        let [shift, scale, gate] = modulation.own(self.block, 3)?;
+        let [shift, scale, gate] = modulation.feed_forward(self.block)?;
         let normed = rms_norm_modulate(x, &scale, &shift, self.norm_eps)?;
         gated_residual(x, &self.ff.forward(&normed)?, &gate)
-    }
-
-    /// The stream as the cross-attention in direction `row` (0 to the picture, 2 to the sound) reads it.
-    fn for_cross(&self, x: &Tensor, modulation: &StreamModulation, row: usize) -> Result<Tensor> {
-        let [scale, shift] = modulation.cross(self.block, row)?;
-        rms_norm_modulate(x, &scale, &shift, self.norm_eps)
     }
 }

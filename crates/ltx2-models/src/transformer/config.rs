@@ -1,67 +1,71 @@
-//! The transformer's architecture, from the `transformer` section of a checkpoint's config.
+//! Architecture of the transformer, from the `transformer` section of a checkpoint's config.
 
-use crate::attention::AttentionConfig;
+use crate::AudioVideo;
 use crate::config::{ConfigError, Section};
-use crate::rope::RopeConfig;
+use crate::layers::{AttentionConfig, RopeConfig};
 
-/// Widths and numbers of the whole transformer.
+/// Architecture of the transformer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TransformerConfig {
     /// Number of blocks.
     pub num_layers: usize,
-    /// The picture's stream.
-    pub video: StreamConfig,
-    /// The sound's stream.
-    pub audio: StreamConfig,
+    /// Dimensions of both streams.
+    pub streams: AudioVideo<StreamConfig>,
     pub(super) norm_eps: f64,
     pub(super) rope: RopeConfig,
-    /// Whether the attentions' heads are gated (LTX-2.3).
+    /// Whether attention heads are gated (LTX-2.3).
     pub(super) gated: bool,
-    /// Whether the noise level modulates the attention to the text (LTX-2.3).
+    /// Whether the noise level modulates the text cross-attention (LTX-2.3).
     pub(super) cross_attention_adaln: bool,
-    /// Width shared by both sides of the cross-attention's rotary embedding.
+    /// Width of the rotary embedding of the audio-video cross-attention, the same for both streams.
     pub(super) cross_rope_dim: usize,
-    /// Width of the contexts where the transformer projects them; in LTX-2.3 the text encoder does.
+    /// Input width of the caption projection. `None` if the text encoder projects the contexts (LTX-2.3).
     pub(super) caption_channels: Option<usize>,
+    /// Factor from noise levels to timesteps.
     pub(super) timestep_scale: f32,
+    /// Factor from noise levels to timesteps for the gate of the audio-video cross-attention.
     pub(super) cross_gate_scale: f32,
 }
 
-/// When the text's keys and values are made.
+/// Lifetime of the keys and values of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TextReading {
-    /// They are the same for all noise levels (LTX-2).
-    OncePerPrompt,
-    /// The noise level modulates the text (LTX-2.3).
-    EachPass,
+pub enum TextKeysValues {
+    /// They are the same at all noise levels and can be cached for a prompt (LTX-2).
+    PerPrompt,
+    /// The noise level modulates the text, so each pass computes them (LTX-2.3).
+    PerPass,
 }
 
-/// Widths of one modality's stream.
+/// Dimensions of one stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamConfig {
     /// Channels of a latent token.
     pub in_channels: usize,
     /// Channels of a predicted token.
     pub out_channels: usize,
-    /// Attention heads.
+    /// Number of attention heads.
     pub heads: usize,
     /// Width of a head.
     pub dim_head: usize,
-    /// Width of the text context after its projection.
+    /// Width of the projected text context.
     pub context_dim: usize,
     /// Largest position on each axis.
     pub max_pos: Vec<f64>,
 }
 
 impl StreamConfig {
-    /// Width.
+    /// Width of the hidden states.
     pub fn dim(&self) -> usize {
         self.heads * self.dim_head
     }
 }
 
 impl TransformerConfig {
-    /// Reads the section; refuses, by name, what neither LTX-2 nor LTX-2.3 has.
+    /// Reads the section.
+    ///
+    /// # Errors
+    ///
+    /// If a value is supported by neither LTX-2 nor LTX-2.3; the error names the key.
     pub fn new(section: &Section) -> Result<Self, ConfigError> {
         refuse_other_architectures(section)?;
         let video = StreamConfig {
@@ -118,12 +122,11 @@ impl TransformerConfig {
             },
             timestep_scale: section.get("timestep_scale_multiplier", 1000.0)?,
             cross_gate_scale: section.get("av_ca_timestep_scale_multiplier", 1.0)?,
-            video,
-            audio,
+            streams: AudioVideo { video, audio },
         })
     }
 
-    /// An attention with the heads of `stream`, from `query_dim` to `context_dim`.
+    /// Attention config with the heads of `stream`, for queries of `query_dim` and a context of `context_dim`.
     pub(super) fn attention(&self, stream: &StreamConfig, query_dim: usize, context_dim: usize) -> AttentionConfig {
         AttentionConfig {
             query_dim,
@@ -136,27 +139,29 @@ impl TransformerConfig {
         }
     }
 
-    /// Parameters per timestep that a block reads: three each for self-attention, feed-forward and perhaps the text.
-    pub(super) fn modulations(&self) -> usize {
+    /// Number of modulation rows per noise level and block: three each for self-attention, feed-forward and, in LTX-2.3,
+    /// text cross-attention.
+    pub(super) fn modulation_rows(&self) -> usize {
         if self.cross_attention_adaln { 9 } else { 6 }
     }
 
-    /// When the text's keys and values are made.
-    pub fn text(&self) -> TextReading {
-        if self.cross_attention_adaln { TextReading::EachPass } else { TextReading::OncePerPrompt }
+    /// Lifetime of the keys and values of the text.
+    pub fn text_keys_values(&self) -> TextKeysValues {
+        if self.cross_attention_adaln { TextKeysValues::PerPass } else { TextKeysValues::PerPrompt }
     }
 
-    /// How many numbers are kept of a text of `tokens`: the keys and values of all blocks.
-    pub fn kept_text(&self, tokens: usize) -> usize {
-        match self.text() {
-            TextReading::OncePerPrompt => self.num_layers * 2 * tokens * (self.video.dim() + self.audio.dim()),
-            TextReading::EachPass => 0,
+    /// Number of elements of the cached keys and values of all blocks, for a context of `tokens` tokens.
+    pub fn cached_text_elements(&self, tokens: usize) -> usize {
+        let AudioVideo { video, audio } = &self.streams;
+        match self.text_keys_values() {
+            TextKeysValues::PerPrompt => self.num_layers * 2 * tokens * (video.dim() + audio.dim()),
+            TextKeysValues::PerPass => 0,
         }
     }
 
-    /// The largest time of the cross-attention between picture and sound.
+    /// Largest position on the time axis in the audio-video cross-attention.
     pub(super) fn cross_max_pos(&self) -> f64 {
-        self.video.max_pos[0].max(self.audio.max_pos[0])
+        self.streams.video.max_pos[0].max(self.streams.audio.max_pos[0])
     }
 }
 
@@ -195,7 +200,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn refuses_what_it_does_not_have_by_name() {
+    fn refuses_unsupported_values_by_key() {
         for (key, value) in [
             ("double_self_attention", json!(true)),
             ("rope_type", json!("spiral")),
@@ -214,7 +219,7 @@ mod tests {
         }
         let empty = json!({});
         let config = TransformerConfig::new(&Section::root(&empty).section("transformer")).unwrap();
-        assert_eq!((config.num_layers, config.video.dim(), config.audio.dim()), (48, 4096, 2048));
-        assert_eq!(config.kept_text(1024), 603_979_776);
+        assert_eq!((config.num_layers, config.streams.video.dim(), config.streams.audio.dim()), (48, 4096, 2048));
+        assert_eq!(config.cached_text_elements(1024), 603_979_776);
     }
 }

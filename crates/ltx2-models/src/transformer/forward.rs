@@ -1,120 +1,108 @@
-//! Passes through the blocks: one in full, or all of a step with what they have in common computed once.
+//! Passes through the blocks: a single pass, or all passes of a step with shared prefixes computed once.
 
 use candle_core::{Result, Tensor};
 
-use super::block::{Run, Streams};
+use super::block::PassArgs;
+use super::model::Transformer;
 use super::modulation::StreamModulation;
-use super::place::{Fork, Part, Place, forks};
-use super::{Inputs, Pass, Transformer};
+use super::pass::{Pass, StepInputs};
+use super::shared_prefix::{Fork, forks};
+use super::sublayer::{Sublayer, SublayerIndex};
+use crate::AudioVideo;
 
-/// What is predicted of a step's tokens.
-#[derive(Debug, Clone)]
-pub struct Velocities {
-    /// Of the picture, `(1, n, channels)`.
-    pub video: Tensor,
-    /// Of the sound, `(1, n, channels)`.
-    pub audio: Tensor,
-}
+/// Hidden states of both streams, `(1, n, dim)` each.
+type HiddenStates = AudioVideo<Tensor>;
 
 impl Transformer {
-    /// Velocities as predicted by one pass, all of it computed.
-    pub fn forward(&self, inputs: &Inputs, pass: &Pass) -> Result<Velocities> {
+    /// Predicts the velocities of one pass, `(1, n, channels)` per modality.
+    pub fn forward(&self, inputs: &StepInputs, pass: &Pass) -> Result<AudioVideo<Tensor>> {
         let (mut x, step) = self.begin(inputs)?;
-        let run = step.run(pass)?;
+        let args = step.pass_args(pass)?;
         for index in 0..self.blocks.len() {
             let block = self.blocks.get(index)?;
-            for part in Part::ALL {
-                x = block.forward(part, x, &run)?;
+            for sublayer in Sublayer::ALL {
+                x = block.forward(sublayer, x, &args)?;
             }
         }
-        self.end(&x, &step)
+        self.finish(&x, &step)
     }
 
-    /// The same of several passes, side by side: where a pass computes what an earlier one does, it parts from that one only
-    /// behind it.
-    pub fn forward_all(&self, inputs: &Inputs, passes: &[Pass]) -> Result<Vec<Velocities>> {
+    /// Predicts the velocities of several passes, in the order of `passes`.
+    ///
+    /// A pass is forked from an earlier one after their shared prefix of sublayers. The results are bit-identical to those
+    /// of [`forward`](Self::forward).
+    pub fn forward_all(&self, inputs: &StepInputs, passes: &[Pass]) -> Result<Vec<AudioVideo<Tensor>>> {
         let (start, step) = self.begin(inputs)?;
-        let runs = passes.iter().map(|pass| step.run(pass)).collect::<Result<Vec<_>>>()?;
+        let args = passes.iter().map(|pass| step.pass_args(pass)).collect::<Result<Vec<_>>>()?;
         let layers = self.blocks.len();
         let forks = forks(passes, layers);
-        // Of the passes that are under way.
-        let mut streams: Vec<Option<Streams>> = vec![None; passes.len()];
-        if let Some(first) = streams.first_mut() {
+        // `None` for passes that are not forked yet.
+        let mut states: Vec<Option<HiddenStates>> = vec![None; passes.len()];
+        if let Some(first) = states.first_mut() {
             *first = Some(start);
         }
         for index in 0..layers {
             let block = self.blocks.get(index)?;
-            for part in Part::ALL {
-                part_at(Place { block: index, part }, &forks, &mut streams);
-                for (streams, run) in streams.iter_mut().zip(&runs) {
-                    if let Some(x) = streams.take() {
-                        *streams = Some(block.forward(part, x, run)?);
+            for sublayer in Sublayer::ALL {
+                fork_at(SublayerIndex { block: index, sublayer }, &forks, &mut states);
+                for (state, args) in states.iter_mut().zip(&args) {
+                    if let Some(x) = state.take() {
+                        *state = Some(block.forward(sublayer, x, args)?);
                     }
                 }
             }
         }
-        part_at(Place::end(layers), &forks, &mut streams);
-        let end = |x: Option<Streams>| self.end(&x.expect("every pass has parted by now"), &step);
-        streams.into_iter().map(end).collect()
+        fork_at(SublayerIndex::end(layers), &forks, &mut states);
+        let finish = |x: Option<HiddenStates>| self.finish(&x.expect("all passes are forked at the end"), &step);
+        states.into_iter().map(finish).collect()
     }
 
-    /// Everything before the blocks: the same for all passes of a step.
-    fn begin<'a>(&self, inputs: &'a Inputs<'a>) -> Result<(Streams, Step<'a>)> {
-        let Inputs { video, audio, .. } = inputs;
-        let x = Streams {
-            video: self.video.patchify_proj.forward(video.latent)?,
-            audio: self.audio.patchify_proj.forward(audio.latent)?,
+    /// Computes the initial hidden states and the modulation, which all passes of a step share.
+    fn begin<'a>(&self, inputs: &'a StepInputs<'a>) -> Result<(HiddenStates, StepArgs<'a>)> {
+        let AudioVideo { video, audio } = &inputs.modalities;
+        let x = AudioVideo {
+            video: self.streams.video.project_in(video.latent)?,
+            audio: self.streams.audio.project_in(audio.latent)?,
         };
-        let step = Step {
-            inputs,
-            video: self.video.modulation(video, audio.sigma, &self.config)?,
-            audio: self.audio.modulation(audio, video.sigma, &self.config)?,
+        let modulation = AudioVideo {
+            video: self.streams.video.modulation(video, audio.sigma)?,
+            audio: self.streams.audio.modulation(audio, video.sigma)?,
         };
-        Ok((x, step))
+        Ok((x, StepArgs { inputs, modulation }))
     }
 
-    /// Everything behind them.
-    fn end(&self, x: &Streams, step: &Step) -> Result<Velocities> {
-        let eps = self.config.norm_eps;
-        Ok(Velocities {
-            video: self.video.output(&x.video, &step.inputs.video, &step.video.embedded, eps)?,
-            audio: self.audio.output(&x.audio, &step.inputs.audio, &step.audio.embedded, eps)?,
+    /// Projects the final hidden states to velocities.
+    fn finish(&self, x: &HiddenStates, step: &StepArgs) -> Result<AudioVideo<Tensor>> {
+        let (modalities, modulation) = (&step.inputs.modalities, &step.modulation);
+        Ok(AudioVideo {
+            video: self.streams.video.project_out(&x.video, &modalities.video, &modulation.video)?,
+            audio: self.streams.audio.project_out(&x.audio, &modalities.audio, &modulation.audio)?,
         })
     }
 }
 
-/// Starts the passes that part there from another one with what that one has.
-fn part_at(place: Place, forks: &[Option<Fork>], streams: &mut [Option<Streams>]) {
+/// Copies the hidden states of the source of each pass that is forked at `point`.
+fn fork_at(point: SublayerIndex, forks: &[Option<Fork>], states: &mut [Option<HiddenStates>]) {
     for (pass, fork) in forks.iter().enumerate() {
-        if let Some(Fork { from, .. }) = fork.filter(|fork| fork.at == place) {
-            streams[pass] = streams[from].clone();
+        if let Some(Fork { source, .. }) = fork.filter(|fork| fork.point == point) {
+            states[pass] = states[source].clone();
         }
     }
 }
 
-/// What all passes of a step share besides the tokens.
-struct Step<'a> {
-    inputs: &'a Inputs<'a>,
-    video: Modulated<'a>,
-    audio: Modulated<'a>,
+/// Arguments that all passes of a step share.
+struct StepArgs<'a> {
+    inputs: &'a StepInputs<'a>,
+    modulation: AudioVideo<StreamModulation<'a>>,
 }
 
-impl Step<'_> {
-    fn run<'a>(&'a self, pass: &'a Pass) -> Result<Run<'a>> {
-        Ok(Run {
-            inputs: self.inputs,
+impl StepArgs<'_> {
+    fn pass_args<'a>(&'a self, pass: &'a Pass) -> Result<PassArgs<'a>> {
+        Ok(PassArgs {
+            ropes: self.inputs.modalities.map(|modality| modality.rope),
             context: self.inputs.prompts.get(pass.prompt)?,
             perturbations: &pass.perturbations,
-            video: &self.video.blocks,
-            audio: &self.audio.blocks,
+            modulation: self.modulation.as_ref(),
         })
     }
-}
-
-/// What the noise levels of a step make of one stream.
-pub(super) struct Modulated<'a> {
-    /// Of its blocks.
-    pub blocks: StreamModulation<'a>,
-    /// Of its output, `(levels, dim)`.
-    pub embedded: Tensor,
 }

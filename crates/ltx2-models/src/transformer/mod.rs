@@ -1,6 +1,7 @@
-//! The dual-stream audio-video diffusion transformer (paper section 3.1, `LTXModel`).
+//! The dual-stream audio-video diffusion transformer (`LTXModel`, paper section 3.1).
 
 mod block;
+mod block_stack;
 mod config;
 mod context;
 mod forward;
@@ -9,14 +10,17 @@ mod model;
 mod modulation;
 mod pass;
 mod perturbation;
-mod place;
-mod stack;
+mod project_context;
+mod shared_prefix;
+mod stream;
+mod stream_names;
+mod sublayer;
 
-pub use config::{StreamConfig, TextReading, TransformerConfig};
-pub use context::Context;
-pub use forward::Velocities;
+pub use config::{StreamConfig, TextKeysValues, TransformerConfig};
+pub use context::PromptContext;
 pub use modality::{Modality, StreamRope, Timesteps};
 pub use model::Transformer;
-pub use pass::{Inputs, Pass, Prompt, Prompts};
-pub use perturbation::{Blocks, Perturbations};
-pub use place::{Fork, Part, Place, forks};
+pub use pass::{Pass, Prompt, PromptContexts, StepInputs};
+pub use perturbation::{BlockSet, Perturbations};
+pub use shared_prefix::{Fork, forks};
+pub use sublayer::{Sublayer, SublayerIndex};

@@ -1,40 +1,41 @@
-//! One modality as the transformer takes it.
+//! Input of one modality (`Modality`).
 
 use candle_core::{Device, Result, Tensor};
 use ltx2_kernels::RopeTable;
 
-/// One modality in a denoising step (`Modality`).
+/// One modality in a denoising step.
 #[derive(Debug, Clone, Copy)]
 pub struct Modality<'a> {
-    /// Noisy tokens, `(1, n, channels)`, in the model's dtype.
+    /// Noisy tokens, `(1, n, channels)`, in the dtype of the model.
     pub latent: &'a Tensor,
-    /// Noise level of the schedule.
+    /// Noise level of the modality, independent of the other modality; 0 if it is frozen.
     pub sigma: f32,
-    /// Noise level of each token.
+    /// Noise level of each token: its denoise mask times `sigma`.
     pub timesteps: &'a Timesteps,
-    /// Rotary tables of the tokens' positions.
+    /// Rotary embeddings of the token positions.
     pub rope: &'a StreamRope,
 }
 
-/// Rotary tables of one modality.
+/// Rotary embeddings of one modality.
 #[derive(Debug, Clone)]
 pub struct StreamRope {
     /// For self-attention, over all axes.
-    pub own: RopeTable,
+    pub self_attn: RopeTable,
     /// For cross-attention with the other modality, over time.
-    pub cross: RopeTable,
+    pub cross_attn: RopeTable,
 }
 
-/// A noise level per token, kept as the few distinct ones: the modulation networks then run once for each of those.
+/// Noise level of each token, stored as distinct levels and an index, so that the modulation networks run once per
+/// distinct level.
 #[derive(Debug, Clone)]
 pub struct Timesteps {
     distinct: Vec<f32>,
-    /// Which of them each token has, `(n)`; absent if there is only one.
+    /// Index into `distinct` of each token, `(n)`; absent if all tokens have the same level.
     index: Option<Tensor>,
 }
 
 impl Timesteps {
-    /// From the level of each token.
+    /// Creates timesteps from the noise level of each token.
     pub fn new(levels: &[f32], device: &Device) -> Result<Self> {
         let mut distinct: Vec<f32> = Vec::new();
         let mut index = Vec::with_capacity(levels.len());
@@ -54,7 +55,7 @@ impl Timesteps {
         self.distinct.iter().map(|level| level * scale).collect()
     }
 
-    /// `(levels, d)` to what broadcasts over the tokens: `(1, 1, d)` or `(1, n, d)`.
+    /// Selects the row of each token: `(levels, d)` to `(1, n, d)`, or to `(1, 1, d)` if all tokens have the same level.
     pub(super) fn per_token(&self, rows: &Tensor) -> Result<Tensor> {
         match &self.index {
             Some(index) => rows.contiguous()?.index_select(index, 0)?.unsqueeze(0),

@@ -1,16 +1,33 @@
-//! What the noise level says to the blocks: the parameters that the networks for it make, to which each block adds tables
-//! of its own. The sums of all blocks are made at once, which saves dozens of tiny launches per block.
+//! Modulation of a stream by the noise level: AdaLN networks, and a table per block that is added to their output. The
+//! sums of all blocks are computed together, which saves dozens of small kernel launches per block.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 
-use super::Timesteps;
-use super::block::Side;
 use super::config::TransformerConfig;
+use super::modality::{Modality, Timesteps};
+use super::stream_names::StreamNames;
 use crate::VarBuilder;
+use crate::layers::AdaLayerNormSingle;
 
-/// The tables of all blocks for one stream.
+/// AdaLN networks of one stream and the tables of its blocks.
 #[derive(Debug)]
-pub(super) struct Tables {
+pub(super) struct StreamAdaLn {
+    dim: usize,
+    /// Number of rows of `adaln_single`, 6 or 9.
+    rows: usize,
+    timestep_scale: f32,
+    cross_gate_scale: f32,
+    adaln_single: AdaLayerNormSingle,
+    /// Modulates the text (LTX-2.3).
+    prompt_adaln_single: Option<AdaLayerNormSingle>,
+    cross_scale_shift: AdaLayerNormSingle,
+    cross_gate: AdaLayerNormSingle,
+    tables: BlockTables,
+}
+
+/// Scale-shift tables of all blocks of one stream.
+#[derive(Debug)]
+struct BlockTables {
     /// `(layers, 6 or 9, 1, dim)`.
     own: Tensor,
     /// `(layers, 2, dim)`.
@@ -19,102 +36,154 @@ pub(super) struct Tables {
     cross: Tensor,
 }
 
-/// What the networks for the noise level make of one step, before the blocks' tables.
-pub(super) struct Parameters {
-    /// `(levels, 6 or 9, dim)`: shift, scale and gate of self-attention, of the feed-forward, and of the attention to the
-    /// text where that is modulated.
-    pub own: Tensor,
-    /// `(1, 2, dim)`: shift and scale of the text, where it is modulated.
-    pub prompt: Option<Tensor>,
-    /// `(1, 4, dim)`: scale and shift towards the sound-to-picture attention, then towards the other.
-    pub cross: Tensor,
-    /// `(1, 1, dim)`.
-    pub cross_gate: Tensor,
-}
-
-/// Modulation of one stream in one step, block by block.
+/// Modulation of all blocks of one stream in one step.
 pub(super) struct StreamModulation<'a> {
     timesteps: &'a Timesteps,
+    /// Shift, scale and gate of the self-attention, of the feed-forward and, in LTX-2.3, of the text cross-attention;
     /// `(layers, 6 or 9, levels, dim)`.
     own: Tensor,
-    /// `(layers, 2, dim)`.
+    /// Shift and scale of the text, if modulated, `(layers, 2, dim)`.
     prompt: Option<Tensor>,
-    /// `(layers, 4, dim)`.
+    /// Scale and shift of the audio-to-video attention, then of the video-to-audio attention, `(layers, 4, dim)`.
     cross: Tensor,
-    /// `(layers, 1, dim)`.
+    /// Gate of the attention of this stream to the other one, `(layers, 1, dim)`.
     cross_gate: Tensor,
+    /// Embedded noise levels for the output layer, `(levels, dim)`.
+    pub embedded_timestep: Tensor,
 }
 
-impl Tables {
-    pub(super) fn new(config: &TransformerConfig, side: Side, dim: usize, vb: &VarBuilder) -> Result<Self> {
+/// Direction of the audio-video cross-attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CrossDirection {
+    AudioToVideo,
+    VideoToAudio,
+}
+
+impl StreamAdaLn {
+    pub(super) fn new(config: &TransformerConfig, names: &StreamNames, dim: usize, vb: &VarBuilder) -> Result<Self> {
+        let rows = config.modulation_rows();
+        let named = |name: &str| vb.pp(format!("{}{name}", names.prefix));
+        Ok(Self {
+            dim,
+            rows,
+            timestep_scale: config.timestep_scale,
+            cross_gate_scale: config.cross_gate_scale,
+            adaln_single: AdaLayerNormSingle::new(dim, rows, named("adaln_single"))?,
+            prompt_adaln_single: match config.cross_attention_adaln {
+                true => Some(AdaLayerNormSingle::new(dim, 2, named("prompt_adaln_single"))?),
+                false => None,
+            },
+            cross_scale_shift: AdaLayerNormSingle::new(dim, 4, vb.pp(names.cross_scale_shift))?,
+            cross_gate: AdaLayerNormSingle::new(dim, 1, vb.pp(names.cross_gate))?,
+            tables: BlockTables::new(config, names, dim, vb)?,
+        })
+    }
+
+    /// Computes the modulation of all blocks in one step.
+    ///
+    /// The stream itself is modulated by the noise level of each token, and the text by the sigma of the modality. The
+    /// audio-video cross-attention is modulated by the sigma of the other modality, `cross_sigma`, in scale, shift and
+    /// gate (ltx-core 1.0.0).
+    pub(super) fn modulation<'a>(&self, modality: &Modality<'a>, cross_sigma: f32) -> Result<StreamModulation<'a>> {
+        let (dtype, device): (_, &Device) = (modality.latent.dtype(), modality.latent.device());
+        let own = self.adaln_single.forward(&modality.timesteps.scaled(self.timestep_scale), dtype, device)?;
+        let levels = own.embedded_timestep.dim(0)?;
+        let prompt = match &self.prompt_adaln_single {
+            Some(adaln) => Some(adaln.forward(&[modality.sigma * self.timestep_scale], dtype, device)?),
+            None => None,
+        };
+        let scaled = cross_sigma * self.timestep_scale;
+        let gate_scale = self.cross_gate_scale / self.timestep_scale;
+        let cross = self.cross_scale_shift.forward(&[scaled], dtype, device)?;
+        let gate = self.cross_gate.forward(&[scaled * gate_scale], dtype, device)?;
+        let own_rows = own.parameters.reshape((levels, self.rows, self.dim))?;
+        let prompt_rows = prompt.map(|rows| rows.parameters.reshape((1, 2, self.dim))).transpose()?;
+        let cross_rows = cross.parameters.reshape((1, 4, self.dim))?;
+        let gate_rows = gate.parameters.reshape((1, 1, self.dim))?;
+        let BlockTables { own: own_table, prompt: prompt_table, cross: cross_table } = &self.tables;
+        Ok(StreamModulation {
+            timesteps: modality.timesteps,
+            own: own_table.broadcast_add(&own_rows.transpose(0, 1)?)?,
+            prompt: match (prompt_rows, prompt_table) {
+                (Some(rows), Some(table)) => Some(table.broadcast_add(&rows)?),
+                _ => None,
+            },
+            cross: cross_table.narrow(1, 0, 4)?.broadcast_add(&cross_rows)?,
+            cross_gate: cross_table.narrow(1, 4, 1)?.broadcast_add(&gate_rows)?,
+            embedded_timestep: own.embedded_timestep,
+        })
+    }
+}
+
+impl BlockTables {
+    fn new(config: &TransformerConfig, names: &StreamNames, dim: usize, vb: &VarBuilder) -> Result<Self> {
         let blocks = vb.pp("transformer_blocks");
-        let of_all = |rows: usize, name: &str| {
+        let stacked = |rows: usize, name: &str| {
             let tables = (0..config.num_layers).map(|i| blocks.pp(i).get((rows, dim), name));
             let tables = tables.collect::<Result<Vec<_>>>()?;
-            // Without blocks, something that none of them reads.
+            // A transformer without blocks has an unused placeholder.
             if tables.is_empty() {
                 Tensor::zeros((1, rows, dim), vb.dtype(), vb.device())
             } else {
                 Tensor::stack(&tables, 0)
             }
         };
-        let prefix = side.prefix();
+        let prefix = names.prefix;
         Ok(Self {
-            own: of_all(config.modulations(), &format!("{prefix}scale_shift_table"))?.unsqueeze(2)?,
+            own: stacked(config.modulation_rows(), &format!("{prefix}scale_shift_table"))?.unsqueeze(2)?,
             prompt: match config.cross_attention_adaln {
-                true => Some(of_all(2, &format!("{prefix}prompt_scale_shift_table"))?),
+                true => Some(stacked(2, &format!("{prefix}prompt_scale_shift_table"))?),
                 false => None,
             },
-            cross: of_all(5, side.cross_table())?,
-        })
-    }
-
-    /// Each block's sums with `parameters`.
-    pub(super) fn modulation<'a>(
-        &self,
-        timesteps: &'a Timesteps,
-        parameters: &Parameters,
-    ) -> Result<StreamModulation<'a>> {
-        let Parameters { own, prompt, cross, cross_gate } = parameters;
-        Ok(StreamModulation {
-            timesteps,
-            own: self.own.broadcast_add(&own.transpose(0, 1)?)?,
-            prompt: match (prompt, &self.prompt) {
-                (Some(prompt), Some(tables)) => Some(tables.broadcast_add(prompt)?),
-                _ => None,
-            },
-            cross: self.cross.narrow(1, 0, 4)?.broadcast_add(cross)?,
-            cross_gate: self.cross.narrow(1, 4, 1)?.broadcast_add(cross_gate)?,
+            cross: stacked(5, names.cross_table)?,
         })
     }
 }
 
 impl StreamModulation<'_> {
-    /// Rows `first..first + 3` of `block`, for each token: `(1, 1 or n, dim)`.
-    pub(super) fn own(&self, block: usize, first: usize) -> Result<[Tensor; 3]> {
-        let rows = self.own.get(block)?;
-        let row = |i: usize| self.timesteps.per_token(&rows.get(i)?);
-        Ok([row(first)?, row(first + 1)?, row(first + 2)?])
+    /// Shift, scale and gate of the self-attention of `block`, `(1, 1 or n, dim)` each.
+    pub(super) fn self_attention(&self, block: usize) -> Result<[Tensor; 3]> {
+        self.own_rows(block, 0)
     }
 
-    /// Shift and scale of the text for `block`, `(1, 1, dim)` each, where it is modulated.
+    /// Shift, scale and gate of the feed-forward layer of `block`, `(1, 1 or n, dim)` each.
+    pub(super) fn feed_forward(&self, block: usize) -> Result<[Tensor; 3]> {
+        self.own_rows(block, 3)
+    }
+
+    /// Shift, scale and gate of the text cross-attention of `block`, `(1, 1 or n, dim)` each. Only in LTX-2.3.
+    pub(super) fn text_cross_attention(&self, block: usize) -> Result<[Tensor; 3]> {
+        self.own_rows(block, 6)
+    }
+
+    /// Shift and scale of the text for `block`, `(1, 1, dim)` each, if modulated.
     pub(super) fn prompt(&self, block: usize) -> Result<Option<[Tensor; 2]>> {
         self.prompt.as_ref().map(|rows| Ok([row(rows, block, 0)?, row(rows, block, 1)?])).transpose()
     }
 
-    /// Scale and shift of `block`, `(1, 1, dim)` each, for the cross-attention in direction `first` (0 to the picture, 2 to
-    /// the sound).
-    pub(super) fn cross(&self, block: usize, first: usize) -> Result<[Tensor; 2]> {
+    /// Scale and shift of this stream in the audio-video cross-attention of `block`, `(1, 1, dim)` each.
+    pub(super) fn cross_attention(&self, block: usize, direction: CrossDirection) -> Result<[Tensor; 2]> {
+        let first = match direction {
+            CrossDirection::AudioToVideo => 0,
+            CrossDirection::VideoToAudio => 2,
+        };
         Ok([row(&self.cross, block, first)?, row(&self.cross, block, first + 1)?])
     }
 
-    /// Gate of what `block` hears of the other stream, `(1, 1, dim)`.
+    /// Gate of the attention of this stream to the other one in `block`, `(1, 1, dim)`.
     pub(super) fn cross_gate(&self, block: usize) -> Result<Tensor> {
         row(&self.cross_gate, block, 0)
     }
+
+    /// Rows `first..first + 3` of `block` for each token.
+    fn own_rows(&self, block: usize, first: usize) -> Result<[Tensor; 3]> {
+        let rows = self.own.get(block)?;
+        let row = |i: usize| self.timesteps.per_token(&rows.get(i)?);
+        Ok([row(first)?, row(first + 1)?, row(first + 2)?])
+    }
 }
 
-/// Row `i` of a block, `(1, 1, dim)`.
+/// Row `i` of `block` in `(layers, rows, dim)`, as `(1, 1, dim)`.
 fn row(rows: &Tensor, block: usize, i: usize) -> Result<Tensor> {
     rows.narrow(0, block, 1)?.narrow(1, i, 1)
 }

@@ -1,54 +1,59 @@
-//! The passes of one denoising step: the same noisy tokens, each read with another prompt or with something left out.
+//! Inputs and passes of a denoising step. All passes of a step have the same noisy tokens; each has its own prompt and
+//! perturbations.
 
 use candle_core::{Result, bail};
 
-use super::{Context, Modality, Perturbations};
+use super::context::PromptContext;
+use super::modality::Modality;
+use super::perturbation::Perturbations;
+use crate::AudioVideo;
 
-/// What all passes of a step read.
+/// Inputs shared by all passes of a step.
 #[derive(Debug, Clone, Copy)]
-pub struct Inputs<'a> {
-    /// The picture.
-    pub video: Modality<'a>,
-    /// The sound.
-    pub audio: Modality<'a>,
-    /// The texts.
-    pub prompts: Prompts<'a>,
+pub struct StepInputs<'a> {
+    /// Noisy tokens, noise levels and positions of each modality.
+    pub modalities: AudioVideo<Modality<'a>>,
+    /// Contexts of the prompts.
+    pub prompts: PromptContexts<'a>,
 }
 
-/// The texts that passes can read.
+/// Contexts of the prompts that passes can attend to.
 #[derive(Debug, Clone, Copy)]
-pub struct Prompts<'a> {
-    /// What is to be made.
-    pub positive: &'a Context,
-    /// What guidance leads away from; may be missing where no pass reads it.
-    pub negative: Option<&'a Context>,
+pub struct PromptContexts<'a> {
+    /// Context of the prompt.
+    pub positive: &'a PromptContext,
+    /// Context of the negative prompt. Required only if a pass uses it.
+    pub negative: Option<&'a PromptContext>,
 }
 
-impl<'a> Prompts<'a> {
-    pub(super) fn get(&self, prompt: Prompt) -> Result<&'a Context> {
+impl<'a> PromptContexts<'a> {
+    pub(super) fn get(&self, prompt: Prompt) -> Result<&'a PromptContext> {
         match (prompt, self.negative) {
             (Prompt::Positive, _) => Ok(self.positive),
             (Prompt::Negative, Some(negative)) => Ok(negative),
-            (Prompt::Negative, None) => bail!("guidance needs the negative prompt's context"),
+            (Prompt::Negative, None) => {
+                bail!("a guidance pass needs the negative prompt's context, but it was not given")
+            }
         }
     }
 }
 
-/// One of the [`Prompts`].
+/// Selects one of the [`PromptContexts`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Prompt {
-    /// The positive one.
+    /// The prompt.
     #[default]
     Positive,
-    /// The negative one.
+    /// The negative prompt.
     Negative,
 }
 
-/// One evaluation of the transformer, by what tells it from the others of its step. By default nothing is left out.
+/// One evaluation of the transformer in a step. The default is the conditional pass: the positive prompt without
+/// perturbations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pass {
-    /// Which text it reads.
+    /// Prompt that the pass attends to.
     pub prompt: Prompt,
-    /// What it leaves out.
+    /// Attentions that the pass skips.
     pub perturbations: Perturbations,
 }

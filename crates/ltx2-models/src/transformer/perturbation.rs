@@ -1,37 +1,35 @@
-//! Which attentions a pass leaves out (`BatchedPerturbationConfig`).
+//! Attentions that a pass skips (`BatchedPerturbationConfig`).
+
+use crate::AudioVideo;
 
 /// A set of blocks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Blocks {
-    /// None of them.
+pub enum BlockSet {
+    /// The empty set.
     #[default]
-    Nowhere,
-    /// All of them.
-    Everywhere,
-    /// These.
-    At(Vec<usize>),
+    None,
+    /// All blocks.
+    All,
+    /// Blocks by index.
+    Only(Vec<usize>),
 }
 
-impl Blocks {
+impl BlockSet {
     /// Whether `block` is in the set.
     pub fn contains(&self, block: usize) -> bool {
         match self {
-            Self::Nowhere => false,
-            Self::Everywhere => true,
-            Self::At(blocks) => blocks.contains(&block),
+            Self::None => false,
+            Self::All => true,
+            Self::Only(blocks) => blocks.contains(&block),
         }
     }
 }
 
-/// Where each kind of attention is skipped.
+/// Blocks in which each kind of attention is skipped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Perturbations {
-    /// Self-attention of the picture: the values pass through.
-    pub skip_video_self_attn: Blocks,
-    /// Self-attention of the sound: the values pass through.
-    pub skip_audio_self_attn: Blocks,
-    /// The picture listening to the sound.
-    pub skip_a2v_cross_attn: Blocks,
-    /// The sound looking at the picture.
-    pub skip_v2a_cross_attn: Blocks,
+    /// Self-attention of each stream, replaced by its values (`SKIP_VIDEO_SELF_ATTN`, `SKIP_AUDIO_SELF_ATTN`).
+    pub skip_self_attn: AudioVideo<BlockSet>,
+    /// Attention of each stream to the other one (`SKIP_A2V_CROSS_ATTN` for `video`, `SKIP_V2A_CROSS_ATTN` for `audio`).
+    pub skip_cross_attn: AudioVideo<BlockSet>,
 }

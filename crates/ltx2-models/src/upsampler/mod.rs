@@ -7,7 +7,7 @@ mod resample;
 use candle_core::{Result, Tensor};
 
 use crate::VarBuilder;
-use crate::video_vae::{channels_first, frames_first};
+use crate::layers::{channels_first, frames_first};
 pub use config::{SpatialScale, UpsamplerConfig};
 use layers::{GroupNorm, PaddedConv3d, ResBlock};
 use resample::Resampler;

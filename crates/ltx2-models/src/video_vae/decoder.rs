@@ -7,9 +7,8 @@ use super::config::{DecoderBlock, VideoVaeConfig};
 use super::conv::{CausalConv3d, TimePadding};
 use super::resample::{Upsample, unpatchify};
 use super::resnet::{NORM_EPS, ResBlocks};
-use super::statistics::PerChannelStatistics;
-use super::{channels_first, frames_first};
 use crate::VarBuilder;
+use crate::layers::{PerChannelStatistics, channels_first, frames_first};
 
 /// The decoder.
 #[derive(Debug)]

@@ -7,9 +7,8 @@ use super::config::{EncoderBlock, VideoVaeConfig};
 use super::conv::{CausalConv3d, TimePadding};
 use super::resample::{Downsample, patchify};
 use super::resnet::{NORM_EPS, ResBlocks};
-use super::statistics::PerChannelStatistics;
-use super::{channels_first, frames_first};
 use crate::VarBuilder;
+use crate::layers::{PerChannelStatistics, channels_first, frames_first};
 
 /// The encoder; causal, so a single picture is a video of one frame.
 #[derive(Debug)]

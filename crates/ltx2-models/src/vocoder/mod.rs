@@ -17,7 +17,6 @@ pub use config::VocoderConfig;
 use generator::Generator;
 
 use crate::VarBuilder;
-pub use resample::anti_aliasing_filter;
 
 /// Either vocoder.
 #[derive(Debug)]

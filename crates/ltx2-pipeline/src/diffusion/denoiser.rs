@@ -1,7 +1,8 @@
 //! One guided prediction of the clean latents (`multi_modal_guider_denoising_func` around `X0Model`).
 
 use candle_core::{DType, Result, Tensor};
-use ltx2_models::transformer::{Inputs, Modality, Prompts, StreamRope, Timesteps, Transformer};
+use ltx2_models::AudioVideo;
+use ltx2_models::transformer::{Modality, PromptContexts, StepInputs, StreamRope, Timesteps, Transformer};
 
 use super::LatentState;
 use super::guider::{GuiderParams, guiding_passes};
@@ -10,8 +11,8 @@ use super::guider::{GuiderParams, guiding_passes};
 #[derive(Debug)]
 pub struct Denoiser<'a> {
     transformer: &'a Transformer,
-    prompts: Prompts<'a>,
-    ropes: (StreamRope, StreamRope),
+    prompts: PromptContexts<'a>,
+    ropes: AudioVideo<StreamRope>,
     video_guider: &'a GuiderParams,
     audio_guider: &'a GuiderParams,
     dtype: DType,
@@ -24,12 +25,12 @@ impl<'a> Denoiser<'a> {
     /// For states at the positions of `video` and `audio`.
     pub fn new(
         transformer: &'a Transformer,
-        prompts: Prompts<'a>,
+        prompts: PromptContexts<'a>,
         (video, audio): (&LatentState, &LatentState),
         (video_guider, audio_guider): (&'a GuiderParams, &'a GuiderParams),
         dtype: DType,
     ) -> Result<Self> {
-        let ropes = transformer.ropes(&video.positions, &audio.positions)?;
+        let ropes = transformer.ropes(AudioVideo { video: &video.positions, audio: &audio.positions })?;
         Ok(Self { transformer, prompts, ropes, video_guider, audio_guider, dtype })
     }
 
@@ -37,9 +38,11 @@ impl<'a> Denoiser<'a> {
     /// known.
     pub fn denoise(&self, video: &LatentState, audio: &LatentState, sigma: f32) -> Result<Prediction> {
         let (video, audio) = (NoisyTokens::new(video, sigma, self.dtype)?, NoisyTokens::new(audio, sigma, self.dtype)?);
-        let inputs = Inputs {
-            video: video.modality(sigma, &self.ropes.0),
-            audio: audio.modality(sigma, &self.ropes.1),
+        let inputs = StepInputs {
+            modalities: AudioVideo {
+                video: video.modality(sigma, &self.ropes.video),
+                audio: audio.modality(sigma, &self.ropes.audio),
+            },
             prompts: self.prompts,
         };
         let guiding = guiding_passes([self.video_guider, self.audio_guider]);

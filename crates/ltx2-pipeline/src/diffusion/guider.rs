@@ -1,7 +1,8 @@
 //! Guidance of one modality by what the other passes predict (`MultiModalGuider`).
 
 use candle_core::{Result, Tensor};
-use ltx2_models::transformer::{Blocks, Pass, Perturbations, Prompt};
+use ltx2_models::AudioVideo;
+use ltx2_models::transformer::{BlockSet, Pass, Perturbations, Prompt};
 use serde::Serialize;
 
 /// Scales of one modality's guidance.
@@ -90,16 +91,13 @@ impl Predictions<Option<Pass>> {
 pub fn guiding_passes(guiders: [&GuiderParams; 2]) -> Predictions<Option<Pass>> {
     let wanted = |needs: fn(&GuiderParams) -> bool, pass: Pass| guiders.into_iter().any(needs).then_some(pass);
     let leaving_out = |perturbations| Pass { perturbations, ..Pass::default() };
-    let [skip_video_self_attn, skip_audio_self_attn] = guiders.map(|guider| match guider.needs_perturbed() {
-        true => Blocks::At(guider.stg_blocks.clone()),
-        false => Blocks::Nowhere,
+    let [video, audio] = guiders.map(|guider| match guider.needs_perturbed() {
+        true => BlockSet::Only(guider.stg_blocks.clone()),
+        false => BlockSet::None,
     });
-    let perturbed = Perturbations { skip_video_self_attn, skip_audio_self_attn, ..Default::default() };
-    let isolated = Perturbations {
-        skip_a2v_cross_attn: Blocks::Everywhere,
-        skip_v2a_cross_attn: Blocks::Everywhere,
-        ..Default::default()
-    };
+    let perturbed = Perturbations { skip_self_attn: AudioVideo { video, audio }, ..Default::default() };
+    let skip_cross_attn = AudioVideo { video: BlockSet::All, audio: BlockSet::All };
+    let isolated = Perturbations { skip_cross_attn, ..Default::default() };
     Predictions {
         negative: wanted(GuiderParams::needs_negative, Pass { prompt: Prompt::Negative, ..Pass::default() }),
         perturbed: wanted(GuiderParams::needs_perturbed, leaving_out(perturbed)),

@@ -1,7 +1,7 @@
 //! The latents of one modality while they are denoised (`LatentState`).
 
 use candle_core::{DType, Device, Result, Tensor};
-use ltx2_models::rope::Positions;
+use ltx2_models::layers::Positions;
 
 /// Tokens with what is known about each. Immutable: conditioning and steps make new ones.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 
 use candle_core::{Result, Tensor};
 use ltx2_models::audio_vae::{LATENT_MEL_BINS, TIME_SCALE as AUDIO_TIME_SCALE};
-use ltx2_models::rope::Positions;
+use ltx2_models::layers::Positions;
 use ltx2_models::video_vae::{SPACE_SCALE, TIME_SCALE};
 use serde::Serialize;
 

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use ltx2_models::text_encoder::Contexts;
-use ltx2_models::transformer::Prompts;
+use ltx2_models::transformer::PromptContexts;
 
 use super::{Engine, Latents, Result, Session};
 use crate::diffusion::conditioning::ConditioningItem;
@@ -34,12 +34,12 @@ impl Engine {
         let transformer = self.transformer_within(&stage.loras, bytes)?;
         // They hold for this stage's weights, and take so much memory that they are not made for nothing.
         let guiding = guiding_passes([&stage.video.guidance, &stage.audio.guidance]);
-        let positive = transformer.read(&contexts.0)?;
+        let positive = transformer.cache_context(&contexts.0)?;
         let negative = contexts.1.as_ref().filter(|_| guiding.negative.is_some());
-        let negative = negative.map(|contexts| transformer.read(contexts)).transpose()?;
+        let negative = negative.map(|contexts| transformer.cache_context(contexts)).transpose()?;
         let denoiser = Denoiser::new(
             &transformer,
-            Prompts { positive: &positive, negative: negative.as_ref() },
+            PromptContexts { positive: &positive, negative: negative.as_ref() },
             (&states.video, &states.audio),
             (&stage.video.guidance, &stage.audio.guidance),
             self.dtype(),

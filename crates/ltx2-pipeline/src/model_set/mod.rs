@@ -116,9 +116,9 @@ impl ModelSet {
             num_blocks: self.configs.transformer.num_layers,
             autoencoders: self.checkpoint.loaded_bytes(&["vae.", "audio_vae.", "vocoder."], dtype),
             upsampler: self.upsampler.as_ref().map_or(0, |(file, _)| file.loaded_bytes(&[""], dtype)),
-            video_width: self.configs.transformer.video.dim(),
-            audio_width: self.configs.transformer.audio.dim(),
-            kept_text: self.configs.transformer.kept_text(MAX_TOKENS),
+            video_width: self.configs.transformer.streams.video.dim(),
+            audio_width: self.configs.transformer.streams.audio.dim(),
+            kept_text: self.configs.transformer.cached_text_elements(MAX_TOKENS),
             decoder_channels: self.configs.video_vae.decoder_channels(),
         }
     }
@@ -129,7 +129,7 @@ impl ModelSet {
 
     /// Channels of a video latent, and of an audio token.
     pub fn latent_channels(&self) -> (usize, usize) {
-        (self.configs.transformer.video.in_channels, self.configs.transformer.audio.in_channels)
+        (self.configs.transformer.streams.video.in_channels, self.configs.transformer.streams.audio.in_channels)
     }
 
     /// Channels and mel bins of an audio latent frame.

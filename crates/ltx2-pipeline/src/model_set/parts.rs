@@ -2,11 +2,12 @@
 
 use candle_core::{DType, Device, Tensor};
 use ltx2_models::audio_vae::AudioDecoder;
+use ltx2_models::layers::PerChannelStatistics;
 use ltx2_models::lora::{Lora, LoraStrength};
 use ltx2_models::text_encoder::{EmbeddingsProcessor, Gemma, read_hidden_states};
 use ltx2_models::transformer::Transformer;
 use ltx2_models::upsampler::LatentUpsampler;
-use ltx2_models::video_vae::{PerChannelStatistics, VideoDecoder, VideoEncoder};
+use ltx2_models::video_vae::{VideoDecoder, VideoEncoder};
 use ltx2_models::vocoder::Vocoder;
 use ltx2_models::{CheckpointError, KeptWeights};
 

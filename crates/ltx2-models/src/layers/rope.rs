@@ -1,4 +1,4 @@
-//! Rotary tables from positions in pixels and seconds (`rope.py`, paper section 3.2).
+//! Rotary embedding tables from positions in seconds and pixels (`rope.py`, paper section 3.2).
 
 use candle_core::{DType, Device, Result, Tensor};
 use half::bf16;
@@ -7,14 +7,14 @@ use rayon::prelude::*;
 
 use crate::config::{ConfigError, Section};
 
-/// How a network turns positions into angles.
+/// Rotary embedding parameters of a network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RopeConfig {
-    /// Which channels pair up.
+    /// Channel pairing.
     pub kind: Rope,
-    /// Largest frequency over smallest.
+    /// Ratio of the largest to the smallest frequency.
     pub theta: f64,
-    /// Whether the frequency grid is computed in float64 (then rounded) or in float32.
+    /// Whether the frequency grid is computed in float64 (and rounded to float32) or in float32.
     pub double_precision: bool,
 }
 
@@ -34,10 +34,11 @@ impl RopeConfig {
         })
     }
 
-    /// Cosines and sines for `positions`, for `heads` heads that share `dim` channels.
+    /// Cosines and sines at `positions`, `(heads, tokens, dim / heads / 2)` each, for `heads` heads that share `dim`
+    /// channels.
     ///
-    /// A position in each of the `max_pos.len()` dimensions is a share of `max_pos`; frequencies run over dimensions
-    /// first. Channels that do not divide evenly stay unturned, at the front.
+    /// `max_pos` has the largest position of each axis; positions are fractions of it. Frequencies vary slower than axes
+    /// along the channels. If the channels do not divide evenly, the first ones have the angle 0.
     pub fn table(
         &self,
         positions: &Positions,
@@ -55,13 +56,13 @@ impl RopeConfig {
         let mut angles = vec![0f32; half * tokens];
         angles.par_chunks_mut(half).enumerate().for_each(|(token, row)| {
             for (axis, max) in max_pos.iter().enumerate() {
-                let turn = positions.turn(axis, token, *max as f32);
+                let position = positions.normalized(axis, token, *max as f32);
                 for (i, frequency) in frequencies.iter().enumerate() {
-                    row[pad + i * axes + axis] = frequency * turn;
+                    row[pad + i * axes + axis] = frequency * position;
                 }
             }
         });
-        let side = |f: fn(f32) -> f32| -> Result<Tensor> {
+        let table = |f: fn(f32) -> f32| -> Result<Tensor> {
             let values: Vec<f32> = angles.par_iter().map(|angle| f(*angle)).collect();
             Tensor::from_vec(values, (tokens, heads, per_head), &Device::Cpu)?
                 .transpose(0, 1)?
@@ -69,42 +70,43 @@ impl RopeConfig {
                 .to_device(to.1)?
                 .to_dtype(to.0)
         };
-        Ok(RopeTable { cos: side(f32::cos)?, sin: side(f32::sin)? })
+        Ok(RopeTable { cos: table(f32::cos)?, sin: table(f32::sin)? })
     }
 
-    /// `count` frequencies from π/2 to θπ/2, evenly spaced in their logarithm.
+    /// `count` logarithmically spaced frequencies from π/2 to θπ/2.
     fn frequencies(&self, count: usize) -> Vec<f32> {
-        let share = |i: usize| if count > 1 { i as f64 / (count - 1) as f64 } else { 0.0 };
+        let exponent = |i: usize| if count > 1 { i as f64 / (count - 1) as f64 } else { 0.0 };
         (0..count)
             .map(|i| match self.double_precision {
-                true => (self.theta.powf(share(i)) * std::f64::consts::FRAC_PI_2) as f32,
-                false => (self.theta as f32).powf(share(i) as f32) * std::f32::consts::PI / 2.0,
+                true => (self.theta.powf(exponent(i)) * std::f64::consts::FRAC_PI_2) as f32,
+                false => (self.theta as f32).powf(exponent(i) as f32) * std::f32::consts::PI / 2.0,
             })
             .collect()
     }
 }
 
-/// Where tokens begin and end along each axis: time in seconds, then height and width in pixels. Sound has time only.
+/// Start and end of each token along each axis: time in seconds, then height and width in pixels. Audio has only the
+/// time axis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Positions {
-    /// One entry per axis, each with a (start, end) per token.
+    /// `(start, end)` per token, for each axis.
     axes: Vec<Vec<(f32, f32)>>,
-    /// The official bf16 pipeline rounds video positions to bfloat16 and computes with them so.
+    /// Whether all arithmetic is rounded to bfloat16, as for video positions in the official bf16 pipeline.
     rounded: bool,
 }
 
 impl Positions {
-    /// From (start, end) per token, for each axis.
+    /// Creates positions from `(start, end)` per token, for each axis.
     pub fn new(axes: Vec<Vec<(f32, f32)>>) -> Self {
         Self { axes, rounded: false }
     }
 
-    /// The same, as the official bf16 pipeline has them.
+    /// Returns the positions with bfloat16 arithmetic, as in the official bf16 pipeline.
     pub fn rounded_to_bf16(self) -> Self {
         Self { rounded: true, ..self }
     }
 
-    /// The time axis alone, for cross-attention between picture and sound.
+    /// The time axis alone, for cross-attention between video and audio.
     pub fn time(&self) -> Self {
         Self { axes: self.axes[..1].to_vec(), rounded: self.rounded }
     }
@@ -114,34 +116,35 @@ impl Positions {
         self.axes[0].len()
     }
 
-    /// Tokens of `other` after those of this one.
+    /// Returns the tokens of `self` followed by those of `other`.
     pub fn append(&self, other: &Positions) -> Self {
         let axes = self.axes.iter().zip(&other.axes).map(|(a, b)| [a.as_slice(), b].concat()).collect();
-        // torch's cat of bfloat16 and float32 is float32 arithmetic on the rounded values.
+        // In torch, concatenating bfloat16 and float32 gives float32 with the rounded values.
         let joined = Self { axes, rounded: self.rounded && other.rounded };
         if self.rounded && !other.rounded { joined.with_rounded_values(self.tokens()) } else { joined }
     }
 
+    /// Rounds the positions of the first `tokens` tokens to bfloat16.
     fn with_rounded_values(mut self, tokens: usize) -> Self {
         for axis in &mut self.axes {
             for (start, end) in &mut axis[..tokens] {
-                (*start, *end) = (round(*start), round(*end));
+                (*start, *end) = (round_to_bf16(*start), round_to_bf16(*end));
             }
         }
         self
     }
 
-    /// The middle of a token as a share of `max`, mapped from [0, 1] to [-1, 1], with the rounding of the run's dtype
-    /// after each operation.
-    fn turn(&self, axis: usize, token: usize, max: f32) -> f32 {
+    /// Middle of a token as a fraction of `max`, mapped from [0, 1] to [-1, 1]. Each operation is rounded to the dtype of
+    /// the positions.
+    fn normalized(&self, axis: usize, token: usize, max: f32) -> f32 {
         let (start, end) = self.axes[axis][token];
-        let step = if self.rounded { round } else { |x: f32| x };
-        let middle = step(step(step(start) + step(end)) / 2.0);
-        let share = step(middle / max);
-        step(step(share * 2.0) - 1.0)
+        let round = if self.rounded { round_to_bf16 } else { |x: f32| x };
+        let middle = round(round(round(start) + round(end)) / 2.0);
+        let fraction = round(middle / max);
+        round(round(fraction * 2.0) - 1.0)
     }
 }
 
-fn round(x: f32) -> f32 {
+fn round_to_bf16(x: f32) -> f32 {
     bf16::from_f32(x).to_f32()
 }

@@ -1,4 +1,4 @@
-//! The transformers' feed-forward: linear, tanh-GELU, linear, four times as wide inside (`FeedForward`).
+//! Feed-forward layer of transformer blocks (`FeedForward`): linear, tanh-GELU, linear.
 
 use candle_core::{Result, Tensor};
 use ltx2_kernels::Product;
@@ -6,7 +6,7 @@ use ltx2_kernels::Product;
 use crate::VarBuilder;
 use crate::linear::Linear;
 
-/// `(b, t, d)` to `(b, t, d)`.
+/// Feed-forward layer with an inner width of four times the outer one.
 #[derive(Debug, Clone)]
 pub struct FeedForward {
     project_in: Linear,
@@ -14,7 +14,7 @@ pub struct FeedForward {
 }
 
 impl FeedForward {
-    /// For width `dim`.
+    /// Reads `net.0.proj` and `net.2` for the width `dim`.
     pub fn new(dim: usize, vb: VarBuilder) -> Result<Self> {
         Ok(Self {
             project_in: Linear::new(dim, 4 * dim, vb.pp("net.0.proj"))?,
@@ -22,7 +22,7 @@ impl FeedForward {
         })
     }
 
-    /// `x (b, t, d)`.
+    /// `x (b, t, d)` to `(b, t, d)`, with the last bias still to be added.
     pub fn forward(&self, x: &Tensor) -> Result<Product> {
         self.project_out.product(&self.project_in.product(x)?.gelu()?)
     }

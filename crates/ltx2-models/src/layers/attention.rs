@@ -1,4 +1,5 @@
-//! Attention as the transformer and the connectors use it (`Attention`): q and k are RMS-normed over the full width.
+//! Multi-head attention of the transformer and the connectors (`Attention`). Queries and keys are RMS-normalised over
+//! the full width of all heads.
 
 use candle_core::{D, DType, Result, Tensor};
 use ltx2_kernels::{NormRope, Product, Rope, RopeTable, attention, norm_rope};
@@ -6,22 +7,22 @@ use ltx2_kernels::{NormRope, Product, Rope, RopeTable, attention, norm_rope};
 use crate::VarBuilder;
 use crate::linear::Linear;
 
-/// Widths of an attention layer.
+/// Dimensions and options of an attention layer.
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionConfig {
-    /// Width of the queries' input and of the result.
+    /// Width of the query input and of the output.
     pub query_dim: usize,
-    /// Width of the keys' and values' input.
+    /// Width of the context, the input of keys and values.
     pub context_dim: usize,
     /// Number of heads.
     pub heads: usize,
     /// Width of a head.
     pub dim_head: usize,
-    /// Added to the mean square of q and k.
+    /// Epsilon of the query and key norms.
     pub norm_eps: f64,
-    /// How channels pair up for the rotary embedding.
+    /// Channel pairing of the rotary embedding.
     pub rope: Rope,
-    /// Whether each head is scaled by a gate that the queries' input sets (LTX-2.3).
+    /// Whether each head is scaled by a gate computed from the query input (LTX-2.3).
     pub gated: bool,
 }
 
@@ -38,7 +39,7 @@ pub struct Attention {
     to_gate_logits: Option<Linear>,
 }
 
-/// What a context has for the queries of an attention, `(b, heads, s, d)` each.
+/// Keys and values of a context, `(b, heads, s, d)` each.
 #[derive(Debug, Clone)]
 pub struct KeysValues {
     keys: Tensor,
@@ -46,7 +47,7 @@ pub struct KeysValues {
 }
 
 impl KeysValues {
-    /// Numbers in both.
+    /// Number of elements of both tensors.
     pub fn elem_count(&self) -> usize {
         self.keys.elem_count() + self.values.elem_count()
     }
@@ -71,7 +72,10 @@ impl Attention {
         })
     }
 
-    /// `x (b, t, query_dim)` attends to `context (b, s, context_dim)`; `q_rope` and `k_rope` turn them, if given.
+    /// Attention of `x (b, t, query_dim)` to `context (b, s, context_dim)`.
+    ///
+    /// `q_rope` and `k_rope` are the rotary embeddings of queries and keys, if any. Returns `(b, t, query_dim)` with the
+    /// output bias still to be added.
     pub fn forward(
         &self,
         x: &Tensor,
@@ -82,15 +86,15 @@ impl Attention {
         self.attend(x, &self.keys_values(context, k_rope)?, q_rope)
     }
 
-    /// What there is to attend to in `context (b, s, context_dim)`, turned by `rope`, if given.
+    /// Keys and values of `context (b, s, context_dim)`, the keys with the rotary embedding `rope`, if any.
     pub fn keys_values(&self, context: &Tensor, rope: Option<&RopeTable>) -> Result<KeysValues> {
-        let keys = self.turned(&self.to_k.product(context)?, &self.k_norm, rope)?;
-        Ok(KeysValues { keys, values: self.heads(&self.to_v.forward(context)?)? })
+        let keys = self.norm_and_rotate(&self.to_k.product(context)?, &self.k_norm, rope)?;
+        Ok(KeysValues { keys, values: self.split_heads(&self.to_v.forward(context)?)? })
     }
 
-    /// `x (b, t, query_dim)`, turned by `rope`, if given, attends to `keys_values`.
+    /// Attention of `x (b, t, query_dim)`, with the rotary embedding `rope`, if any, to precomputed keys and values.
     pub fn attend(&self, x: &Tensor, keys_values: &KeysValues, rope: Option<&RopeTable>) -> Result<Product> {
-        let q = self.turned(&self.to_q.product(x)?, &self.q_norm, rope)?;
+        let q = self.norm_and_rotate(&self.to_q.product(x)?, &self.q_norm, rope)?;
         let KeysValues { keys, values } = keys_values;
         let out = attention(&q, keys, values, 1.0 / (self.config.dim_head as f64).sqrt(), None)?;
         let (b, _, t, _) = out.dims4()?;
@@ -98,12 +102,14 @@ impl Attention {
         self.to_out.product(&self.gate(x, out)?)
     }
 
-    /// What a perturbed pass puts in place of self-attention: the values alone.
+    /// Output of a self-attention that a perturbed pass skips: the values of `x (b, t, query_dim)` replace the attention
+    /// result.
     pub fn values_only(&self, x: &Tensor) -> Result<Product> {
         self.to_out.product(&self.gate(x, self.to_v.forward(x)?)?)
     }
 
-    /// `out (b, t, heads * d)`, each head times a gate in (0, 2) from `x (b, t, query_dim)`; as it is without gates.
+    /// Scales each head of `out (b, t, heads * d)` by a gate in (0, 2) computed from `x (b, t, query_dim)`. Returns `out`
+    /// unchanged if the layer is not gated.
     fn gate(&self, x: &Tensor, out: Tensor) -> Result<Tensor> {
         let Some(to_gate_logits) = &self.to_gate_logits else { return Ok(out) };
         let logits = to_gate_logits.forward(x)?;
@@ -113,14 +119,14 @@ impl Attention {
         heads.broadcast_mul(&gates.unsqueeze(D::Minus1)?)?.reshape((b, t, width))
     }
 
-    /// `x (b, t, heads * d)`, normed and turned, to `(b, heads, t, d)`.
-    fn turned(&self, x: &Product, norm: &Tensor, rope: Option<&RopeTable>) -> Result<Tensor> {
+    /// RMS norm and rotary embedding of `x (b, t, heads * d)`; returns `(b, heads, t, d)`.
+    fn norm_and_rotate(&self, x: &Product, norm: &Tensor, rope: Option<&RopeTable>) -> Result<Tensor> {
         let AttentionConfig { norm_eps: eps, heads, rope: kind, .. } = self.config;
         norm_rope(x, NormRope { weight: norm, eps, heads, rope: rope.map(|table| (kind, table)) })
     }
 
     /// `(b, t, heads * d)` to `(b, heads, t, d)`.
-    fn heads(&self, x: &Tensor) -> Result<Tensor> {
+    fn split_heads(&self, x: &Tensor) -> Result<Tensor> {
         let (b, t, _) = x.dims3()?;
         x.reshape((b, t, self.config.heads, self.config.dim_head))?.transpose(1, 2)
     }

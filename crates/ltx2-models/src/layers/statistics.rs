@@ -1,10 +1,11 @@
-//! Mean and spread of each latent channel over the training data.
+//! Mean and standard deviation of each latent channel over the training data (`PerChannelStatistics`).
 
 use candle_core::{Result, Tensor};
 
 use crate::VarBuilder;
 
-/// Between the autoencoder's latents and the diffusion's, which have mean 0 and spread 1.
+/// Converts between the latents of an autoencoder and the normalised latents of the diffusion model, which have mean 0
+/// and standard deviation 1.
 #[derive(Debug, Clone)]
 pub struct PerChannelStatistics {
     mean: Tensor,
@@ -12,8 +13,9 @@ pub struct PerChannelStatistics {
 }
 
 impl PerChannelStatistics {
-    /// Reads `mean-of-means` and `std-of-means`; they are applied along the dimension that `shape` leaves open, such
-    /// as `(1, channels, 1, 1)`.
+    /// Reads `per_channel_statistics.mean-of-means` and `std-of-means`.
+    ///
+    /// `shape` broadcasts them against a latent, for example `(1, channels, 1, 1)`.
     pub fn new(channels: usize, shape: &[usize], vb: VarBuilder) -> Result<Self> {
         let vb = vb.pp("per_channel_statistics");
         Ok(Self {
@@ -22,12 +24,12 @@ impl PerChannelStatistics {
         })
     }
 
-    /// To mean 0 and spread 1.
+    /// Returns the normalised latent, of the shape of `x`.
     pub fn normalize(&self, x: &Tensor) -> Result<Tensor> {
         x.broadcast_sub(&self.mean)?.broadcast_div(&self.std)
     }
 
-    /// Back from mean 0 and spread 1.
+    /// Returns the latent of the autoencoder, of the shape of `x`.
     pub fn un_normalize(&self, x: &Tensor) -> Result<Tensor> {
         x.broadcast_mul(&self.std)?.broadcast_add(&self.mean)
     }
