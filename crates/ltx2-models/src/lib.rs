@@ -4,6 +4,7 @@ pub mod audio_vae;
 mod audio_video;
 pub mod checkpoint;
 pub mod config;
+pub mod filters;
 pub mod layers;
 pub mod linear;
 pub mod lora;

@@ -12,7 +12,7 @@ use half::bf16;
 use ltx2_kernels::Synth;
 use ltx2_kernels::synth::GOLDEN;
 
-use crate::layers::anti_aliasing_filter;
+use crate::filters::anti_aliasing_filter;
 
 /// The values of tensor `name`, row by row.
 pub fn synth(name: &str, shape: &[usize], seed: u64) -> Vec<bf16> {

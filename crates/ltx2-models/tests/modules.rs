@@ -1,5 +1,5 @@
-//! Vocoders, audio decoder, upsamplers and tiled video encoder against the official modules, on small configurations with synthetic weights
-//! (see `scripts/make_module_fixtures.py`).
+//! Vocoders, audio decoder, upsamplers and tiled video encoder compared with the official modules, on small
+//! configurations with synthetic weights (see `scripts/make_module_fixtures.py`).
 
 mod common;
 
@@ -12,7 +12,7 @@ use candle_nn::Init;
 use candle_nn::var_builder::SimpleBackend;
 use ltx2_models::audio_vae::{AudioDecoder, AudioVaeConfig};
 use ltx2_models::checkpoint::read_metadata;
-use ltx2_models::layers::anti_aliasing_filter;
+use ltx2_models::filters::anti_aliasing_filter;
 use ltx2_models::synth::SynthBackend;
 use ltx2_models::upsampler::{LatentUpsampler, UpsamplerConfig};
 use ltx2_models::video_vae::{Tiling, VideoEncoder, VideoVaeConfig};
@@ -22,22 +22,23 @@ use serde_json::{Value, json};
 
 use common::test_device;
 
-/// Relative to the norm of the official result; measured is 1e-5 at most.
+/// Largest relative error in the L2 norm. The measured errors are at most 1e-5.
 const LIMIT: f64 = 1e-4;
 
+/// Inputs and official outputs.
 struct Fixture {
     tensors: Arc<HashMap<String, Tensor>>,
     cases: Value,
 }
 
-/// Synthetic weights, with the filters that the fixture keeps for a case.
-struct Weights {
+/// Synthetic weights, except for the filters that the fixture has for a case.
+struct FixtureWeights {
     synthetic: SynthBackend,
     tensors: Arc<HashMap<String, Tensor>>,
     case: String,
 }
 
-impl SimpleBackend for Weights {
+impl SimpleBackend for FixtureWeights {
     fn get(&self, shape: Shape, name: &str, hint: Init, dtype: DType, device: &Device) -> Result<Tensor> {
         let parts: Vec<&str> = name.rsplitn(3, '.').collect();
         let filter = (parts[0] == "filter").then(|| format!("{}.{}.filter", self.case, parts[1]));
@@ -64,13 +65,13 @@ impl Fixture {
         Self { tensors: Arc::new(tensors), cases }
     }
 
-    /// Checks all cases of `kind`: `build` makes the network from configuration and weights.
+    /// Compares all cases of `kind`. `build` creates the network from its config and weights.
     fn check(&self, kind: &str, dtype: DType, limit: f64, build: impl Fn(&Section, VarBuilder) -> Network) {
         let cases = self.cases.as_object().unwrap().iter().filter(|(_, case)| case["kind"] == kind);
         let device = test_device();
         let mut compared = 0;
         for (name, case) in cases {
-            let weights = Weights {
+            let weights = FixtureWeights {
                 synthetic: SynthBackend::new(case["seed"].as_u64().unwrap()),
                 tensors: self.tensors.clone(),
                 case: name.clone(),
@@ -85,9 +86,9 @@ impl Fixture {
                 let x = x.to_device(&device).unwrap().to_dtype(dtype).unwrap();
                 let ours = network(&x).unwrap().to_dtype(DType::F32).unwrap().to_device(&Device::Cpu).unwrap();
                 assert_eq!(ours.dims(), official.dims(), "{name}.{i}");
-                let apart = apart(&ours, official).unwrap();
-                println!("{name}.{i}: {apart:.1e}");
-                assert!(apart < limit, "{name}.{i}: {apart:.1e}");
+                let error = relative_error(&ours, official).unwrap();
+                println!("{name}.{i}: {error:.1e}");
+                assert!(error < limit, "{name}.{i}: {error:.1e}");
                 compared += 1;
             }
         }
@@ -97,7 +98,7 @@ impl Fixture {
 
 type Network = Box<dyn Fn(&Tensor) -> Result<Tensor>>;
 
-fn apart(ours: &Tensor, official: &Tensor) -> Result<f64> {
+fn relative_error(ours: &Tensor, official: &Tensor) -> Result<f64> {
     let norm = |x: Tensor| x.to_dtype(DType::F64)?.sqr()?.sum_all()?.sqrt()?.to_scalar::<f64>();
     Ok(norm((ours - official)?)? / norm(official.clone())?)
 }
@@ -114,12 +115,12 @@ fn upsampler(config: &Section, vb: VarBuilder) -> Network {
         let y = upsampler.forward(x)?;
         let (_, _, t, h, w) = x.dims5()?;
         let (frames, scale) = (if config.doubles_time() { 2 * t - 1 } else { t }, config.spatial_scale());
-        assert_eq!(y.dims()[2..], [frames, scale.of(h), scale.of(w)], "the configuration foretells the shape");
+        assert_eq!(y.dims()[2..], [frames, scale.of(h), scale.of(w)], "the config predicts the output shape");
         Ok(y)
     })
 }
 
-/// Encodes what the fixture keeps at a sixteenth of its size.
+/// Upsamples the input, which the fixture has at 1/16 of its size, and encodes it in tiles.
 fn tiled_encoder(config: &Section, vb: VarBuilder) -> Network {
     let encoder = VideoEncoder::new(&VideoVaeConfig::new(&config.section("vae")).unwrap(), vb).unwrap();
     let tiling = Tiling { frames: config.get("frames", None).unwrap(), pixels: config.get("pixels", None).unwrap() };
@@ -131,12 +132,12 @@ fn tiled_encoder(config: &Section, vb: VarBuilder) -> Network {
 }
 
 #[test]
-fn the_tiled_encoder_equals_the_official_one() {
+fn tiled_encoder_matches_official_module() {
     Fixture::open().check("tiled_encoder", DType::F32, LIMIT, tiled_encoder);
 }
 
 #[test]
-fn vocoders_equal_the_official_ones() {
+fn vocoders_match_official_modules() {
     Fixture::open().check("vocoder", DType::F32, LIMIT, vocoder);
 }
 
@@ -146,7 +147,7 @@ fn vocoders_run_in_bfloat16() {
 }
 
 #[test]
-fn the_filter_of_the_activations_is_the_official_one() -> Result<()> {
+fn anti_aliasing_filter_matches_official_filter() -> Result<()> {
     let ours = Tensor::new(&anti_aliasing_filter(), &Device::Cpu)?.to_dtype(DType::BF16)?.to_dtype(DType::F32)?;
     for name in ["bwe.upsample.filter", "bwe.lowpass.filter"] {
         let official = Fixture::open().tensors[name].flatten_all()?;
@@ -156,7 +157,7 @@ fn the_filter_of_the_activations_is_the_official_one() -> Result<()> {
 }
 
 #[test]
-fn the_audio_decoder_equals_the_official_one() {
+fn audio_decoder_matches_official_module() {
     Fixture::open().check("audio_vae", DType::F32, LIMIT, |config, vb| {
         let decoder = AudioDecoder::new(&AudioVaeConfig::new(config).unwrap(), vb).unwrap();
         Box::new(move |x| decoder.forward(x))
@@ -164,7 +165,7 @@ fn the_audio_decoder_equals_the_official_one() {
 }
 
 #[test]
-fn upsamplers_equal_the_official_ones() {
+fn upsamplers_match_official_modules() {
     Fixture::open().check("upsampler", DType::F32, LIMIT, upsampler);
 }
 
@@ -173,17 +174,17 @@ fn upsamplers_run_in_bfloat16() {
     Fixture::open().check("upsampler", DType::BF16, 0.1, upsampler);
 }
 
-/// What `refuse` says to the published configuration of `section` with `value` at `path`, null taking the key away.
-fn refusal(section: &str, path: &str, value: Value, refuse: impl Fn(&Section) -> Option<String>) -> String {
+/// Error that `parse` returns for the published config of `section` with `value` at `path`. A null removes the key.
+fn parse_error(section: &str, path: &str, value: Value, parse: impl Fn(&Section) -> Option<String>) -> String {
     let published = include_str!("../../../scripts/reference/configs/ltx-2.3-22b.json");
     let mut config = serde_json::from_str::<Value>(published).unwrap()["config"].take();
-    assert_eq!(refuse(&Section::root(&config).section(section)), None);
+    assert_eq!(parse(&Section::root(&config).section(section)), None);
     *config.pointer_mut(&format!("/{section}/{path}")).unwrap_or_else(|| panic!("no {path}")) = value;
-    refuse(&Section::root(&config).section(section)).unwrap_or_else(|| panic!("{path} is accepted"))
+    parse(&Section::root(&config).section(section)).unwrap_or_else(|| panic!("{path} is accepted"))
 }
 
 #[test]
-fn unknown_vocoders_are_refused_by_name() {
+fn unsupported_vocoder_configs_are_refused_by_key() {
     for (path, value) in [
         ("vocoder/resblock", json!("1")),
         ("vocoder/resblock", Value::Null),
@@ -211,7 +212,8 @@ fn unknown_vocoders_are_refused_by_name() {
         ("bwe/upsample_rates", json!([6, 5, 2, 2, 4])),
         ("bwe/upsample_kernel_sizes", json!([12, 10, 4, 4, 4])),
     ] {
-        let message = refusal("vocoder", path, value, |vocoder| Some(VocoderConfig::new(vocoder).err()?.to_string()));
+        let message =
+            parse_error("vocoder", path, value, |vocoder| Some(VocoderConfig::new(vocoder).err()?.to_string()));
         assert!(message.contains(&path.replace('/', ".")), "{path}: {message}");
     }
     let plain = json!({"resblock": "AMP1"});
@@ -220,7 +222,7 @@ fn unknown_vocoders_are_refused_by_name() {
 }
 
 #[test]
-fn unknown_audio_decoders_are_refused_by_name() {
+fn unsupported_audio_decoder_configs_are_refused_by_key() {
     for (key, value) in [
         ("mid_block_add_attention", json!(true)),
         ("mid_block_add_attention", Value::Null),
@@ -233,13 +235,13 @@ fn unknown_audio_decoders_are_refused_by_name() {
     ] {
         let path = format!("model/params/ddconfig/{key}");
         let message =
-            refusal("audio_vae", &path, value, |audio_vae| Some(AudioVaeConfig::new(audio_vae).err()?.to_string()));
+            parse_error("audio_vae", &path, value, |audio_vae| Some(AudioVaeConfig::new(audio_vae).err()?.to_string()));
         assert!(message.contains(key), "{key}: {message}");
     }
 }
 
 #[test]
-fn unknown_upsamplers_are_refused_by_name() {
+fn unsupported_upsampler_configs_are_refused_by_key() {
     for (config, key) in [
         (json!({"dims": 2}), "dims"),
         (json!({"spatial_scale": 1.5}), "spatial_scale"),

@@ -1,14 +1,17 @@
-//! The audio autoencoder's architecture, from the `audio_vae` section of a checkpoint's config.
+//! Architecture of the audio autoencoder, from the `audio_vae` section of a checkpoint's config.
 
-use super::{LATENT_MEL_BINS, TIME_SCALE};
 use crate::config::{ConfigError, SIZES, Section};
 
-/// Each level above the first doubles time and frequency.
+/// Mel frames per latent frame. The first latent frame has a single mel frame.
+pub const TIME_SCALE: usize = 4;
+/// Mel bins of a latent frame.
+pub const LATENT_MEL_BINS: usize = 16;
+/// Number of resolution levels. Each level but one doubles time and frequency.
 const LEVELS: usize = TIME_SCALE.ilog2() as usize + 1;
-/// Bins of a spectrogram.
+/// Mel bins of a spectrogram.
 const MEL_BINS: usize = LATENT_MEL_BINS * TIME_SCALE;
 
-/// Widths and depths, and the spectrogram that it works on.
+/// Dimensions of the audio autoencoder and of its spectrograms.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AudioVaeConfig {
     pub(super) ch: usize,
@@ -18,14 +21,18 @@ pub struct AudioVaeConfig {
     pub(super) mel_bins: usize,
     /// Channels of a latent frame.
     pub z_channels: usize,
-    /// Samples per second of the sound behind the spectrogram.
+    /// Sampling rate of the audio of the spectrogram, in Hz.
     pub sample_rate: usize,
-    /// Samples between mel frames.
+    /// Samples per mel frame.
     pub hop_length: usize,
 }
 
 impl AudioVaeConfig {
-    /// Reads the section; refuses, by name, what is not implemented.
+    /// Reads the section.
+    ///
+    /// # Errors
+    ///
+    /// If a value is not supported; the error names the key.
     pub fn new(audio_vae: &Section) -> Result<Self, ConfigError> {
         let params = audio_vae.section("model").section("params");
         let dd = params.section("ddconfig");
@@ -34,8 +41,8 @@ impl AudioVaeConfig {
         dd.expect("norm_type", "pixel")?;
         dd.expect("causality_axis", "height")?;
         refuse_attention(&dd)?;
-        let preprocessing = audio_vae.section("preprocessing").section("mel").get("n_mel_channels", None::<usize>)?;
-        let mel_bins = preprocessing.map_or_else(|| audio_vae.section("variables").get("mel_bins", MEL_BINS), Ok)?;
+        let mel_channels = audio_vae.section("preprocessing").section("mel").get("n_mel_channels", None::<usize>)?;
+        let mel_bins = mel_channels.map_or_else(|| audio_vae.section("variables").get("mel_bins", MEL_BINS), Ok)?;
         let config = Self {
             ch: dd.size("ch", 128)?,
             ch_mult: dd.get("ch_mult", vec![1, 2, 4])?,
@@ -58,17 +65,17 @@ impl AudioVaeConfig {
     }
 }
 
-/// Attention is in neither published model: refused in the middle, and at a resolution that some level has.
+/// Refuses attention in the middle block and at the resolutions of the levels. No published model has it.
 fn refuse_attention(dd: &Section) -> Result<(), ConfigError> {
-    // Absent, this means attention in the official code.
+    // The official default is true.
     if dd.get("mid_block_add_attention", true)? {
         return Err(dd.unsupported("mid_block_add_attention", true, false));
     }
-    let asked: Vec<usize> = dd.get("attn_resolutions", vec![8, 16, 32])?;
+    let requested: Vec<usize> = dd.get("attn_resolutions", vec![8, 16, 32])?;
     let coarsest = dd.get("resolution", 256)? / TIME_SCALE;
     let levels: Vec<usize> = (0..LEVELS).map(|level| coarsest.saturating_mul(1 << level)).collect();
-    match asked.iter().any(|resolution| levels.contains(resolution)) {
-        true => Err(dd.unsupported("attn_resolutions", format!("{asked:?}"), format!("a list without {levels:?}"))),
+    match requested.iter().any(|resolution| levels.contains(resolution)) {
+        true => Err(dd.unsupported("attn_resolutions", format!("{requested:?}"), format!("a list without {levels:?}"))),
         false => Ok(()),
     }
 }

@@ -1,35 +1,35 @@
-//! Latents to log-mel spectrograms (`AudioDecoder`).
+//! Decoder from audio latents to log-mel spectrograms (`AudioDecoder`).
 
 use candle_core::{Result, Tensor};
 use ltx2_kernels::{conv2d, pixel_norm_silu};
 
-use super::config::AudioVaeConfig;
-use super::{LATENT_MEL_BINS, TIME_SCALE};
+use super::config::{AudioVaeConfig, LATENT_MEL_BINS, TIME_SCALE};
 use crate::VarBuilder;
 use crate::layers::PerChannelStatistics;
 
 const NORM_EPS: f64 = 1e-6;
 
-/// The decoder; causal in time.
+/// Audio decoder, causal in time.
 #[derive(Debug)]
 pub struct AudioDecoder {
     config: AudioVaeConfig,
     statistics: PerChannelStatistics,
     conv_in: CausalConv2d,
     mid: [ResnetBlock; 2],
-    /// From the coarsest level to the finest.
-    up: Vec<Level>,
+    /// Levels from the coarsest to the finest.
+    up: Vec<UpLevel>,
     conv_out: CausalConv2d,
 }
 
+/// Residual blocks of one resolution, and the upsampling to the next one.
 #[derive(Debug)]
-struct Level {
+struct UpLevel {
     blocks: Vec<ResnetBlock>,
     upsample: Option<CausalConv2d>,
 }
 
 impl AudioDecoder {
-    /// Reads `audio_vae.decoder.*` and the statistics.
+    /// Reads `audio_vae.decoder.*` and `audio_vae.per_channel_statistics.*`.
     pub fn new(config: &AudioVaeConfig, vb: VarBuilder) -> Result<Self> {
         let vae = vb.pp("audio_vae");
         let vb = vae.pp("decoder");
@@ -48,7 +48,7 @@ impl AudioDecoder {
                 0 => None,
                 _ => Some(CausalConv2d::new(channels, channels, 3, vb.pp("upsample.conv"))?),
             };
-            up.push(Level { blocks, upsample });
+            up.push(UpLevel { blocks, upsample });
         }
         let latent = config.z_channels * LATENT_MEL_BINS;
         Ok(Self {
@@ -64,7 +64,7 @@ impl AudioDecoder {
         })
     }
 
-    /// `(1, 8, t, 16)` to `(1, 2, 4t - 3, 64)`.
+    /// Latent `(1, 8, t, 16)` to log-mel spectrogram `(1, 2, 4t - 3, 64)`.
     pub fn forward(&self, latent: &Tensor) -> Result<Tensor> {
         let frames = (latent.dim(2)? * TIME_SCALE).saturating_sub(TIME_SCALE - 1).max(1);
         let mut x = self.conv_in.forward(&self.statistics.un_normalize(latent)?)?;
@@ -78,7 +78,7 @@ impl AudioDecoder {
             if let Some(conv) = &level.upsample {
                 let (_, _, h, w) = x.dims4()?;
                 x = conv.forward(&x.contiguous()?.upsample_nearest2d(2 * h, 2 * w)?)?;
-                // The first frame stands for one: of its two copies one goes.
+                // The first frame is not doubled: one of its two copies is dropped.
                 x = x.narrow(2, 1, 2 * h - 1)?;
             }
         }
@@ -87,7 +87,7 @@ impl AudioDecoder {
     }
 }
 
-/// A 2-D convolution that sees no later time (height) and both sides in frequency (width).
+/// 2-D convolution, causal in time (height) and symmetric in frequency (width).
 #[derive(Debug)]
 struct CausalConv2d {
     weight: Tensor,
@@ -109,6 +109,7 @@ impl CausalConv2d {
     }
 }
 
+/// Residual block of two convolutions (`ResnetBlock`).
 #[derive(Debug)]
 struct ResnetBlock {
     conv1: CausalConv2d,

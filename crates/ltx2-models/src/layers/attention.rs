@@ -74,8 +74,8 @@ impl Attention {
 
     /// Attention of `x (b, t, query_dim)` to `context (b, s, context_dim)`.
     ///
-    /// `q_rope` and `k_rope` are the rotary embeddings of queries and keys, if any. Returns `(b, t, query_dim)` with the
-    /// output bias still to be added.
+    /// `q_rope` and `k_rope` are the rotary embeddings of queries and keys, if any. Returns `(b, t, query_dim)` with
+    /// the output bias still to be added.
     pub fn forward(
         &self,
         x: &Tensor,
@@ -102,14 +102,14 @@ impl Attention {
         self.to_out.product(&self.gate(x, out)?)
     }
 
-    /// Output of a self-attention that a perturbed pass skips: the values of `x (b, t, query_dim)` replace the attention
-    /// result.
+    /// Output of a self-attention that a perturbed pass skips: the values of `x (b, t, query_dim)` replace the
+    /// attention result.
     pub fn values_only(&self, x: &Tensor) -> Result<Product> {
         self.to_out.product(&self.gate(x, self.to_v.forward(x)?)?)
     }
 
-    /// Scales each head of `out (b, t, heads * d)` by a gate in (0, 2) computed from `x (b, t, query_dim)`. Returns `out`
-    /// unchanged if the layer is not gated.
+    /// Scales each head of `out (b, t, heads * d)` by a gate in (0, 2) computed from `x (b, t, query_dim)`. Returns
+    /// `out` unchanged if the layer is not gated.
     fn gate(&self, x: &Tensor, out: Tensor) -> Result<Tensor> {
         let Some(to_gate_logits) = &self.to_gate_logits else { return Ok(out) };
         let logits = to_gate_logits.forward(x)?;

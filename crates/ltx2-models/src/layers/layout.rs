@@ -1,7 +1,7 @@
 //! Memory layouts of a video tensor.
 //!
-//! The convolutional networks work frames-first, so that a 3-D convolution becomes a few 2-D convolutions over contiguous
-//! slices. Their inputs and outputs have the official layout, `(1, c, t, h, w)`.
+//! The convolutional networks work frames-first, so that a 3-D convolution becomes a few 2-D convolutions over
+//! contiguous slices. Their inputs and outputs have the official layout, `(1, c, t, h, w)`.
 
 use candle_core::{Result, Tensor};
 

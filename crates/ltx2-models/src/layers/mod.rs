@@ -3,7 +3,6 @@
 mod adaln;
 mod attention;
 mod feed_forward;
-mod filters;
 mod layout;
 mod rope;
 mod statistics;
@@ -11,9 +10,7 @@ mod statistics;
 pub use adaln::{AdaLayerNormOutput, AdaLayerNormSingle};
 pub use attention::{Attention, AttentionConfig, KeysValues};
 pub use feed_forward::FeedForward;
-pub use filters::anti_aliasing_filter;
 pub use rope::{Positions, RopeConfig};
 pub use statistics::PerChannelStatistics;
 
-pub(crate) use filters::hann_sinc_filter;
 pub(crate) use layout::{channels_first, frames_first};

@@ -37,8 +37,8 @@ impl RopeConfig {
     /// Cosines and sines at `positions`, `(heads, tokens, dim / heads / 2)` each, for `heads` heads that share `dim`
     /// channels.
     ///
-    /// `max_pos` has the largest position of each axis; positions are fractions of it. Frequencies vary slower than axes
-    /// along the channels. If the channels do not divide evenly, the first ones have the angle 0.
+    /// `max_pos` has the largest position of each axis; positions are fractions of it. Frequencies vary slower than
+    /// axes along the channels. If the channels do not divide evenly, the first ones have the angle 0.
     pub fn table(
         &self,
         positions: &Positions,
@@ -134,8 +134,8 @@ impl Positions {
         self
     }
 
-    /// Middle of a token as a fraction of `max`, mapped from [0, 1] to [-1, 1]. Each operation is rounded to the dtype of
-    /// the positions.
+    /// Middle of a token as a fraction of `max`, mapped from [0, 1] to [-1, 1]. Each operation is rounded to the dtype
+    /// of the positions.
     fn normalized(&self, axis: usize, token: usize, max: f32) -> f32 {
         let (start, end) = self.axes[axis][token];
         let round = if self.rounded { round_to_bf16 } else { |x: f32| x };

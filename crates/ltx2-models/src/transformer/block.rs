@@ -64,8 +64,8 @@ impl Block {
         }
     }
 
-    /// Keys and values of a prompt's projected contexts, `(1, 1024, dim)` per stream. Only where the noise level does not
-    /// modulate the text.
+    /// Keys and values of a prompt's projected contexts, `(1, 1024, dim)` per stream. Only where the noise level does
+    /// not modulate the text.
     pub(super) fn text_keys_values(&self, contexts: &AudioVideo<Tensor>) -> Result<AudioVideo<KeysValues>> {
         self.streams
             .as_ref()

@@ -84,45 +84,22 @@ impl TransformerConfig {
             context_dim: section.size("audio_cross_attention_dim", 2048)?,
             max_pos: section.get("audio_positional_embedding_max_pos", vec![20.0])?,
         };
-        if video.heads != audio.heads {
-            return Err(section.unsupported(
-                "audio_num_attention_heads",
-                audio.heads,
-                format!("num_attention_heads, {},", video.heads),
-            ));
-        }
-        for (stream, head, context, axes, key) in [
-            (&video, "attention_head_dim", "cross_attention_dim", 3, "positional_embedding_max_pos"),
-            (&audio, "audio_attention_head_dim", "audio_cross_attention_dim", 1, "audio_positional_embedding_max_pos"),
-        ] {
-            if !stream.dim_head.is_multiple_of(2) {
-                return Err(section.unsupported(head, stream.dim_head, "an even number"));
-            }
-            if stream.context_dim != stream.dim() {
-                return Err(section.unsupported(
-                    context,
-                    stream.context_dim,
-                    format!("heads x head width, {},", stream.dim()),
-                ));
-            }
-            if stream.max_pos.len() != axes {
-                return Err(section.unsupported(key, format!("{:?}", stream.max_pos), format!("a list of {axes}")));
-            }
-        }
+        let streams = AudioVideo { video, audio };
+        check_streams(section, &streams)?;
         Ok(Self {
             num_layers: section.count("num_layers", 48)?,
             norm_eps: section.get("norm_eps", 1e-6)?,
             rope: RopeConfig::new(section)?,
             gated: section.get("apply_gated_attention", false)?,
             cross_attention_adaln: section.get("cross_attention_adaln", false)?,
-            cross_rope_dim: audio.context_dim,
+            cross_rope_dim: streams.audio.context_dim,
             caption_channels: match section.get("caption_proj_before_connector", false)? {
                 true => None,
                 false => Some(section.size("caption_channels", 3840)?),
             },
             timestep_scale: section.get("timestep_scale_multiplier", 1000.0)?,
             cross_gate_scale: section.get("av_ca_timestep_scale_multiplier", 1.0)?,
-            streams: AudioVideo { video, audio },
+            streams,
         })
     }
 
@@ -139,8 +116,8 @@ impl TransformerConfig {
         }
     }
 
-    /// Number of modulation rows per noise level and block: three each for self-attention, feed-forward and, in LTX-2.3,
-    /// text cross-attention.
+    /// Number of modulation rows per noise level and block: three each for self-attention, feed-forward and, in
+    /// LTX-2.3, text cross-attention.
     pub(super) fn modulation_rows(&self) -> usize {
         if self.cross_attention_adaln { 9 } else { 6 }
     }
@@ -165,6 +142,41 @@ impl TransformerConfig {
     }
 }
 
+/// Refuses dimensions that the two streams cannot have together.
+fn check_streams(section: &Section, AudioVideo { video, audio }: &AudioVideo<StreamConfig>) -> Result<(), ConfigError> {
+    if video.heads != audio.heads {
+        return Err(section.unsupported(
+            "audio_num_attention_heads",
+            audio.heads,
+            format!("num_attention_heads, {},", video.heads),
+        ));
+    }
+    for (stream, head_key, context_key, axes, max_pos_key) in [
+        (video, "attention_head_dim", "cross_attention_dim", 3, "positional_embedding_max_pos"),
+        (audio, "audio_attention_head_dim", "audio_cross_attention_dim", 1, "audio_positional_embedding_max_pos"),
+    ] {
+        if !stream.dim_head.is_multiple_of(2) {
+            return Err(section.unsupported(head_key, stream.dim_head, "an even number"));
+        }
+        if stream.context_dim != stream.dim() {
+            return Err(section.unsupported(
+                context_key,
+                stream.context_dim,
+                format!("heads x head dim, {},", stream.dim()),
+            ));
+        }
+        if stream.max_pos.len() != axes {
+            return Err(section.unsupported(
+                max_pos_key,
+                format!("{:?}", stream.max_pos),
+                format!("a list of {axes} values"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses options that neither LTX-2 nor LTX-2.3 has.
 fn refuse_other_architectures(section: &Section) -> Result<(), ConfigError> {
     section.expect("num_vector_embeds", serde_json::Value::Null)?;
     for (key, value) in [

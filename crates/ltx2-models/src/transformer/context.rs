@@ -1,4 +1,4 @@
-//! Context of a prompt as the blocks use it.
+//! Projected context of a prompt.
 
 use candle_core::Tensor;
 

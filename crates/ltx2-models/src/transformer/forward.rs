@@ -29,8 +29,8 @@ impl Transformer {
 
     /// Predicts the velocities of several passes, in the order of `passes`.
     ///
-    /// A pass is forked from an earlier one after their shared prefix of sublayers. The results are bit-identical to those
-    /// of [`forward`](Self::forward).
+    /// A pass is forked from an earlier one after their shared prefix of sublayers. The results are bit-identical to
+    /// those of [`forward`](Self::forward).
     pub fn forward_all(&self, inputs: &StepInputs, passes: &[Pass]) -> Result<Vec<AudioVideo<Tensor>>> {
         let (start, step) = self.begin(inputs)?;
         let args = passes.iter().map(|pass| step.pass_args(pass)).collect::<Result<Vec<_>>>()?;

@@ -55,7 +55,8 @@ impl Timesteps {
         self.distinct.iter().map(|level| level * scale).collect()
     }
 
-    /// Selects the row of each token: `(levels, d)` to `(1, n, d)`, or to `(1, 1, d)` if all tokens have the same level.
+    /// Selects the row of each token: `(levels, d)` to `(1, n, d)`, or to `(1, 1, d)` if all tokens have the same
+    /// level.
     pub(super) fn per_token(&self, rows: &Tensor) -> Result<Tensor> {
         match &self.index {
             Some(index) => rows.contiguous()?.index_select(index, 0)?.unsqueeze(0),

@@ -30,6 +30,7 @@ impl BlockSet {
 pub struct Perturbations {
     /// Self-attention of each stream, replaced by its values (`SKIP_VIDEO_SELF_ATTN`, `SKIP_AUDIO_SELF_ATTN`).
     pub skip_self_attn: AudioVideo<BlockSet>,
-    /// Attention of each stream to the other one (`SKIP_A2V_CROSS_ATTN` for `video`, `SKIP_V2A_CROSS_ATTN` for `audio`).
+    /// Attention of each stream to the other one (`SKIP_A2V_CROSS_ATTN` for `video`, `SKIP_V2A_CROSS_ATTN` for
+    /// `audio`).
     pub skip_cross_attn: AudioVideo<BlockSet>,
 }

@@ -1,4 +1,4 @@
-//! Projection of prompt contexts to what the blocks use.
+//! Projection of prompt contexts.
 
 use candle_core::{Result, Tensor};
 
@@ -16,8 +16,9 @@ impl Transformer {
     /// Projects the contexts of a prompt and caches the text keys and values of all blocks, so that they are computed
     /// once for all passes.
     ///
-    /// The cache has [`TransformerConfig::cached_text_elements`](super::TransformerConfig::cached_text_elements) elements.
-    /// The contexts are only projected if the noise level modulates the text, or if not all blocks are resident.
+    /// The cache has [`TransformerConfig::cached_text_elements`](super::TransformerConfig::cached_text_elements)
+    /// elements. The contexts are only projected if the noise level modulates the text, or if not all blocks are
+    /// resident.
     pub fn cache_context(&self, contexts: &AudioVideo<Tensor>) -> Result<PromptContext> {
         let all_resident = self.blocks.resident() == self.blocks.len();
         if self.config.text_keys_values() == TextKeysValues::PerPass || !all_resident {

@@ -20,7 +20,7 @@ impl Sublayer {
         [Self::SelfAttention, Self::TextCrossAttention, Self::AudioVideoCrossAttention, Self::FeedForward];
 }
 
-/// Index of a sublayer in the whole transformer, in the order of computation.
+/// Index of a sublayer in the transformer, in the order of computation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SublayerIndex {
     /// Index of the block.

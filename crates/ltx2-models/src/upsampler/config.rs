@@ -1,11 +1,11 @@
-//! An upsampler's architecture, from the config of its own file.
+//! Architecture of a latent upsampler, from the config of its file.
 
 use crate::config::{ConfigError, Section};
 
-/// Groups of its norms.
+/// Number of groups of each group norm.
 pub(super) const GROUPS: usize = 32;
 
-/// Widths of an upsampler, and what it enlarges.
+/// Dimensions and resampling of an upsampler.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UpsamplerConfig {
     pub(super) in_channels: usize,
@@ -14,33 +14,33 @@ pub struct UpsamplerConfig {
     pub(super) resampling: Resampling,
 }
 
-/// What the middle layer does to frames, height and width.
+/// Effect of the resampling layer on frames, height and width.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Resampling {
-    /// Twice the height and width.
+    /// Doubles height and width.
     Spatial,
-    /// Height and width by a fraction (`rational_resampler`).
+    /// Scales height and width by a fraction (`rational_resampler`).
     Rational(SpatialScale),
-    /// Twice the frames, less one.
+    /// `t` to `2t - 1` frames.
     Temporal,
-    /// Both twice.
+    /// Doubles height and width; `t` to `2t - 1` frames.
     SpatioTemporal,
 }
 
-/// How much larger height and width become.
+/// Scale factor of height and width, as a fraction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpatialScale {
-    /// Rows of the result ...
+    /// Numerator of the factor.
     pub numerator: usize,
-    /// ... for so many rows of the latents.
+    /// Denominator of the factor.
     pub denominator: usize,
 }
 
 impl SpatialScale {
     const ONE: Self = Self { numerator: 1, denominator: 1 };
-    /// Twofold, as the published pipelines take it.
+    /// Factor 2, required by the published pipelines.
     pub const TWO: Self = Self { numerator: 2, denominator: 1 };
-    /// What the rational resampler can be asked for.
+    /// Scales of the rational resampler, by the value of `spatial_scale`.
     const RATIONAL: [(f64, Self); 4] = [
         (0.75, Self { numerator: 3, denominator: 4 }),
         (1.5, Self { numerator: 3, denominator: 2 }),
@@ -48,14 +48,18 @@ impl SpatialScale {
         (4.0, Self { numerator: 4, denominator: 1 }),
     ];
 
-    /// Rows (or columns) that `side` rows become; a part of one counts as one.
+    /// Scaled length of `side` rows or columns, rounded up.
     pub fn of(self, side: usize) -> usize {
         (side * self.numerator).div_ceil(self.denominator)
     }
 }
 
 impl UpsamplerConfig {
-    /// Reads an upsampler's own configuration; refuses, by name, what is not implemented.
+    /// Reads the config of an upsampler file.
+    ///
+    /// # Errors
+    ///
+    /// If a value is not supported; the error names the key.
     pub fn new(root: &Section) -> Result<Self, ConfigError> {
         root.expect("dims", 3)?;
         let config = Self {
@@ -70,7 +74,7 @@ impl UpsamplerConfig {
         Ok(config)
     }
 
-    /// How much larger height and width become; 1 if it works in time alone.
+    /// Scale factor of height and width; 1 if only time is upsampled.
     pub fn spatial_scale(&self) -> SpatialScale {
         match self.resampling {
             Resampling::Spatial | Resampling::SpatioTemporal => SpatialScale::TWO,
@@ -79,7 +83,8 @@ impl UpsamplerConfig {
         }
     }
 
-    /// Whether `t` latent frames become `2t - 1`: twice the frame rate, the first frame standing for one as before.
+    /// Whether `t` latent frames become `2t - 1`, which doubles the frame rate. The first latent frame is one video
+    /// frame before and after.
     pub fn doubles_time(&self) -> bool {
         matches!(self.resampling, Resampling::Temporal | Resampling::SpatioTemporal)
     }
@@ -90,16 +95,16 @@ impl Resampling {
         let (space, time) = (root.get("spatial_upsample", true)?, root.get("temporal_upsample", false)?);
         match (space, time) {
             (false, false) => Err(root.unsupported("spatial_upsample", false, "true, or temporal_upsample")),
-            // The scale is that of space, and says nothing here.
+            // `spatial_scale` has no effect without spatial upsampling.
             (false, true) => Ok(Self::Temporal),
             (true, false) if root.get("rational_resampler", false)? => {
-                let asked: f64 = root.get("spatial_scale", 2.0)?;
-                let known = SpatialScale::RATIONAL.into_iter().find(|(scale, _)| *scale == asked);
+                let requested: f64 = root.get("spatial_scale", 2.0)?;
+                let known = SpatialScale::RATIONAL.into_iter().find(|(scale, _)| *scale == requested);
                 known
                     .map(|(_, scale)| Self::Rational(scale))
-                    .ok_or_else(|| root.unsupported("spatial_scale", asked, "0.75, 1.5, 2 or 4"))
+                    .ok_or_else(|| root.unsupported("spatial_scale", requested, "0.75, 1.5, 2 or 4"))
             }
-            // Without the rational resampler the official code makes twice of it whatever the scale says.
+            // Without the rational resampler the official code doubles, whatever the value of `spatial_scale`.
             (true, time) => {
                 root.expect("spatial_scale", 2.0)?;
                 Ok(if time { Self::SpatioTemporal } else { Self::Spatial })

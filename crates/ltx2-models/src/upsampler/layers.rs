@@ -1,4 +1,4 @@
-//! What an upsampler is made of besides its resampling (`ResBlock`). Frames come first: `(t, c, h, w)`.
+//! Layers of the latent upsampler (`ResBlock`), frames-first: `(t, c, h, w)`.
 
 use candle_core::{DType, Result, Tensor};
 use ltx2_kernels::{Conv3d, Padding};
@@ -8,7 +8,7 @@ use crate::VarBuilder;
 
 const NORM_EPS: f64 = 1e-5;
 
-/// Two convolutions around a residual.
+/// Residual block of two convolutions.
 #[derive(Debug)]
 pub(super) struct ResBlock {
     conv1: PaddedConv3d,
@@ -33,7 +33,7 @@ impl ResBlock {
     }
 }
 
-/// A 3x3x3 convolution with zeros on all sides.
+/// 3x3x3 convolution with zero padding on all sides.
 #[derive(Debug)]
 pub(super) struct PaddedConv3d(Conv3d);
 
@@ -47,7 +47,7 @@ impl PaddedConv3d {
     }
 }
 
-/// Norm over groups of channels and all of time and space.
+/// Group norm over groups of channels and all frames and pixels.
 #[derive(Debug)]
 pub(super) struct GroupNorm {
     weight: Tensor,
@@ -67,13 +67,14 @@ impl GroupNorm {
         let (t, c, h, w) = x.dims4()?;
         let grouped = x.to_dtype(DType::F32)?.reshape((t, GROUPS, c / GROUPS, h * w))?;
         let centred = grouped.broadcast_sub(&group_mean(&grouped)?)?;
-        let spread = (group_mean(&centred.sqr()?)? + NORM_EPS)?.sqrt()?;
-        let normed = centred.broadcast_div(&spread)?.reshape((t, c, h, w))?.to_dtype(x.dtype())?;
+        let std = (group_mean(&centred.sqr()?)? + NORM_EPS)?.sqrt()?;
+        let normed = centred.broadcast_div(&std)?.reshape((t, c, h, w))?.to_dtype(x.dtype())?;
         normed.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)
     }
 }
 
-/// The mean of each group `(t, groups, c, hw)`, an axis at a time: long sums in float32 lose digits.
+/// Mean of each group of `(t, groups, c, hw)`, as `(1, groups, 1, 1)`. One axis is reduced at a time, because long
+/// float32 sums lose precision.
 fn group_mean(x: &Tensor) -> Result<Tensor> {
     x.mean_keepdim(3)?.mean_keepdim(2)?.mean_keepdim(0)
 }
@@ -84,11 +85,11 @@ mod tests {
     use candle_core::Device;
 
     #[test]
-    fn means_of_many_numbers_keep_their_digits() -> Result<()> {
+    fn group_mean_of_many_elements_is_accurate() -> Result<()> {
         let x = Tensor::randn(3f32, 0.1, (3, 2, 4, 1 << 16), &Device::Cpu)?;
         let exact = x.to_dtype(DType::F64)?.mean_keepdim((0, 2, 3))?;
-        let apart = (group_mean(&x)?.to_dtype(DType::F64)? - exact)?.abs()?.max_all()?.to_scalar::<f64>()?;
-        assert!(apart < 3e-6, "{apart:.1e}");
+        let error = (group_mean(&x)?.to_dtype(DType::F64)? - exact)?.abs()?.max_all()?.to_scalar::<f64>()?;
+        assert!(error < 3e-6, "{error:.1e}");
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The latent upsampler between two stages: larger frames, more of them, or both (`LatentUpsampler`).
+//! Latent upsampler between two stages (`LatentUpsampler`): spatial, temporal, or both.
 
 mod config;
 mod layers;
@@ -12,7 +12,7 @@ pub use config::{SpatialScale, UpsamplerConfig};
 use layers::{GroupNorm, PaddedConv3d, ResBlock};
 use resample::Resampler;
 
-/// The upsampler.
+/// Upsampler of video latents.
 #[derive(Debug)]
 pub struct LatentUpsampler {
     initial_conv: PaddedConv3d,
@@ -24,7 +24,7 @@ pub struct LatentUpsampler {
 }
 
 impl LatentUpsampler {
-    /// Reads the file's tensors, which have no prefix.
+    /// Reads the tensors of an upsampler file, which have no prefix.
     pub fn new(config: &UpsamplerConfig, vb: VarBuilder) -> Result<Self> {
         let (channels, mid) = (config.in_channels, config.mid_channels);
         let blocks = |name: &str| -> Result<Vec<ResBlock>> {
@@ -40,9 +40,10 @@ impl LatentUpsampler {
         })
     }
 
-    /// `(1, c, t, h, w)` to `(1, c, t', h', w')`, in the autoencoder's latents (not normalised). `h'` and `w'` are
-    /// [`UpsamplerConfig::spatial_scale`] of `h` and `w`; `t'` is `t`, or `2t - 1` where
-    /// [`UpsamplerConfig::doubles_time`].
+    /// `(1, c, t, h, w)` to `(1, c, t', h', w')`, both un-normalised latents of the autoencoder.
+    ///
+    /// `h'` and `w'` are `h` and `w` scaled by [`UpsamplerConfig::spatial_scale`]. `t'` is `2t - 1` if
+    /// [`UpsamplerConfig::doubles_time`], else `t`.
     pub fn forward(&self, latent: &Tensor) -> Result<Tensor> {
         let x = self.initial_conv.forward(&frames_first(latent)?)?;
         let mut x = self.initial_norm.forward(&x)?.silu()?;

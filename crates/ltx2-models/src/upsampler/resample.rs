@@ -1,5 +1,5 @@
-//! The layer in an upsampler's middle: a convolution to more channels, which then become rows, columns and frames
-//! (`PixelShuffleND`, `SpatialRationalResampler`). Frames come first: `(t, c, h, w)`.
+//! Resampling layer of the latent upsampler (`PixelShuffleND`, `SpatialRationalResampler`), frames-first:
+//! `(t, c, h, w)`. A convolution adds channels, which are then moved to rows, columns and frames.
 
 use candle_core::{Result, Tensor};
 use ltx2_kernels::{conv2d, depthwise_conv2d};
@@ -10,7 +10,7 @@ use crate::VarBuilder;
 
 const BLUR_KERNEL: usize = 5;
 
-/// The resampling of latents with a fixed number of channels.
+/// Resampling layer. The number of channels stays the same.
 #[derive(Debug)]
 pub(super) enum Resampler {
     Spatial(FrameConv),
@@ -69,12 +69,12 @@ fn frame_shuffle(x: &Tensor, inner: usize) -> Result<Tensor> {
     x.transpose(1, 2)?.reshape((2 * t, c / 2, h, w))
 }
 
-/// The first latent frame stands for one frame: of the two that it became, one goes.
+/// Drops the first frame. The first latent frame is one video frame, so it is not doubled.
 fn without_first(x: &Tensor) -> Result<Tensor> {
     x.narrow(0, 1, x.dim(0)? - 1)
 }
 
-/// A 3x3 convolution of each frame by itself.
+/// 3x3 convolution of each frame.
 #[derive(Debug)]
 pub(super) struct FrameConv {
     weight: Tensor,

@@ -1,11 +1,16 @@
-//! The autoencoder's architecture, from the `vae` section of a checkpoint's config.
+//! Architecture of the video autoencoder, from the `vae` section of a checkpoint's config.
 
 use serde_json::Value;
 
 use super::conv::SpatialPadding;
 use crate::config::{ConfigError, SIZES, Section};
 
-/// Blocks and widths of encoder and decoder.
+/// Frames per latent frame. The first latent frame has a single frame.
+pub const TIME_SCALE: usize = 8;
+/// Pixels per latent cell, in height and in width.
+pub const SPACE_SCALE: usize = 32;
+
+/// Blocks and dimensions of encoder and decoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VideoVaeConfig {
     pub(super) latent_channels: usize,
@@ -18,26 +23,31 @@ pub struct VideoVaeConfig {
     pub(super) causal_decoder: bool,
 }
 
-/// A step of the encoder, in order.
+/// A block of the encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EncoderBlock {
     /// Residual blocks.
     Res { layers: usize },
-    /// Space (and time) to depth by `stride`, widening by `multiplier`.
+    /// Space-to-depth downsampling by `stride` in time, height and width, with `multiplier` times as many channels.
     Compress { stride: [usize; 3], multiplier: usize },
 }
 
-/// A step of the decoder, in order of use.
+/// A block of the decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DecoderBlock {
     /// Residual blocks.
     Res { layers: usize },
-    /// Depth to space (and time) by `stride`, narrowing by `multiplier`.
+    /// Depth-to-space upsampling by `stride` in time, height and width, with the number of channels divided by
+    /// `multiplier`.
     Expand { stride: [usize; 3], multiplier: usize, residual: bool },
 }
 
 impl VideoVaeConfig {
-    /// Reads the section; refuses, by name, what is not implemented.
+    /// Reads the section.
+    ///
+    /// # Errors
+    ///
+    /// If a value is not supported; the error names the key.
     pub fn new(vae: &Section) -> Result<Self, ConfigError> {
         vae.expect("dims", 3)?;
         vae.expect("in_channels", 3)?;
@@ -45,7 +55,7 @@ impl VideoVaeConfig {
         vae.expect("norm_layer", "pixel_norm")?;
         vae.expect("latent_log_var", "uniform")?;
         vae.expect("use_quant_conv", false)?;
-        // Absent, it would be true in the official code.
+        // The official default is true.
         if vae.get("timestep_conditioning", true)? {
             return Err(vae.unsupported("timestep_conditioning", true, false));
         }
@@ -53,7 +63,7 @@ impl VideoVaeConfig {
             .into_iter()
             .map(|(name, params)| decoder_block(vae, &name, &params))
             .collect::<Result<Vec<_>, _>>()?;
-        // The published list runs from pixels to latents.
+        // The config lists decoder blocks from pixels to latents.
         decoder_blocks.reverse();
         let config = Self {
             latent_channels: vae.size("latent_channels", 128)?,
@@ -73,7 +83,7 @@ impl VideoVaeConfig {
         Ok(config)
     }
 
-    /// Each change of size sorts the channels into whole groups.
+    /// Refuses downsamplings that do not divide the channels into equal groups.
     fn check_encoder(&self, vae: &Section) -> Result<(), ConfigError> {
         let mut channels = self.latent_channels;
         for block in &self.encoder_blocks {
@@ -82,13 +92,18 @@ impl VideoVaeConfig {
             let wider = channels * multiplier;
             if !SIZES.contains(&wider) || !wider.is_multiple_of(volume) || !volume.is_multiple_of(multiplier) {
                 let found = format!("a multiplier of {multiplier} for {channels} channels and strides {stride:?}");
-                return Err(vae.unsupported("encoder_blocks", found, "one that makes whole groups of channels"));
+                return Err(vae.unsupported(
+                    "encoder_blocks",
+                    found,
+                    "one that divides the channels into equal groups",
+                ));
             }
             channels = wider;
         }
         Ok(())
     }
 
+    /// Refuses upsamplings that do not divide the channels into equal groups.
     fn check_decoder(&self, vae: &Section) -> Result<(), ConfigError> {
         let mut channels = self.decoder_base_channels * 8;
         for block in &self.decoder_blocks {
@@ -97,14 +112,18 @@ impl VideoVaeConfig {
             let repeats = volume.is_multiple_of(multiplier) && channels.is_multiple_of(volume);
             if !channels.is_multiple_of(multiplier) || (residual && !repeats) {
                 let found = format!("a multiplier of {multiplier} for {channels} channels and strides {stride:?}");
-                return Err(vae.unsupported("decoder_blocks", found, "one that makes whole groups of channels"));
+                return Err(vae.unsupported(
+                    "decoder_blocks",
+                    found,
+                    "one that divides the channels into equal groups",
+                ));
             }
             channels /= multiplier;
         }
         Ok(())
     }
 
-    /// Channels of the decoder's last level, which is the largest in memory.
+    /// Number of channels of the last decoder level, which takes the most memory.
     pub fn decoder_channels(&self) -> usize {
         let narrowed = |channels, block: &DecoderBlock| match block {
             DecoderBlock::Res { .. } => channels,
@@ -126,15 +145,20 @@ fn blocks(vae: &Section, key: &str) -> Result<Vec<(String, Value)>, ConfigError>
     vae.require(key)
 }
 
-/// A whole number among a block's parameters; a bare number is that of its layers.
-fn parameter((vae, list): (&Section, &str), params: &Value, key: &str, default: usize) -> Result<usize, ConfigError> {
+/// A non-negative integer among the parameters of a block. Parameters that are a single number are `num_layers`.
+fn parameter(
+    (vae, list_key): (&Section, &str),
+    params: &Value,
+    key: &str,
+    default: usize,
+) -> Result<usize, ConfigError> {
     let value = if key == "num_layers" && params.is_number() { Some(params) } else { params.get(key) };
     let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(default) };
-    let whole = value.as_f64().filter(|number| number.fract() == 0.0 && *number >= 0.0).map(|number| number as usize);
-    let is_none = key == "num_layers" && whole == Some(0);
-    whole.filter(|number| is_none || SIZES.contains(number)).ok_or_else(|| {
-        let supported = format!("a whole number from {} to {}", SIZES.start(), SIZES.end());
-        vae.unsupported(list, format!("{key} of {value}"), supported)
+    let integer = value.as_f64().filter(|number| number.fract() == 0.0 && *number >= 0.0).map(|number| number as usize);
+    let is_none = key == "num_layers" && integer == Some(0);
+    integer.filter(|number| is_none || SIZES.contains(number)).ok_or_else(|| {
+        let supported = format!("an integer from {} to {}", SIZES.start(), SIZES.end());
+        vae.unsupported(list_key, format!("{key} of {value}"), supported)
     })
 }
 
@@ -163,7 +187,7 @@ fn decoder_block(vae: &Section, name: &str, params: &Value) -> Result<DecoderBlo
         "compress_all" => [2, 2, 2],
         other => return Err(vae.unsupported("decoder_blocks", other, "res_x or compress_{space,time,all}")),
     };
-    // Only compress_all passes the flag on in the published code.
+    // The official code passes the flag on only for compress_all.
     let residual = name == "compress_all" && flag("residual");
     Ok(DecoderBlock::Expand { stride, multiplier: parameter(from, params, "multiplier", 1)?, residual })
 }
@@ -174,7 +198,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn refuses_blocks_that_cannot_be() {
+    fn refuses_unsupported_blocks() {
         let read = |key: &str, value: Value| {
             let mut config = json!({"timestep_conditioning": false,
                 "encoder_blocks": [["res_x", 1], ["compress_all_res", {"multiplier": 2}]],

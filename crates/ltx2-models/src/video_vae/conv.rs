@@ -1,29 +1,29 @@
-//! The autoencoder's convolution: 3x3x3, padded in time by repeating frames (`CausalConv3d`).
+//! 3x3x3 convolution of the video autoencoder, padded in time by repeated frames (`CausalConv3d`).
 
 use candle_core::{Result, Tensor};
 use ltx2_kernels::{Around, Conv3d, Padding};
 
 use crate::VarBuilder;
 
-/// What stands around each frame.
+/// Padding around each frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SpatialPadding {
     Zeros,
     Reflect,
 }
 
-/// What stands before and after the frames.
+/// Padding before the first and after the last frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TimePadding {
-    /// The first frame repeated before: no frame sees a later one.
+    /// The first frame is repeated before, so that no output depends on later frames.
     Causal,
-    /// First and last frame repeated on their sides.
+    /// The first frame is repeated before and the last frame after.
     Symmetric,
 }
 
 const KERNEL: usize = 3;
 
-/// A convolution that keeps `(t, h, w)`.
+/// 3-D convolution that preserves `(t, h, w)`.
 #[derive(Debug, Clone)]
 pub(super) struct CausalConv3d {
     conv: Conv3d,
@@ -38,12 +38,12 @@ impl CausalConv3d {
         Ok(Self { conv: Conv3d::new(&weight, &vb.get(c_out, "bias")?)?, padding })
     }
 
-    /// `x (t, c_in, h, w)`.
+    /// `x (t, c_in, h, w)` to `(t, c_out, h, w)`.
     pub(super) fn forward(&self, x: &Tensor, time: TimePadding) -> Result<Tensor> {
         self.conv.forward(x, &self.padding(time))
     }
 
-    /// The same plus `residual`, of the result's shape.
+    /// `residual + forward(x)`, where `residual` is `(t, c_out, h, w)`.
     pub(super) fn forward_onto(&self, residual: &Tensor, x: &Tensor, time: TimePadding) -> Result<Tensor> {
         self.conv.forward_onto(residual, x, &self.padding(time))
     }

@@ -1,4 +1,4 @@
-//! Latents to pixels (`VideoDecoder`).
+//! Decoder from video latents to pixels (`VideoDecoder`).
 
 use candle_core::{Result, Tensor};
 use ltx2_kernels::pixel_norm_silu;
@@ -10,7 +10,7 @@ use super::resnet::{NORM_EPS, ResBlocks};
 use crate::VarBuilder;
 use crate::layers::{PerChannelStatistics, channels_first, frames_first};
 
-/// The decoder.
+/// Video decoder.
 #[derive(Debug)]
 pub struct VideoDecoder {
     patch_size: usize,
@@ -21,6 +21,7 @@ pub struct VideoDecoder {
     conv_out: CausalConv3d,
 }
 
+/// A block of the decoder.
 #[derive(Debug)]
 enum UpBlock {
     Res(ResBlocks),
@@ -28,7 +29,7 @@ enum UpBlock {
 }
 
 impl VideoDecoder {
-    /// Reads `vae.decoder.*` and the statistics.
+    /// Reads `vae.decoder.*` and `vae.per_channel_statistics.*`.
     pub fn new(config: &VideoVaeConfig, vb: VarBuilder) -> Result<Self> {
         let (latent, padding) = (config.latent_channels, config.decoder_padding);
         let vae = vb.pp("vae");
@@ -57,7 +58,7 @@ impl VideoDecoder {
         })
     }
 
-    /// `(1, 128, k + 1, h, w)` to `(1, 3, 8k + 1, 32h, 32w)` in about [-1, 1].
+    /// Normalised latent `(1, 128, k + 1, h, w)` to pixels `(1, 3, 8k + 1, 32h, 32w)` in about [-1, 1].
     pub fn forward(&self, latent: &Tensor) -> Result<Tensor> {
         let x = self.statistics.un_normalize(&frames_first(latent)?)?;
         let mut x = self.conv_in.forward(&x, self.time)?;

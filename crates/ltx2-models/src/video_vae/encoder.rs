@@ -1,4 +1,4 @@
-//! Pixels to latents (`VideoEncoder`).
+//! Encoder from pixels to video latents (`VideoEncoder`).
 
 use candle_core::{Result, Tensor};
 use ltx2_kernels::pixel_norm_silu;
@@ -10,7 +10,7 @@ use super::resnet::{NORM_EPS, ResBlocks};
 use crate::VarBuilder;
 use crate::layers::{PerChannelStatistics, channels_first, frames_first};
 
-/// The encoder; causal, so a single picture is a video of one frame.
+/// Video encoder, causal in time. A single image is a video of one frame.
 #[derive(Debug)]
 pub struct VideoEncoder {
     patch_size: usize,
@@ -21,6 +21,7 @@ pub struct VideoEncoder {
     conv_out: CausalConv3d,
 }
 
+/// A block of the encoder.
 #[derive(Debug)]
 enum DownBlock {
     Res(ResBlocks),
@@ -28,7 +29,7 @@ enum DownBlock {
 }
 
 impl VideoEncoder {
-    /// Reads `vae.encoder.*` and the statistics.
+    /// Reads `vae.encoder.*` and `vae.per_channel_statistics.*`.
     pub fn new(config: &VideoVaeConfig, vb: VarBuilder) -> Result<Self> {
         let (latent, padding) = (config.latent_channels, config.encoder_padding);
         let vae = vb.pp("vae");
@@ -53,12 +54,12 @@ impl VideoEncoder {
             statistics: PerChannelStatistics::new(latent, &[1, latent, 1, 1], vae)?,
             conv_in: CausalConv3d::new(3 * config.patch_size.pow(2), latent, padding, vb.pp("conv_in"))?,
             down_blocks,
-            // One channel more than the means: a log-variance common to all, which is not used.
+            // The last output channel is the log-variance of all latent channels, which is not used.
             conv_out: CausalConv3d::new(channels, latent + 1, padding, vb.pp("conv_out"))?,
         })
     }
 
-    /// `(1, 3, 8k + 1, 32h, 32w)` in [-1, 1] to `(1, 128, k + 1, h, w)`.
+    /// Pixels `(1, 3, 8k + 1, 32h, 32w)` in [-1, 1] to normalised latent `(1, 128, k + 1, h, w)`.
     pub fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
         let time = TimePadding::Causal;
         let mut x = self.conv_in.forward(&patchify(&frames_first(pixels)?, self.patch_size)?, time)?;

@@ -1,7 +1,7 @@
-//! The video autoencoder: 8x in time and 32x in height and width, 128 channels (paper section 3.1).
+//! Video autoencoder: 8x compression in time and 32x in height and width, 128 latent channels (paper section 3.1).
 //!
-//! Inside, video is frames-first, `(t, c, h, w)`: a 3-D convolution is then a few 2-D ones over slices that lie
-//! contiguous in memory. Outside it is `(1, c, t, h, w)` as everywhere.
+//! The layers work frames-first, `(t, c, h, w)`, so that a 3-D convolution becomes a few 2-D convolutions over
+//! contiguous slices. Inputs and outputs are `(1, c, t, h, w)`.
 
 mod config;
 mod conv;
@@ -11,12 +11,7 @@ mod resample;
 mod resnet;
 mod tiling;
 
-pub use config::VideoVaeConfig;
+pub use config::{SPACE_SCALE, TIME_SCALE, VideoVaeConfig};
 pub use decoder::VideoDecoder;
 pub use encoder::VideoEncoder;
 pub use tiling::Tiling;
-
-/// Frames that one latent frame stands for (the first one stands for one).
-pub const TIME_SCALE: usize = 8;
-/// Pixels that one latent cell stands for, in height and width.
-pub const SPACE_SCALE: usize = 32;

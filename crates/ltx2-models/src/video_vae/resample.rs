@@ -1,4 +1,5 @@
-//! Trading space and time for channels and back (`SpaceToDepthDownsample`, `DepthToSpaceUpsample`, `patchify`).
+//! Downsampling and upsampling between space-time and channels (`SpaceToDepthDownsample`, `DepthToSpaceUpsample`,
+//! `patchify`).
 
 use candle_core::{Result, Tensor};
 use ltx2_kernels::depth_to_space;
@@ -17,20 +18,22 @@ fn space_to_depth(x: &Tensor, [p1, p2, p3]: [usize; 3]) -> Result<Tensor> {
     ))
 }
 
-/// Pixels to channels: `(t, c, h q, w q)` to `(t, c q q, h, w)`, columns of a patch before rows.
+/// Moves patches of `q x q` pixels to channels: `(t, c, h q, w q)` to `(t, c q q, h, w)`. In a patch, columns vary
+/// slower than rows.
 pub(super) fn patchify(x: &Tensor, q: usize) -> Result<Tensor> {
     let (t, c, h, w) = x.dims4()?;
     x.reshape((t, c, h / q, q, w / q, q))?.permute((0, 1, 5, 3, 2, 4))?.reshape((t, c * q * q, h / q, w / q))
 }
 
-/// Channels to pixels, the inverse of [`patchify`].
+/// Inverse of [`patchify`]: `(t, c q q, h, w)` to `(t, c, h q, w q)`.
 pub(super) fn unpatchify(x: &Tensor, q: usize) -> Result<Tensor> {
     let (t, c, h, w) = x.dims4()?;
     let c = c / (q * q);
     x.reshape((t, c, q, q, h, w))?.permute((0, 1, 4, 3, 5, 2))?.reshape((t, c, h * q, w * q))
 }
 
-/// Halves the chosen axes; the skip connection averages groups of channels.
+/// Downsampling by 2 along the axes of `stride` (`SpaceToDepthDownsample`). The skip connection averages groups of
+/// channels.
 #[derive(Debug)]
 pub(super) struct Downsample {
     conv: CausalConv3d,
@@ -59,8 +62,8 @@ impl Downsample {
     }
 }
 
-/// Doubles the chosen axes; the skip connection, if any, repeats channels. Doubled in time, the first frame goes: it
-/// stands for a single one.
+/// Upsampling by 2 along the axes of `stride` (`DepthToSpaceUpsample`). The skip connection, if any, repeats channels.
+/// If time is doubled, the first frame is dropped, because the first latent frame is a single frame.
 #[derive(Debug)]
 pub(super) struct Upsample {
     conv: CausalConv3d,
@@ -82,8 +85,8 @@ impl Upsample {
     }
 
     pub(super) fn forward(&self, x: &Tensor, time: TimePadding) -> Result<Tensor> {
-        let skipped = self.stride[0] - 1;
-        depth_to_space(&self.conv.forward(x, time)?, self.stride, skipped, self.residual.then_some(x))
+        let dropped_frames = self.stride[0] - 1;
+        depth_to_space(&self.conv.forward(x, time)?, self.stride, dropped_frames, self.residual.then_some(x))
     }
 }
 
@@ -93,7 +96,7 @@ mod tests {
     use candle_core::Device;
 
     #[test]
-    fn there_and_back() -> Result<()> {
+    fn upsampling_inverts_downsampling() -> Result<()> {
         let x = Tensor::arange(0f32, 4. * 3. * 8. * 12., &Device::Cpu)?.reshape((4, 3, 8, 12))?;
         let same = |y: Tensor| -> Result<bool> { Ok((y - &x)?.abs()?.max_all()?.to_scalar::<f32>()? == 0.) };
         assert!(same(unpatchify(&patchify(&x, 4)?, 4)?)?);

@@ -1,4 +1,4 @@
-//! Residual blocks (`UNetMidBlock3D`, `ResnetBlock3D` with equal widths).
+//! Residual blocks (`UNetMidBlock3D`, `ResnetBlock3D` with equal input and output channels).
 
 use candle_core::{Result, Tensor};
 use ltx2_kernels::pixel_norm_silu;
@@ -6,17 +6,17 @@ use ltx2_kernels::pixel_norm_silu;
 use super::conv::{CausalConv3d, SpatialPadding, TimePadding};
 use crate::VarBuilder;
 
-/// Of every pixel norm in the autoencoder.
+/// Epsilon of every pixel norm in the video autoencoder.
 pub(super) const NORM_EPS: f64 = 1e-8;
 
-/// A run of residual blocks of one width.
+/// Sequence of residual blocks with the same number of channels.
 #[derive(Debug)]
 pub(super) struct ResBlocks {
     blocks: Vec<(CausalConv3d, CausalConv3d)>,
 }
 
 impl ResBlocks {
-    /// Reads `res_blocks.*.conv1` and `conv2`.
+    /// Reads `res_blocks.*.conv1` and `res_blocks.*.conv2`.
     pub(super) fn new(layers: usize, channels: usize, padding: SpatialPadding, vb: VarBuilder) -> Result<Self> {
         let conv = |vb| CausalConv3d::new(channels, channels, padding, vb);
         let blocks = (0..layers)
@@ -28,7 +28,7 @@ impl ResBlocks {
         Ok(Self { blocks })
     }
 
-    /// `x (t, c, h, w)`. At most three tensors of its size live at once, so it is taken.
+    /// `x (t, c, h, w)` to the same shape. Takes `x` by value so that at most three tensors of its size are live.
     pub(super) fn forward(&self, mut x: Tensor, time: TimePadding) -> Result<Tensor> {
         for (conv1, conv2) in &self.blocks {
             let inner = conv1.forward(&pixel_norm_silu(&x, NORM_EPS)?, time)?;

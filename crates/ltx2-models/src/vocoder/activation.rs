@@ -1,4 +1,4 @@
-//! What stands between a vocoder's convolutions.
+//! Activations of the vocoder.
 
 use candle_core::{Result, Tensor};
 use ltx2_kernels::AntiAliasedSnake;
@@ -6,17 +6,17 @@ use ltx2_kernels::snake::SNAKE_TAPS;
 
 use crate::VarBuilder;
 
-/// An activation over `(b, c, l)`.
+/// Activation on `(b, c, l)`.
 #[derive(Debug)]
 pub(super) enum Activation {
-    /// The identity for positive numbers, this slope for negative ones.
-    Leaky(f64),
-    /// `Activation1d` around `SnakeBeta`.
+    /// Leaky ReLU with the given negative slope.
+    LeakyRelu(f64),
+    /// Anti-aliased snake activation (`Activation1d` around `SnakeBeta`).
     Snake(AntiAliasedSnake),
 }
 
 impl Activation {
-    /// Reads `act.*` and both filters, which are in the files beside the weights.
+    /// Reads `act.alpha`, `act.beta`, `upsample.filter` and `downsample.lowpass.filter`.
     pub(super) fn snake(channels: usize, vb: VarBuilder) -> Result<Self> {
         let filter = |path: &str| vb.pp(path).get((1, 1, SNAKE_TAPS), "filter");
         let act = vb.pp("act");
@@ -30,7 +30,7 @@ impl Activation {
 
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Leaky(slope) => x.maximum(&(x * *slope)?),
+            Self::LeakyRelu(slope) => x.maximum(&(x * *slope)?),
             Self::Snake(snake) => snake.forward(x),
         }
     }

@@ -1,65 +1,71 @@
-//! Both vocoders' architecture, from the `vocoder` section of a checkpoint's config.
+//! Architecture of the vocoder, from the `vocoder` section of a checkpoint's config.
 
-use super::generator::MEL_BINS;
 use crate::config::{ConfigError, SIZES, Section};
 
-/// Rates and widths. A section with `bwe` is LTX-2.3's, one without is LTX-2's.
+/// Mel bins per audio channel.
+pub(super) const MEL_BINS: usize = 64;
+
+/// Rates and dimensions of the vocoder. The section of LTX-2.3 has `bwe`, that of LTX-2 has not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VocoderConfig {
-    /// Samples per second of the result.
+    /// Sampling rate of the output, in Hz.
     pub output_sampling_rate: usize,
-    pub(super) generator: GeneratorConfig,
-    pub(super) extension: Option<ExtensionConfig>,
+    pub(super) generator: WaveformGeneratorConfig,
+    pub(super) extension: Option<BandwidthExtensionConfig>,
 }
 
-/// One generator.
+/// Rates and dimensions of one waveform generator.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct GeneratorConfig {
+pub(super) struct WaveformGeneratorConfig {
     pub(super) upsample_rates: Vec<usize>,
     pub(super) upsample_kernel_sizes: Vec<usize>,
     pub(super) upsample_initial_channel: usize,
     pub(super) resblock_kernel_sizes: Vec<usize>,
     pub(super) resblock_dilation_sizes: Vec<Vec<usize>>,
-    pub(super) blocks: Blocks,
-    pub(super) output: Output,
+    pub(super) block_kind: ResBlockKind,
+    pub(super) final_activation: FinalActivation,
     pub(super) bias_at_final: bool,
 }
 
-/// The kind of residual block, with the activations that go with it.
+/// Kind of residual block. It determines all activations of the generator.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Blocks {
-    /// `"1"`: leaky rectifiers.
-    Plain,
-    /// `"AMP1"`: periodic activations between resamplings.
-    Periodic,
+pub(super) enum ResBlockKind {
+    /// `"1"`: leaky ReLU (HiFi-GAN).
+    ResBlock1,
+    /// `"AMP1"`: anti-aliased snake activations (BigVGAN).
+    AmpBlock1,
 }
 
-/// What keeps the samples in [-1, 1].
+/// Activation that limits the output samples to [-1, 1].
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Output {
+pub(super) enum FinalActivation {
     Tanh,
     Clamp,
-    /// Nothing: they are a correction to other samples.
-    Unbounded,
+    /// None: the output is a residual.
+    Identity,
 }
 
-/// The second generator and what it listens to.
+/// Bandwidth extension: its generator and its spectrogram.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct ExtensionConfig {
-    pub(super) generator: GeneratorConfig,
+pub(super) struct BandwidthExtensionConfig {
+    pub(super) generator: WaveformGeneratorConfig,
     pub(super) n_fft: usize,
     pub(super) hop_length: usize,
-    /// Samples of the result per sample of the first generator.
+    /// Ratio of the output sampling rate to that of the first generator.
     pub(super) ratio: usize,
 }
 
 impl VocoderConfig {
-    /// Reads the `vocoder` section; refuses, by name, what is not implemented.
+    /// Reads the `vocoder` section.
+    ///
+    /// # Errors
+    ///
+    /// If a value is not supported; the error names the key.
     pub fn new(vocoder: &Section) -> Result<Self, ConfigError> {
         if !vocoder.has("bwe") {
             return Ok(Self {
                 output_sampling_rate: vocoder.size("output_sampling_rate", 24000)?,
-                generator: GeneratorConfig::new(vocoder, Blocks::Plain, final_activation(vocoder)?)?,
+                generator: WaveformGeneratorConfig::new(vocoder, ResBlockKind::ResBlock1, final_activation(vocoder)?)?,
                 extension: None,
             });
         }
@@ -67,34 +73,38 @@ impl VocoderConfig {
         first.expect("apply_final_activation", true)?;
         Ok(Self {
             output_sampling_rate: bwe.require_size("output_sampling_rate")?,
-            generator: GeneratorConfig::new(&first, Blocks::Periodic, final_activation(&first)?)?,
-            extension: Some(ExtensionConfig::new(&bwe)?),
+            generator: WaveformGeneratorConfig::new(&first, ResBlockKind::AmpBlock1, final_activation(&first)?)?,
+            extension: Some(BandwidthExtensionConfig::new(&bwe)?),
         })
     }
 }
 
-fn final_activation(section: &Section) -> Result<Output, ConfigError> {
-    Ok(if section.get("use_tanh_at_final", true)? { Output::Tanh } else { Output::Clamp })
+fn final_activation(section: &Section) -> Result<FinalActivation, ConfigError> {
+    Ok(if section.get("use_tanh_at_final", true)? { FinalActivation::Tanh } else { FinalActivation::Clamp })
 }
 
-impl GeneratorConfig {
-    fn new(section: &Section, blocks: Blocks, output: Output) -> Result<Self, ConfigError> {
+impl WaveformGeneratorConfig {
+    fn new(
+        section: &Section,
+        block_kind: ResBlockKind,
+        final_activation: FinalActivation,
+    ) -> Result<Self, ConfigError> {
         section.expect("stereo", true)?;
-        // Absent keys mean "1" and "snake" in the official code, so the periodic kind has to be spelt out.
-        let (resblock, activation) = match blocks {
-            Blocks::Plain => ("1", None),
-            Blocks::Periodic => ("AMP1", Some("snakebeta")),
+        // The official defaults are "1" and "snake", so AMP1 requires both keys.
+        let (resblock, activation) = match block_kind {
+            ResBlockKind::ResBlock1 => ("1", None),
+            ResBlockKind::AmpBlock1 => ("AMP1", Some("snakebeta")),
         };
-        same(section, "resblock", "1", resblock)?;
-        activation.map_or(Ok(()), |activation| same(section, "activation", "snake", activation))?;
+        expect_or_default(section, "resblock", "1", resblock)?;
+        activation.map_or(Ok(()), |activation| expect_or_default(section, "activation", "snake", activation))?;
         let config = Self {
             upsample_rates: sizes(section, "upsample_rates", &[6, 5, 2, 2, 2])?,
             upsample_kernel_sizes: sizes(section, "upsample_kernel_sizes", &[16, 15, 8, 4, 4])?,
             upsample_initial_channel: section.size("upsample_initial_channel", 1024)?,
             resblock_kernel_sizes: sizes(section, "resblock_kernel_sizes", &[3, 7, 11])?,
             resblock_dilation_sizes: section.get("resblock_dilation_sizes", vec![vec![1, 3, 5]; 3])?,
-            blocks,
-            output,
+            block_kind,
+            final_activation,
             bias_at_final: section.get("use_bias_at_final", true)?,
         };
         config.check(section)?;
@@ -124,13 +134,13 @@ impl GeneratorConfig {
         Ok(())
     }
 
-    /// Channels after so many upsamplings: each halves them.
+    /// Number of channels after `upsamplings` upsamplings. Each halves it.
     pub(super) fn channels_after(&self, upsamplings: usize) -> usize {
         self.upsample_initial_channel.checked_shr(upsamplings as u32).unwrap_or(0)
     }
 }
 
-impl ExtensionConfig {
+impl BandwidthExtensionConfig {
     fn new(bwe: &Section) -> Result<Self, ConfigError> {
         let (n_fft, hop_length) = (bwe.require_size("n_fft")?, bwe.require_size("hop_length")?);
         bwe.expect("win_size", n_fft)?;
@@ -141,29 +151,31 @@ impl ExtensionConfig {
         if !output.is_multiple_of(input) {
             return Err(bwe.unsupported("output_sampling_rate", output, format!("a multiple of {input}")));
         }
-        let generator = GeneratorConfig::new(bwe, Blocks::Periodic, Output::Unbounded)?;
+        let generator = WaveformGeneratorConfig::new(bwe, ResBlockKind::AmpBlock1, FinalActivation::Identity)?;
         let (rates, kernels) = (&generator.upsample_rates, &generator.upsample_kernel_sizes);
-        // Only so is the correction as long as what it corrects.
+        // With an odd difference, the residual would be longer than the resampled audio.
         if kernels.iter().zip(rates).any(|(kernel, rate)| !(kernel - rate).is_multiple_of(2)) {
             let supported = format!("sizes that differ from {rates:?} by even numbers");
             return Err(bwe.unsupported("upsample_kernel_sizes", format!("{kernels:?}"), supported));
         }
-        let (ratio, made) =
-            (output / input, rates.iter().fold(1, |product: usize, rate| product.saturating_mul(*rate)));
-        let asked = hop_length.saturating_mul(ratio);
-        if made != asked {
-            let supported = format!("a list whose product is hop_length times {ratio}, {asked}");
+        let ratio = output / input;
+        let product = rates.iter().fold(1, |product: usize, rate| product.saturating_mul(*rate));
+        let required = hop_length.saturating_mul(ratio);
+        if product != required {
+            let supported = format!("a list whose product is hop_length times {ratio}, {required}");
             return Err(bwe.unsupported("upsample_rates", format!("{rates:?}"), supported));
         }
         Ok(Self { generator, n_fft, hop_length, ratio })
     }
 }
 
-fn same(section: &Section, key: &str, default: &str, supported: &str) -> Result<(), ConfigError> {
+/// Refuses any value of `key` but `supported`. A missing key has the value `default`.
+fn expect_or_default(section: &Section, key: &str, default: &str, supported: &str) -> Result<(), ConfigError> {
     let found: String = section.get(key, default.to_string())?;
     if found == supported { Ok(()) } else { Err(section.unsupported(key, found, supported)) }
 }
 
+/// A non-empty list of sizes.
 fn sizes(section: &Section, key: &str, default: &[usize]) -> Result<Vec<usize>, ConfigError> {
     let sizes: Vec<usize> = section.get(key, default.to_vec())?;
     if sizes.is_empty() || !sizes.iter().all(|size| SIZES.contains(size)) {

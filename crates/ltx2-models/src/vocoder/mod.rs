@@ -1,5 +1,5 @@
-//! Log-mel spectrograms to stereo sound: LTX-2's HiFi-GAN generator (`Vocoder`), and LTX-2.3's BigVGAN generator with a
-//! second one that adds the high frequencies (`VocoderWithBWE`).
+//! Vocoder from log-mel spectrograms to stereo audio: the HiFi-GAN generator of LTX-2 (`Vocoder`), or the BigVGAN
+//! generator of LTX-2.3 with a bandwidth extension (`VocoderWithBWE`).
 
 mod activation;
 mod bandwidth;
@@ -14,37 +14,39 @@ use candle_core::{DType, Result, Tensor};
 
 use bandwidth::BandwidthExtension;
 pub use config::VocoderConfig;
-use generator::Generator;
+use generator::WaveformGenerator;
 
 use crate::VarBuilder;
 
-/// Either vocoder.
+/// Vocoder of either generation.
 #[derive(Debug)]
 pub struct Vocoder {
-    generator: Generator,
+    generator: WaveformGenerator,
     extension: Option<BandwidthExtension>,
     dtype: DType,
 }
 
 impl Vocoder {
-    /// Reads `vocoder.*`. All of it is computed in the dtype of `vb`, the extension too.
+    /// Reads `vocoder.*`. All computation, including the bandwidth extension, is in the dtype of `vb`.
     pub fn new(config: &VocoderConfig, vb: VarBuilder) -> Result<Self> {
         let (dtype, vb) = (vb.dtype(), vb.pp("vocoder"));
         let (generator, extension) = match &config.extension {
-            None => (Generator::new(&config.generator, vb)?, None),
-            Some(extension) => {
-                (Generator::new(&config.generator, vb.pp("vocoder"))?, Some(BandwidthExtension::new(extension, vb)?))
-            }
+            None => (WaveformGenerator::new(&config.generator, vb)?, None),
+            Some(extension) => (
+                WaveformGenerator::new(&config.generator, vb.pp("vocoder"))?,
+                Some(BandwidthExtension::new(extension, vb)?),
+            ),
         };
         Ok(Self { generator, extension, dtype })
     }
 
-    /// `mel (1, 2, t, 64)` to `(1, 2, samples)` in [-1, 1], at the configuration's sampling rate.
+    /// Log-mel spectrogram `(1, 2, t, 64)` to samples `(1, 2, l)` in [-1, 1] at
+    /// [`VocoderConfig::output_sampling_rate`].
     pub fn forward(&self, mel: &Tensor) -> Result<Tensor> {
-        let low = self.generator.forward(&mel.to_dtype(self.dtype)?)?;
+        let samples = self.generator.forward(&mel.to_dtype(self.dtype)?)?;
         match &self.extension {
-            None => Ok(low),
-            Some(extension) => extension.forward(&low),
+            None => Ok(samples),
+            Some(extension) => extension.forward(&samples),
         }
     }
 }

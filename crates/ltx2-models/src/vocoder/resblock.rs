@@ -1,23 +1,24 @@
-//! The residual blocks of both generators (`ResBlock1`, `AMPBlock1`): they differ in their activations alone.
+//! Residual blocks of the waveform generators (`ResBlock1`, `AMPBlock1`). They differ only in their activations.
 
 use candle_core::{Result, Tensor};
 
 use super::activation::Activation;
-use super::config::Blocks;
+use super::config::ResBlockKind;
 use super::layers::Conv1d;
 use crate::VarBuilder;
 
-/// Slope of the plain kind's activations.
+/// Negative slope of the leaky ReLU inside the generator.
 pub(super) const LRELU_SLOPE: f64 = 0.1;
 
-/// Dilated convolutions, each followed by a plain one, around a residual.
+/// Residual block: a chain of residual units with increasing dilation.
 #[derive(Debug)]
 pub(super) struct ResBlock {
-    steps: Vec<Step>,
+    units: Vec<ResidualUnit>,
 }
 
+/// A dilated convolution and an undilated one, with a skip connection.
 #[derive(Debug)]
-struct Step {
+struct ResidualUnit {
     act1: Activation,
     conv1: Conv1d,
     act2: Activation,
@@ -25,37 +26,38 @@ struct Step {
 }
 
 impl ResBlock {
+    /// Reads `convs1.*`, `convs2.*` and, for AMP blocks, `acts1.*` and `acts2.*`.
     pub(super) fn new(
         channels: usize,
         kernel: usize,
         dilations: &[usize],
-        blocks: Blocks,
+        kind: ResBlockKind,
         vb: VarBuilder,
     ) -> Result<Self> {
-        let activation = |name: &str, i: usize| match blocks {
-            Blocks::Plain => Ok(Activation::Leaky(LRELU_SLOPE)),
-            Blocks::Periodic => Activation::snake(channels, vb.pp(name).pp(i)),
+        let activation = |name: &str, i: usize| match kind {
+            ResBlockKind::ResBlock1 => Ok(Activation::LeakyRelu(LRELU_SLOPE)),
+            ResBlockKind::AmpBlock1 => Activation::snake(channels, vb.pp(name).pp(i)),
         };
         let conv = |name: &str, i: usize, dilation: usize| {
             Conv1d::new(channels, channels, (kernel, dilation), vb.pp(name).pp(i))
         };
-        let step = |(i, dilation): (usize, &usize)| {
-            Ok(Step {
+        let unit = |(i, dilation): (usize, &usize)| {
+            Ok(ResidualUnit {
                 act1: activation("acts1", i)?,
                 conv1: conv("convs1", i, *dilation)?,
                 act2: activation("acts2", i)?,
                 conv2: conv("convs2", i, 1)?,
             })
         };
-        Ok(Self { steps: dilations.iter().enumerate().map(step).collect::<Result<_>>()? })
+        Ok(Self { units: dilations.iter().enumerate().map(unit).collect::<Result<_>>()? })
     }
 
-    /// `(b, c, l)` to the same shape.
+    /// `x (b, c, l)` to the same shape.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let mut x = x.clone();
-        for step in &self.steps {
-            let inner = step.conv1.forward(&step.act1.forward(&x)?)?;
-            x = (step.conv2.forward(&step.act2.forward(&inner)?)? + x)?;
+        for unit in &self.units {
+            let inner = unit.conv1.forward(&unit.act1.forward(&x)?)?;
+            x = (unit.conv2.forward(&unit.act2.forward(&inner)?)? + x)?;
         }
         Ok(x)
     }

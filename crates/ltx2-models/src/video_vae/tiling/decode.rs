@@ -1,15 +1,17 @@
-//! Tiled decoding (`VideoDecoder.tiled_decode`): tiles blend by trapezoids.
+//! Tiled decoding (`VideoDecoder.tiled_decode`). Blend weights are trapezoids.
 
 use std::ops::Range;
 
 use candle_core::{DType, Result, Tensor};
 use rayon::prelude::*;
 
-use super::{Interval, Part, Tiling, cut, split};
-use crate::video_vae::{SPACE_SCALE, TIME_SCALE, VideoDecoder};
+use super::{Interval, TileExtent, Tiling, cut, split};
+use crate::video_vae::config::{SPACE_SCALE, TIME_SCALE};
+use crate::video_vae::decoder::VideoDecoder;
 
 impl Tiling {
-    /// Decodes `latent (1, 128, f, h, w)` and hands `frames (t, 3, H, W)`, on the CPU in float32, to `sink` in order.
+    /// Decodes a normalised latent `(1, 128, f, h, w)` and passes the frames to `sink` in order, in chunks
+    /// `(t, 3, 32h, 32w)` in float32 on the CPU.
     pub fn decode<E: From<candle_core::Error>>(
         &self,
         decoder: &VideoDecoder,
@@ -20,63 +22,65 @@ impl Tiling {
         let longest = height.max(width);
         let rows = self.spatial(height, longest);
         let columns = self.spatial(width, longest);
-        let mut carried: Option<(Range<usize>, Canvas)> = None;
+        // Output range and frames of the previous tile in time, whose tail overlaps the next one.
+        let mut previous: Option<(Range<usize>, BlendBuffer)> = None;
         for time in self.temporal(frames) {
-            let mut canvas = Canvas::new(time.outputs.len(), height * SPACE_SCALE, width * SPACE_SCALE);
+            let mut buffer = BlendBuffer::new(time.outputs.len(), height * SPACE_SCALE, width * SPACE_SCALE);
             for row in &rows {
                 for column in &columns {
                     let tile = cut(latent, [&time, row, column])?;
-                    canvas.add(&decoder.forward(&tile)?, [&time, row, column])?;
+                    buffer.add(&decoder.forward(&tile)?, [&time, row, column])?;
                 }
             }
-            if let Some((range, before)) = carried.take() {
+            if let Some((range, before)) = previous.take() {
                 let finished = time.outputs.start - range.start;
-                canvas.add_tail(&before, finished);
+                buffer.add_tail(&before, finished);
                 sink(&before.frames(finished)?)?;
             }
-            carried = Some((time.outputs.clone(), canvas));
+            previous = Some((time.outputs.clone(), buffer));
         }
-        match carried {
-            Some((range, canvas)) => sink(&canvas.frames(range.len())?),
+        match previous {
+            Some((range, buffer)) => sink(&buffer.frames(range.len())?),
             None => Ok(()),
         }
     }
 
-    fn temporal(&self, latents: usize) -> Vec<Part> {
+    fn temporal(&self, latents: usize) -> Vec<TileExtent> {
         let size = self.frames.map(|(size, overlap)| (size / TIME_SCALE, overlap / TIME_SCALE));
         let mut intervals = split(latents, size);
-        // The first latent frame of a tile stands for one frame only: later tiles start one earlier and blend it away.
+        // The first latent frame of a tile has a single frame, so later tiles start one latent frame earlier, with
+        // weight 0.
         for interval in intervals.iter_mut().skip(1) {
             interval.range.start -= 1;
             interval.left += 1;
         }
-        let part = |interval: Interval| {
+        let extent = |interval: Interval| {
             let outputs = interval.range.start * TIME_SCALE..1 + (interval.range.end - 1) * TIME_SCALE;
             let left = if interval.left == 0 { 0 } else { 1 + (interval.left - 1) * TIME_SCALE };
             let weights = trapezoid(outputs.len(), left, interval.right * TIME_SCALE, true);
-            Part { inputs: interval.range, outputs, weights }
+            TileExtent { inputs: interval.range, outputs, weights }
         };
-        intervals.into_iter().map(part).collect()
+        intervals.into_iter().map(extent).collect()
     }
 
-    fn spatial(&self, latents: usize, longest: usize) -> Vec<Part> {
+    fn spatial(&self, latents: usize, longest: usize) -> Vec<TileExtent> {
         let size = self.pixels.map(|(size, overlap)| {
             let (size, overlap) = (size / SPACE_SCALE, overlap / SPACE_SCALE);
-            let share = (size * latents) as f64 / longest as f64;
-            ((share.round_ties_even() as usize).max(overlap + 1).max(2), overlap)
+            let proportional = (size * latents) as f64 / longest as f64;
+            ((proportional.round_ties_even() as usize).max(overlap + 1).max(2), overlap)
         });
-        let part = |interval: Interval| {
+        let extent = |interval: Interval| {
             let outputs = interval.range.start * SPACE_SCALE..interval.range.end * SPACE_SCALE;
             let (left, right) = (interval.left * SPACE_SCALE, interval.right * SPACE_SCALE);
             let weights = trapezoid(outputs.len(), left, right, false);
-            Part { inputs: interval.range, outputs, weights }
+            TileExtent { inputs: interval.range, outputs, weights }
         };
-        split(latents, size).into_iter().map(part).collect()
+        split(latents, size).into_iter().map(extent).collect()
     }
 }
 
-/// Ones, rising over the first `left` places (from 0 itself or from the first value above it) and falling to the last
-/// value above 0 over the last `right`.
+/// Trapezoid of `length` weights: rises over the first `left` ones, is 1, and falls over the last `right` ones. It
+/// rises from 0 if `from_zero`, else from the first step above 0, and falls to the last step above 0.
 fn trapezoid(length: usize, left: usize, right: usize, from_zero: bool) -> Vec<f32> {
     let mut weights = vec![1f32; length];
     let (left, right) = (left.min(length), right.min(length));
@@ -90,20 +94,23 @@ fn trapezoid(length: usize, left: usize, right: usize, from_zero: bool) -> Vec<f
     weights
 }
 
-/// Frames as weighted sums, with the weights' sums. `(t, 3, h, w)` and `(t, h, w)`.
-struct Canvas {
+/// Weighted sum of overlapping tiles.
+struct BlendBuffer {
+    /// Frames, height and width.
     size: [usize; 3],
+    /// Sums of weighted pixels, `(t, 3, h, w)`.
     sums: Vec<f32>,
+    /// Sums of weights, `(t, h, w)`.
     weights: Vec<f32>,
 }
 
-impl Canvas {
+impl BlendBuffer {
     fn new(t: usize, h: usize, w: usize) -> Self {
         Self { size: [t, h, w], sums: vec![0.0; t * 3 * h * w], weights: vec![0.0; t * h * w] }
     }
 
     /// Adds a decoded tile `(1, 3, t, h, w)`.
-    fn add(&mut self, tile: &Tensor, [time, row, column]: [&Part; 3]) -> Result<()> {
+    fn add(&mut self, tile: &Tensor, [time, row, column]: [&TileExtent; 3]) -> Result<()> {
         let [_, h, w] = self.size;
         let tile = tile.squeeze(0)?.transpose(0, 1)?.to_dtype(DType::F32)?.contiguous()?;
         let (_, _, tile_h, tile_w) = tile.dims4()?;
@@ -112,9 +119,10 @@ impl Canvas {
         let frames = sums.zip(weights).zip(values.par_chunks(3 * tile_h * tile_w)).zip(&time.weights);
         frames.for_each(|(((sums, weights), tile), time_weight)| {
             for (y, row_weight) in row.weights.iter().enumerate() {
-                let share = time_weight * row_weight;
+                let line_weight = time_weight * row_weight;
                 for (x, column_weight) in column.weights.iter().enumerate() {
-                    let (weight, at) = (share * column_weight, (row.outputs.start + y) * w + column.outputs.start + x);
+                    let (weight, at) =
+                        (line_weight * column_weight, (row.outputs.start + y) * w + column.outputs.start + x);
                     weights[at] += weight;
                     for channel in 0..3 {
                         sums[channel * h * w + at] += weight * tile[(channel * tile_h + y) * tile_w + x];
@@ -125,7 +133,7 @@ impl Canvas {
         Ok(())
     }
 
-    /// Adds the frames of `before` from `first` on to the first frames of this one.
+    /// Adds the frames of `before` from index `first` to the first frames of this buffer.
     fn add_tail(&mut self, before: &Self, first: usize) {
         let [_, h, w] = self.size;
         let add = |to: &mut [f32], from: &[f32]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
@@ -133,7 +141,7 @@ impl Canvas {
         add(&mut self.weights, &before.weights[first * h * w..]);
     }
 
-    /// The first `count` frames, `(count, 3, h, w)`.
+    /// Returns the first `count` frames, `(count, 3, h, w)`, divided by the sums of their weights.
     fn frames(&self, count: usize) -> Result<Tensor> {
         let [_, h, w] = self.size;
         let mut values = self.sums[..count * 3 * h * w].to_vec();
@@ -151,26 +159,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn later_tiles_in_time_start_one_latent_earlier() {
+    fn later_tiles_in_time_start_one_latent_frame_earlier() {
         let tiling = Tiling { frames: Some((24 * 8, 8 * 8)), pixels: None };
-        let parts = tiling.temporal(56);
-        let ranges: Vec<_> = parts.iter().map(|part| part.inputs.clone()).collect();
+        let extents = tiling.temporal(56);
+        let ranges: Vec<_> = extents.iter().map(|extent| extent.inputs.clone()).collect();
         assert_eq!(ranges, [0..24, 15..40, 31..56]);
-        assert_eq!(parts[1].outputs, 120..313);
-        assert_eq!((parts[1].weights[0], parts[1].weights[65]), (0.0, 1.0));
+        assert_eq!(extents[1].outputs, 120..313);
+        assert_eq!((extents[1].weights[0], extents[1].weights[65]), (0.0, 1.0));
     }
 
     #[test]
-    fn weights_cover_every_place() {
+    fn every_output_has_a_positive_weight() {
         for (frames, pixels) in [((16, 8), (64, 32)), ((32, 8), (96, 32)), ((64, 24), (512, 64))] {
             let tiling = Tiling { frames: Some(frames), pixels: Some(pixels) };
             for length in 1..40 {
-                for parts in [tiling.temporal(length), tiling.spatial(length, 40)] {
-                    let end = parts.last().unwrap().outputs.end;
+                for extents in [tiling.temporal(length), tiling.spatial(length, 40)] {
+                    let end = extents.last().unwrap().outputs.end;
                     let mut sums = vec![0f32; end];
-                    for part in &parts {
-                        assert_eq!(part.outputs.len(), part.weights.len());
-                        part.outputs.clone().zip(&part.weights).for_each(|(at, weight)| sums[at] += weight);
+                    for extent in &extents {
+                        assert_eq!(extent.outputs.len(), extent.weights.len());
+                        extent.outputs.clone().zip(&extent.weights).for_each(|(at, weight)| sums[at] += weight);
                     }
                     assert!(sums.iter().all(|sum| *sum > 0.0), "{length}: {sums:?}");
                 }

@@ -1,5 +1,5 @@
-//! Decoding and encoding in overlapping tiles (`tiling.py`), so that memory grows neither with the length nor with the size
-//! of a video.
+//! Decoding and encoding in overlapping tiles (`tiling.py`), which bounds the memory whatever the length and size of
+//! the video.
 
 mod decode;
 mod encode;
@@ -8,31 +8,36 @@ use std::ops::Range;
 
 use candle_core::{Result, Tensor};
 
-/// Sizes and overlaps of tiles, in frames and pixels; a missing one leaves its axes whole.
+/// Tile sizes and overlaps. Axes without a size are not tiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tiling {
-    /// Size and overlap in frames, multiples of 8.
+    /// Tile size and overlap in frames, multiples of 8.
     pub frames: Option<(usize, usize)>,
-    /// Size and overlap in pixels along the longer side, multiples of 32.
+    /// Tile size and overlap in pixels along the longer side, multiples of 32.
     pub pixels: Option<(usize, usize)>,
 }
 
-/// A part of an axis: where it is cut from the input, where it goes, and how much each place of it counts.
+/// Extent of a tile along one axis.
 #[derive(Debug, Clone, PartialEq)]
-struct Part {
+struct TileExtent {
+    /// Range of the input.
     inputs: Range<usize>,
+    /// Range of the output.
     outputs: Range<usize>,
+    /// Blend weight of each output index.
     weights: Vec<f32>,
 }
 
-/// A cut of an axis with the overlap on each side.
+/// Interval of an axis with its overlaps.
 struct Interval {
     range: Range<usize>,
+    /// Overlap with the previous interval.
     left: usize,
+    /// Overlap with the next interval.
     right: usize,
 }
 
-/// Cuts `length` into pieces of `size` that share `overlap` with their neighbours; the last one takes what is left.
+/// Splits `0..length` into intervals of `size` that overlap their neighbours by `overlap`. The last one takes the rest.
 fn split(length: usize, size: Option<(usize, usize)>) -> Vec<Interval> {
     let Some((size, overlap)) = size.filter(|(size, _)| length > *size) else {
         return vec![Interval { range: 0..length, left: 0, right: 0 }];
@@ -52,11 +57,11 @@ fn split(length: usize, size: Option<(usize, usize)>) -> Vec<Interval> {
         .collect()
 }
 
-/// The tile of `x (1, c, t, h, w)` at `parts` of its last three axes.
-fn cut(x: &Tensor, parts: [&Part; 3]) -> Result<Tensor> {
+/// Contiguous tile of `x (1, c, t, h, w)` with the given extents of its last three axes.
+fn cut(x: &Tensor, extents: [&TileExtent; 3]) -> Result<Tensor> {
     let mut tile = x.clone();
-    for (axis, part) in parts.into_iter().enumerate() {
-        tile = tile.narrow(axis + 2, part.inputs.start, part.inputs.len())?;
+    for (axis, extent) in extents.into_iter().enumerate() {
+        tile = tile.narrow(axis + 2, extent.inputs.start, extent.inputs.len())?;
     }
     tile.contiguous()
 }
