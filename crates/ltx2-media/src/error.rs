@@ -1,89 +1,93 @@
-//! What can go wrong while a video is written.
+//! Errors of writing and reading media.
 
 use std::{io, path::PathBuf};
 
 use ltx2_types::{Failure, FailureCode};
 
-/// Why a video could not be written, or a still not be passed through H.264.
+/// Error of writing a video or of the H.264 pass of an image.
 #[derive(Debug, thiserror::Error)]
 pub enum MediaError {
-    /// The file system refused.
+    /// A file system operation failed.
     #[error("cannot {doing} {}: {source}", path.display())]
     File {
-        /// What was tried.
+        /// Operation.
         doing: &'static str,
-        /// On which file or folder.
+        /// File or folder.
         path: PathBuf,
-        /// The system's answer.
+        /// Error of the system.
         source: io::Error,
     },
-    /// An ffmpeg library refused while the video was written.
+    /// An ffmpeg call failed while a video was written.
     #[error("cannot {doing}: {source}")]
     Ffmpeg {
-        /// What was tried.
+        /// Operation.
         doing: &'static str,
-        /// ffmpeg's answer; a full disk shows here.
+        /// Error of ffmpeg. A full disk is reported here.
         source: ffmpeg_next::Error,
     },
-    /// An ffmpeg library refused during the H.264 pass of a still.
-    #[error("cannot pass a still of {width}x{height} pixels through H.264: {source}")]
-    Still {
-        /// Pixels.
+    /// An ffmpeg call failed during the H.264 pass of an image.
+    #[error("cannot encode an image of {width}x{height} pixels with H.264: {source}")]
+    CrfRoundtrip {
+        /// Width, pixels.
         width: u32,
-        /// Pixels.
+        /// Height, pixels.
         height: u32,
-        /// ffmpeg's answer.
+        /// Error of ffmpeg.
         source: ffmpeg_next::Error,
     },
-    /// H.264 with 4:2:0 colour has no odd sizes.
-    #[error("a video of {width}x{height} pixels cannot be written: both sides must be even and above zero")]
+    /// A side is odd or zero, but H.264 with 4:2:0 chroma needs even sides.
+    #[error("cannot write a video of {width}x{height} pixels: width and height must be even and positive")]
     Size {
-        /// Pixels.
+        /// Width, pixels.
         width: u32,
-        /// Pixels.
+        /// Height, pixels.
         height: u32,
     },
-    /// The frames did not come as announced.
-    #[error("the video was announced with {announced} frames, but {received} came")]
+    /// The number of frames differs from the announced one.
+    #[error("expected {expected} frames, but received {received}")]
     FrameCount {
-        /// As in the [`ltx2_types::VideoInfo`].
-        announced: u32,
-        /// Frames handed over.
+        /// Number in the [`ltx2_types::VideoInfo`].
+        expected: u32,
+        /// Number of frames received.
         received: u32,
     },
-    /// A frame's bytes do not fit the announced size.
-    #[error("a frame has {received} bytes where its size makes {expected}")]
+    /// The size of a frame differs from the announced one.
+    #[error("expected a frame of {expected} bytes, but received {received}")]
     FrameBytes {
         /// `width * height * 3`.
         expected: usize,
-        /// Bytes handed over.
+        /// Number of bytes received.
         received: usize,
     },
-    /// The sound cannot be encoded.
-    #[error("the sound cannot be encoded: {0}")]
-    Sound(&'static str),
-    /// The calls came in another order than [`ltx2_types::Output`] says.
-    #[error("the video was handed over in the wrong order: {0}")]
+    /// The audio cannot be encoded.
+    #[error("cannot encode the audio: {0}")]
+    Audio(&'static str),
+    /// The methods of [`ltx2_types::Output`] were called in the wrong order.
+    #[error("invalid order of calls: {0}")]
     Order(&'static str),
+    /// The thumbnail cannot be encoded.
+    #[error("cannot encode the thumbnail: {0}")]
+    Thumbnail(#[from] crate::JpegError),
 }
 
 impl MediaError {
-    /// For `map_err`: the ffmpeg error of `doing`.
+    /// Returns a conversion of ffmpeg errors of the operation `doing`, for `map_err`.
     pub(crate) fn ffmpeg(doing: &'static str) -> impl FnOnce(ffmpeg_next::Error) -> Self {
         move |source| Self::Ffmpeg { doing, source }
     }
 }
 
 impl From<MediaError> for Failure {
-    /// Files and encoders are [`FailureCode::Output`]; frames that were not as announced are the caller's fault.
+    /// Errors of files and encoders have the code [`FailureCode::Output`], errors of the caller
+    /// [`FailureCode::Internal`].
     fn from(error: MediaError) -> Self {
         let code = match error {
-            MediaError::File { .. } | MediaError::Ffmpeg { .. } => FailureCode::Output,
-            MediaError::Still { .. }
+            MediaError::File { .. } | MediaError::Ffmpeg { .. } | MediaError::Thumbnail(_) => FailureCode::Output,
+            MediaError::CrfRoundtrip { .. }
             | MediaError::Size { .. }
             | MediaError::FrameCount { .. }
             | MediaError::FrameBytes { .. }
-            | MediaError::Sound(_)
+            | MediaError::Audio(_)
             | MediaError::Order(_) => FailureCode::Internal,
         };
         Self::new(code, error.to_string())

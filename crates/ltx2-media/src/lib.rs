@@ -1,24 +1,28 @@
-//! Files and bytes to frames and samples, and back: pictures in ([`read_image`]), the H.264 pass that conditioning
-//! stills go through ([`still_as_video_frame`]), and video with sound and its thumbnail out ([`Mp4Writer`],
-//! [`WithThumbnail`]).
+//! Conversion between media files and frames or samples.
+//!
+//! Reading: [`FileInputs`], [`read_image`], and the H.264 pass of conditioning images ([`crf_roundtrip`]). Writing:
+//! [`FileOutputs`], [`VideoWriter`] and [`small_jpeg`].
 
-mod conditioning;
+mod crf_roundtrip;
 mod error;
 mod ffmpeg;
-mod h264_still;
 mod image;
 mod inputs;
+mod jpeg;
 mod jpeg_end;
-mod mp4;
+mod mux;
+mod outputs;
 mod pending_file;
+mod pending_output;
 mod thumbnail;
 mod webp_frames;
 
-pub use conditioning::{ConditioningError, conditioning_image};
+pub use crf_roundtrip::{ConditioningError, conditioning_image, crf_roundtrip};
 pub use error::MediaError;
-pub use h264_still::still_as_video_frame;
 pub use image::{ImageError, read_image};
 pub use inputs::FileInputs;
-pub use mp4::{Mp4Writer, Written};
+pub use jpeg::{JpegError, small_jpeg};
+pub use mux::VideoWriter;
+pub use outputs::{FileOutputs, PendingOutputs};
 pub use pending_file::remove_leftovers;
-pub use thumbnail::{JpegError, WithThumbnail, small_jpeg};
+pub use pending_output::PendingOutput;

@@ -13,6 +13,10 @@ pub trait Generator {
     fn is_loaded(&self) -> bool;
     /// Returns the device.
     fn device(&self) -> Device;
+    /// Returns the model name of the GPU, if there is one and it is known.
+    fn gpu_name(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Device of a generator.

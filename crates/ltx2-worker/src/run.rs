@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use ltx2_engine::{EngineClient, EngineCommand, EngineEvent, EngineJob, EngineState};
 use ltx2_store::{Artifact, Change, Claim, FileName, Lease, Store, StoreError};
-use ltx2_types::{Failure, FailureCode, ImageLimits, Phase, Progress, Report};
+use ltx2_types::{
+    Failure, FailureCode, ImageLimits, InputFile, OutputFile, OutputRole, Phase, Progress, Report, TaskInput,
+};
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::engine::{Assignment, EngineState, Line, Note, Order};
 use crate::orders::Orders;
 use crate::{Status, settle};
 
@@ -36,7 +38,7 @@ pub(crate) struct RunEnd {
     pub(crate) outcome: Result<Artifact, Failure>,
     pub(crate) interrupt: Option<Interrupt>,
     /// The engine, if it can take another task.
-    pub(crate) line: Option<Line>,
+    pub(crate) engine: Option<EngineClient>,
 }
 
 /// The run of one task.
@@ -45,7 +47,7 @@ pub(crate) struct Run<'a> {
     pub(crate) lease: &'a Lease,
     pub(crate) status: &'a watch::Sender<Status>,
     pub(crate) orders: watch::Receiver<Orders>,
-    pub(crate) line: Line,
+    pub(crate) engine: EngineClient,
     told: Told,
     steps: Vec<Progress>,
     write_at: Instant,
@@ -65,7 +67,7 @@ struct Told {
 
 /// What the next wait brought.
 enum Event {
-    Note(Option<Note>),
+    Engine(Option<EngineEvent>),
     WriteSteps,
     Beat,
     LookForViewers,
@@ -79,32 +81,32 @@ impl<'a> Run<'a> {
         lease: &'a Lease,
         status: &'a watch::Sender<Status>,
         orders: watch::Receiver<Orders>,
-        line: Line,
+        engine: EngineClient,
     ) -> Self {
         let (write_at, beat_at) = (Instant::now(), Instant::now() + beat(lease));
-        Self { store, lease, status, orders, line, told: Told::default(), steps: Vec::new(), write_at, beat_at }
+        Self { store, lease, status, orders, engine, told: Told::default(), steps: Vec::new(), write_at, beat_at }
     }
 
     /// Runs `claim` to its end, or until it is not ours to run any more.
     pub(crate) async fn finish(mut self, claim: &Claim, limits: ImageLimits) -> RunEnd {
-        match assignment(self.store, claim, limits) {
-            Ok(assignment) => self.line.tell(&Order::Make(Box::new(assignment))).await,
-            Err(failure) => return RunEnd { outcome: Err(failure), interrupt: None, line: Some(self.line) },
+        match job(self.store, claim, limits) {
+            Ok(job) => self.engine.send(&EngineCommand::Make(Box::new(job))).await,
+            Err(failure) => return RunEnd { outcome: Err(failure), interrupt: None, engine: Some(self.engine) },
         }
         let mut changes = self.store.changes();
         // A wish that came before `changes`.
         self.look_for_cancel().await;
         loop {
             match self.next_event(&mut changes).await {
-                Event::Note(Some(Note::Ended { failure, state })) => return self.ended(failure, state).await,
-                Event::Note(Some(Note::Unready(failure))) => {
+                Event::Engine(Some(EngineEvent::Ended { failure, state })) => return self.ended(failure, state).await,
+                Event::Engine(Some(EngineEvent::Unready(failure))) => {
                     return self.ended(Some(failure), EngineState::Broken).await;
                 }
-                Event::Note(Some(note)) => self.take(note).await,
-                Event::Note(None) => {
+                Event::Engine(Some(event)) => self.take(event).await,
+                Event::Engine(None) => {
                     self.write_steps().await;
                     let interrupt = self.told.interrupt;
-                    return RunEnd { outcome: Err(self.line.why_gone().await), interrupt, line: None };
+                    return RunEnd { outcome: Err(self.engine.into_failure().await), interrupt, engine: None };
                 }
                 Event::WriteSteps => self.write_steps().await,
                 Event::Beat => self.beat().await,
@@ -121,7 +123,7 @@ impl<'a> Run<'a> {
             drop(self.orders.wait_for(|orders| orders.stop).await);
         };
         tokio::select! {
-            note = self.line.next() => Event::Note(note),
+            event = self.engine.next_event() => Event::Engine(event),
             () = sleep_until(self.write_at), if !self.steps.is_empty() => Event::WriteSteps,
             () = sleep_until(self.beat_at) => Event::Beat,
             () = tokio::time::sleep(VIEWERS) => Event::LookForViewers,
@@ -130,20 +132,19 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn take(&mut self, note: Note) {
-        match note {
-            Note::Ready(device) => self.status.send_modify(|status| status.device = device),
-            Note::Progress(progress) => {
+    async fn take(&mut self, event: EngineEvent) {
+        match event {
+            EngineEvent::Ready { device, .. } => self.status.send_modify(|status| status.device = device),
+            EngineEvent::Progress(progress) => {
                 // Past its loading it holds the model.
                 if matches!(progress.phase, Phase::Denoising | Phase::Decoding) {
-                    self.line.state = EngineState::Loaded;
                     self.status.send_if_modified(|status| !std::mem::replace(&mut status.loaded, true));
                 }
                 self.steps.push(progress);
             }
-            Note::Preview(jpeg) => self.put_preview(&jpeg).await,
-            Note::Made(report) => self.keep(report).await,
-            Note::Unready(_) | Note::Ended { .. } => {}
+            EngineEvent::Preview(jpeg) => self.put_preview(&jpeg).await,
+            EngineEvent::Made { report, .. } => self.keep(report).await,
+            EngineEvent::Unready(_) | EngineEvent::Ended { .. } => {}
         }
         self.look_for_viewers().await;
     }
@@ -163,7 +164,7 @@ impl<'a> Run<'a> {
     /// Writes down what was made before it gets its name, so that a crash in between loses nothing.
     async fn keep(&mut self, report: Report) {
         if self.told.interrupt.is_some() {
-            return self.line.tell(&Order::Cancel).await;
+            return self.engine.send(&EngineCommand::Cancel).await;
         }
         let id = self.lease.task();
         let artifact = Artifact {
@@ -175,12 +176,12 @@ impl<'a> Run<'a> {
         match self.store.prepare(self.lease, &artifact).await {
             Ok(()) => {
                 self.told.artifact = Some(artifact);
-                self.line.tell(&Order::Publish).await;
+                self.engine.send(&EngineCommand::Publish).await;
             }
             Err(error) => {
                 tracing::error!(task = %id, %error, "the result of task {id} cannot be stored: {error}");
                 self.told.refusal = Some(Failure::new(FailureCode::Output, settle::outside(&error)));
-                self.line.tell(&Order::Cancel).await;
+                self.engine.send(&EngineCommand::Cancel).await;
             }
         }
     }
@@ -189,7 +190,7 @@ impl<'a> Run<'a> {
         let wanted = self.store.is_preview_wanted(self.lease.task());
         if wanted != self.told.previews {
             self.told.previews = wanted;
-            self.line.tell(&Order::Previews(wanted)).await;
+            self.engine.send(&EngineCommand::Previews(wanted)).await;
         }
     }
 
@@ -204,7 +205,7 @@ impl<'a> Run<'a> {
     async fn interrupt(&mut self, interrupt: Interrupt) {
         if self.told.interrupt.is_none() {
             self.told.interrupt = Some(interrupt);
-            self.line.tell(&Order::Cancel).await;
+            self.engine.send(&EngineCommand::Cancel).await;
         }
     }
 
@@ -243,20 +244,19 @@ impl<'a> Run<'a> {
             (Some(failure), _) => Err(failure),
             (None, artifact) => artifact.ok_or_else(unasked),
         };
-        self.line.state = state;
         if state == EngineState::Broken {
-            self.line.end().await;
-            return RunEnd { outcome, interrupt, line: None };
+            self.engine.end().await;
+            return RunEnd { outcome, interrupt, engine: None };
         }
-        RunEnd { outcome, interrupt, line: Some(self.line) }
+        RunEnd { outcome, interrupt, engine: Some(self.engine) }
     }
 
     /// The worker stops: the task will be run again, so that nothing is waited for.
     async fn cut(mut self) -> RunEnd {
         self.write_steps().await;
-        self.line.cut().await;
+        self.engine.kill().await;
         let outcome = Err(Failure::new(FailureCode::Cancelled, "cancelled"));
-        RunEnd { outcome, interrupt: Some(self.told.interrupt.unwrap_or(Interrupt::Stopping)), line: None }
+        RunEnd { outcome, interrupt: Some(self.told.interrupt.unwrap_or(Interrupt::Stopping)), engine: None }
     }
 }
 
@@ -264,19 +264,22 @@ fn beat(lease: &Lease) -> Duration {
     (lease.length() / 3).max(DENSEST)
 }
 
-fn assignment(store: &Store, claim: &Claim, limits: ImageLimits) -> Result<Assignment, Failure> {
-    let path = |input: ltx2_types::TaskInput| {
-        let reason = || format!("{:?} is not the name of an input file", input.source.to_string());
-        let name =
-            FileName::parse(&input.source.to_string()).ok_or_else(|| Failure::new(FailureCode::BadInput, reason()))?;
-        Ok(store.input_path(&name))
+fn job(store: &Store, claim: &Claim, limits: ImageLimits) -> Result<EngineJob, Failure> {
+    let input = |TaskInput { id, kind, source }: TaskInput<'_>| {
+        let name = FileName::parse(&source.to_string()).ok_or_else(|| {
+            Failure::new(FailureCode::BadInput, format!("{:?} is not the name of an input file", source.to_string()))
+        })?;
+        Ok(InputFile { id, kind, path: store.input_path(&name) })
     };
+    let output = |role, name| OutputFile { role, spec: claim.request.output, path: store.output_path(&name) };
     let id = claim.lease.task();
-    Ok(Assignment {
-        images: claim.request.task.inputs().into_iter().map(path).collect::<Result<_, Failure>>()?,
+    Ok(EngineJob {
+        inputs: claim.request.task.inputs().into_iter().map(input).collect::<Result<_, Failure>>()?,
+        outputs: vec![
+            output(OutputRole::Video, FileName::of_video(id)),
+            output(OutputRole::Thumbnail, FileName::of_thumbnail(id)),
+        ],
         request: claim.request.clone(),
         limits,
-        video: store.output_path(&FileName::of_video(id)),
-        thumbnail: store.output_path(&FileName::of_thumbnail(id)),
     })
 }

@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use ltx2_media::remove_leftovers;
+use ltx2_engine::{EngineClient, EngineState, remove_leftovers};
 use ltx2_store::{Claim, Store};
 use ltx2_types::Failure;
 use tokio::sync::watch;
 
-use crate::engine::{EngineState, Line};
 use crate::orders::Orders;
 use crate::run::{Run, RunEnd};
 use crate::settle::End;
@@ -26,7 +25,7 @@ pub(crate) struct WorkLoop {
     pub(crate) orders: watch::Receiver<Orders>,
     pub(crate) status: watch::Sender<Status>,
     /// `None` while no engine runs.
-    pub(crate) line: Option<Line>,
+    pub(crate) engine: Option<EngineClient>,
     pub(crate) idle_since: Instant,
 }
 
@@ -65,14 +64,14 @@ impl WorkLoop {
     }
 
     fn announce(&self, activity: Activity) {
-        let loaded = self.line.as_ref().is_some_and(|line| line.state == EngineState::Loaded);
+        let loaded = self.engine.as_ref().is_some_and(|engine| engine.state() == EngineState::Loaded);
         self.status.send_modify(|status| *status = Status { loaded, activity, ..*status });
     }
 
     /// Waits for a task, ending the engine when its time has come.
     async fn wait(&mut self) {
         let mut longest = POLL;
-        if let Some(idle_timeout) = self.settings.idle_timeout.filter(|_| self.line.is_some()) {
+        if let Some(idle_timeout) = self.settings.idle_timeout.filter(|_| self.engine.is_some()) {
             let left = idle_timeout.saturating_sub(self.idle_since.elapsed());
             if left.is_zero() {
                 tracing::info!("the engine ends after {idle_timeout:?} without a task");
@@ -88,9 +87,9 @@ impl WorkLoop {
     async fn pause(&mut self, longest: Duration) {
         let store = self.store.clone();
         let is_gone = async {
-            match &mut self.line {
+            match &mut self.engine {
                 // An idle engine has nothing to tell; what comes is that it is gone.
-                Some(line) => while line.next().await.is_some() {},
+                Some(engine) => while engine.next_event().await.is_some() {},
                 None => std::future::pending().await,
             }
         };
@@ -101,9 +100,9 @@ impl WorkLoop {
             () = tokio::time::sleep(longest) => return,
             () = is_gone => {}
         }
-        if let Some(line) = self.line.take() {
-            let failure = line.why_gone().await;
-            tracing::error!("while nothing was to be done, {failure}");
+        if let Some(engine) = self.engine.take() {
+            let failure = engine.into_failure().await;
+            tracing::error!("idle engine failed: {failure}");
             self.announce(Activity::Idle);
         }
     }
@@ -114,7 +113,7 @@ impl WorkLoop {
         if told == self.status.borrow().unloads {
             return;
         }
-        if self.line.is_some() {
+        if self.engine.is_some() {
             tracing::info!("the engine ends as ordered");
             self.end_engine().await;
         }
@@ -122,8 +121,8 @@ impl WorkLoop {
     }
 
     async fn end_engine(&mut self) {
-        if let Some(line) = self.line.take() {
-            line.end().await;
+        if let Some(engine) = self.engine.take() {
+            engine.end().await;
             self.announce(Activity::Idle);
         }
     }
@@ -132,15 +131,15 @@ impl WorkLoop {
         let started = Instant::now();
         let id = claim.lease.task();
         tracing::info!(task = %id, attempt = claim.attempt, "task {id} starts");
-        let RunEnd { outcome, interrupt, line } = match self.take_line() {
-            Ok(line) => {
-                let run = Run::new(&self.store, &claim.lease, &self.status, self.orders.clone(), line);
+        let RunEnd { outcome, interrupt, engine } = match self.take_engine() {
+            Ok(engine) => {
+                let run = Run::new(&self.store, &claim.lease, &self.status, self.orders.clone(), engine);
                 run.finish(claim, self.settings.image).await
             }
-            Err(failure) => RunEnd { outcome: Err(failure), interrupt: None, line: None },
+            Err(failure) => RunEnd { outcome: Err(failure), interrupt: None, engine: None },
         };
-        self.line = line;
-        if self.line.is_none() {
+        self.engine = engine;
+        if self.engine.is_none() {
             self.clean_up().await;
         }
         let end = End { store: &self.store, orders: &self.orders, lease: &claim.lease };
@@ -148,9 +147,9 @@ impl WorkLoop {
     }
 
     /// The engine that waits, or a fresh one.
-    fn take_line(&mut self) -> Result<Line, Failure> {
-        match self.line.take() {
-            Some(line) => Ok(line),
+    fn take_engine(&mut self) -> Result<EngineClient, Failure> {
+        match self.engine.take() {
+            Some(engine) => Ok(engine),
             None => (self.launch)(),
         }
     }

@@ -2,19 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use ltx2_engine::{EngineClient, EngineEvent};
 use ltx2_store::Store;
-use ltx2_types::Failure;
-use ltx2_types::ImageLimits;
+use ltx2_types::{Failure, ImageLimits};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::engine::{Line, Note};
 use crate::orders::Orders;
 use crate::work_loop::WorkLoop;
 use crate::{Activity, Status, WorkerControl};
 
 /// Starts an engine.
-pub type Launch = Box<dyn Fn() -> Result<Line, Failure> + Send + Sync>;
+pub type Launch = Box<dyn Fn() -> Result<EngineClient, Failure> + Send + Sync>;
 
 /// How the worker behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,16 +61,23 @@ impl Worker {
     /// # Panics
     /// Outside of a tokio runtime; it must live until [`WorkerHandle::shutdown`] returned.
     pub async fn spawn(store: Store, launch: Launch, settings: Settings) -> Result<WorkerHandle, WorkerError> {
-        let mut line = launch()?;
-        let device = match line.next().await {
-            Some(Note::Ready(device)) => device,
-            Some(Note::Unready(failure)) => return Err(failure.into()),
-            _ => return Err(line.why_gone().await.into()),
+        let mut engine = launch()?;
+        let device = match engine.next_event().await {
+            Some(EngineEvent::Ready { device, .. }) => device,
+            Some(EngineEvent::Unready(failure)) => return Err(failure.into()),
+            _ => return Err(engine.into_failure().await.into()),
         };
         let (orders, heard) = watch::channel(Orders::default());
         let (status, told) = watch::channel(Status { device, loaded: false, activity: Activity::Idle, unloads: 0 });
-        let work =
-            WorkLoop { store, launch, settings, orders: heard, status, line: Some(line), idle_since: Instant::now() };
+        let work = WorkLoop {
+            store,
+            launch,
+            settings,
+            orders: heard,
+            status,
+            engine: Some(engine),
+            idle_since: Instant::now(),
+        };
         Ok(WorkerHandle { orders, status: told, work: Some(tokio::spawn(work.run())) })
     }
 }

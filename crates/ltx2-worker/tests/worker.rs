@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use ltx2_engine::{EngineClient, host_engine};
 use ltx2_store::{EventKind, FileName, InputFile, Removal, Store, TaskId, TaskStatus};
 use ltx2_types::{
     AudioClip, Device, Failure, FailureCode, Generator, ImageInput, InputRef, Job, Limits, Output, Phase, Pipeline,
     Progress, Report, RgbImage, Task, ValidRequest, VideoInfo, Watch,
 };
-use ltx2_worker::{Activity, Launch, Line, Settings, Worker, WorkerHandle, host_engine};
+use ltx2_worker::{Activity, Launch, Settings, Worker, WorkerHandle};
 
 /// A picture of one red pixel.
 const PNG: &[u8] = b"\x89\x50\x4e\x47\x0d\x0a\x1a\x0a\x00\x00\x00\x0d\x49\x48\x44\x52\x00\x00\x00\x01\x00\x00\x00\x01\
@@ -113,7 +114,7 @@ async fn start(store: &Store, settings: Settings) -> (WorkerHandle, Arc<AtomicU3
 fn on_threads(open: impl Fn() -> Result<Bars, Failure> + Clone + Send + Sync + 'static) -> Launch {
     Box::new(move || {
         let open = open.clone();
-        Ok(Line::to_thread(move |stream| drop(host_engine(stream, open, || ()))).unwrap())
+        Ok(EngineClient::start_thread(move |stream| drop(host_engine(stream, open, || ()))).unwrap())
     })
 }
 
@@ -213,7 +214,7 @@ async fn failures_and_panics_are_told_and_the_next_task_runs() {
 
     let expected = Failure::new(FailureCode::OutOfMemory, "the GPU has too little memory");
     assert_eq!(failure(&store, &failing).await, expected);
-    let message = "the generation stopped by a mistake in the server; the server's log says more";
+    let message = "internal error: the engine panicked; see the server log";
     assert_eq!(failure(&store, &panicking).await, Failure::new(FailureCode::Internal, message));
     video(&store, &fine).await;
     until_ended(&ended, 1).await;
@@ -370,7 +371,7 @@ async fn a_worker_without_a_generator_does_not_start() {
     assert_eq!(error.to_string(), "the engine could not start: no CUDA device");
     let mistake = on_threads(|| panic!("a mistake"));
     let error = Worker::spawn(store, mistake, Settings::default()).await.unwrap_err();
-    assert_eq!(error.to_string(), "the engine could not start: the engine broke; the server's log may say more");
+    assert_eq!(error.to_string(), "the engine could not start: the engine exited unexpectedly; see the server log");
 }
 
 /// The engine is a shell that says it is ready and goes when it is given its first task.
@@ -389,15 +390,15 @@ async fn an_engine_that_dies_takes_one_task_with_it() {
             return sound();
         }
         let mut shell = Command::new("bash");
-        shell.args(["-c", r#"echo '{"ready":"cpu"}' >&0; read -r; kill -9 $$"#]);
-        Ok(Line::to_process(shell).unwrap())
+        shell.args(["-c", r#"echo '{"ready":{"protocol":1,"device":"cpu"}}' >&0; read -r; kill -9 $$"#]);
+        Ok(EngineClient::start_process(shell).unwrap())
     });
     let worker = Worker::spawn(store.clone(), launch, Settings::default()).await.unwrap();
     let killed = store.enqueue(&ask("a fox"), vec![]).await.unwrap();
     let fine = store.enqueue(&ask("a fox"), vec![]).await.unwrap();
     let told = failure(&store, &killed).await;
     assert_eq!(told.code, FailureCode::Internal);
-    assert!(told.message.starts_with("the engine was killed, as the system does when memory runs out"), "{told}");
+    assert!(told.message.starts_with("the engine was killed, probably because memory ran out"), "{told}");
     video(&store, &fine).await;
     assert_eq!(outputs(&store), 2);
     worker.shutdown().await.unwrap();
@@ -409,11 +410,14 @@ async fn stopping_does_not_wait_for_an_engine_that_does_not_listen() {
     let data = tempfile::tempdir().unwrap();
     let store = open(data.path()).await;
     let part = store.outputs_dir().join(".ltx2_x.mp4.1-0.part");
-    let script = format!(r#"echo '{{"ready":"cpu"}}' >&0; read -r; echo x > '{}'; sleep 1000"#, part.display());
+    let script = format!(
+        r#"echo '{{"ready":{{"protocol":1,"device":"cpu"}}}}' >&0; read -r; echo x > '{}'; sleep 1000"#,
+        part.display()
+    );
     let launch: Launch = Box::new(move || {
         let mut shell = Command::new("bash");
         shell.args(["-c", &script]);
-        Ok(Line::to_process(shell).unwrap())
+        Ok(EngineClient::start_process(shell).unwrap())
     });
     let worker = Worker::spawn(store.clone(), launch, Settings::default()).await.unwrap();
     let id = store.enqueue(&ask("a fox"), vec![]).await.unwrap();

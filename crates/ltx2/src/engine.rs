@@ -4,8 +4,8 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::Context;
+use ltx2_engine::{EngineClient, engine_socket, exit_now, host_engine};
 use ltx2_types::{Failure, FailureCode};
-use ltx2_worker::{Line, engine_socket, host_engine, leave};
 
 use crate::models::ModelArguments;
 
@@ -17,15 +17,15 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let socket = engine_socket().context("the engine is started by `ltx2 serve`, not by hand")?;
-    host_engine(socket, || Ok(arguments.models.engine()?), leave)?;
+    host_engine(socket, || Ok(arguments.models.engine()?), exit_now)?;
     Ok(())
 }
 
 /// Starts it.
-pub fn launch(models: &ModelArguments) -> Result<Line, Failure> {
+pub fn launch(models: &ModelArguments) -> Result<EngineClient, Failure> {
     let mut command = Command::new(this_program()?);
     command.arg0("ltx2").arg("engine").args(models.command_line());
-    Line::to_process(command).map_err(|error| failure(&error))
+    EngineClient::start_process(command).map_err(|error| failure(&error))
 }
 
 /// On Linux the very program that runs, though its file may have been replaced by another version.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use ltx2_media::{FileInputs, Mp4Writer};
+use ltx2_media::{FileInputs, VideoWriter};
 use ltx2_types::{Generator, ImageLimits, InputFile, Job, Phase, Progress, Watch};
 
 use crate::models::ModelArguments;
@@ -30,10 +30,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         path: input.source.to_string().into(),
     });
     let mut inputs = FileInputs::new(files.collect(), ImageLimits::default());
-    let mut output = Mp4Writer::create(&arguments.out)?;
+    let mut output = VideoWriter::create(&arguments.out, request.output)?;
     let bar = Bar::new();
     let report = engine.generate(Job { request: &request, inputs: &mut inputs }, &mut output, &bar)?;
-    output.finish()?;
+    output.finish()?.publish()?;
     bar.finish();
     if let Some(prompt) = report.enhanced_prompt {
         eprintln!("prompt: {prompt}");

@@ -1,62 +1,68 @@
-//! Videos made for tests, and what the ffmpeg tools say about them.
-#![allow(dead_code)] // Each test binary uses its own part.
+//! Helpers that write videos and inspect them with the ffmpeg tools.
+#![allow(dead_code)] // Not every test binary uses every helper.
 
 use std::{collections::HashMap, path::Path, process::Command};
 
-use ltx2_media::{Mp4Writer, Written};
-use ltx2_types::{AudioClip, FrameRate, Output, VideoInfo};
+use ltx2_media::VideoWriter;
+use ltx2_types::{AudioClip, FrameRate, Output, OutputInfo, OutputSpec, VideoInfo};
 
-pub fn format(width: u32, height: u32, num_frames: u32, fps: f64) -> VideoInfo {
+pub fn video_info(width: u32, height: u32, num_frames: u32, fps: f64) -> VideoInfo {
     VideoInfo { width, height, num_frames, frame_rate: FrameRate::new(fps).unwrap() }
 }
 
-/// A note of `seconds`, left louder than right.
-pub fn note(sample_rate: u32, seconds: f64) -> AudioClip {
+/// Returns a 440 Hz tone, louder on the left than on the right.
+pub fn tone(sample_rate: u32, seconds: f64) -> AudioClip {
     let count = (f64::from(sample_rate) * seconds).round() as u32;
     let wave = |i: u32| (f64::from(i) * 440.0 * std::f64::consts::TAU / f64::from(sample_rate)).sin() as f32;
     AudioClip { sample_rate, samples: (0..count).flat_map(|i| [0.5 * wave(i), 0.25 * wave(i)]).collect() }
 }
 
+/// Returns a clip without samples.
 pub fn silence(sample_rate: u32) -> AudioClip {
     AudioClip { sample_rate, samples: Vec::new() }
 }
 
-/// A picture that differs from frame to frame.
-pub fn moving_picture(format: VideoInfo, index: u32) -> Vec<u8> {
+/// Returns frame `index` of a moving gradient.
+pub fn moving_frame(info: VideoInfo, index: u32) -> Vec<u8> {
     let pixel = |x, y| [(x * 3 + index * 5) as u8, (y * 5) as u8, (x + y + index) as u8];
-    (0..format.height).flat_map(|y| (0..format.width).flat_map(move |x| pixel(x, y))).collect()
+    (0..info.height).flat_map(|y| (0..info.width).flat_map(move |x| pixel(x, y))).collect()
 }
 
-/// Writes a whole video of [`moving_picture`]s.
-pub fn write(path: &Path, format: VideoInfo, sound: AudioClip) -> Written {
-    let mut writer = Mp4Writer::create(path).unwrap();
-    writer.start(format).unwrap();
-    writer.audio(sound).unwrap();
-    for index in 0..format.num_frames {
-        writer.frame(&moving_picture(format, index)).unwrap();
+/// Returns a writer of an MP4 at `path`.
+pub fn create(path: &Path) -> VideoWriter {
+    VideoWriter::create(path, OutputSpec::default()).unwrap()
+}
+
+/// Writes a video of [`moving_frame`]s.
+pub fn write(path: &Path, info: VideoInfo, audio: AudioClip) -> OutputInfo {
+    let mut writer = create(path);
+    writer.start(info).unwrap();
+    writer.audio(audio).unwrap();
+    for index in 0..info.num_frames {
+        writer.frame(&moving_frame(info, index)).unwrap();
     }
-    writer.finish().unwrap()
+    writer.finish().unwrap().publish().unwrap()
 }
 
-/// What ffprobe says about one stream (`v` or `a`), decoding it to count its frames.
+/// Returns the properties of one stream (`v` or `a`) from ffprobe, with the number of decoded frames.
 pub fn probe(path: &Path, stream: &str) -> HashMap<String, String> {
     let text = tool("ffprobe", &["-v", "error", "-count_frames", "-select_streams", stream, "-show_streams"], path);
     text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
 }
 
-/// Everything that ffmpeg complains about when it plays the file.
-pub fn complaints(path: &Path) -> String {
+/// Returns the warnings and errors of ffmpeg when it decodes the file.
+pub fn warnings(path: &Path) -> String {
     let run = Command::new("ffmpeg").args(["-v", "warning", "-i"]).arg(path).args(["-f", "null", "-"]).output();
     let run = run.expect("the ffmpeg tool is installed");
     String::from_utf8_lossy(&run.stderr).into_owned() + if run.status.success() { "" } else { "failed" }
 }
 
-/// All frames as the ffmpeg tool decodes them, RGB.
+/// Returns all frames as RGB, decoded by the ffmpeg tool.
 pub fn decoded_rgb(path: &Path) -> Vec<u8> {
     decoded(path, &["-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
 }
 
-/// The sound as the ffmpeg tool decodes it, left and right in turn.
+/// Returns the interleaved samples, decoded by the ffmpeg tool.
 pub fn decoded_samples(path: &Path) -> Vec<f32> {
     let bytes = decoded(path, &["-f", "f32le", "-"]);
     bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
@@ -73,7 +79,7 @@ fn tool(name: &str, arguments: &[&str], path: &Path) -> String {
     String::from_utf8(run.stdout).unwrap()
 }
 
-/// The names in a folder, sorted.
+/// Returns the sorted file names in a folder.
 pub fn names(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -81,7 +87,7 @@ pub fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-/// Stream and time in seconds of every packet, in the order of the file.
+/// Returns stream and time (seconds) of every packet, in file order.
 pub fn packets(path: &Path) -> Vec<(usize, f64)> {
     let arguments = ["-v", "error", "-show_entries", "packet=stream_index,dts_time", "-of", "csv=p=0"];
     let text = tool("ffprobe", &arguments, path);
@@ -92,7 +98,7 @@ pub fn packets(path: &Path) -> Vec<(usize, f64)> {
     text.lines().filter_map(parse).collect()
 }
 
-/// Seconds of the picture and of the sound.
+/// Returns the durations of the video and the audio stream in seconds.
 pub fn durations(path: &Path) -> (f64, f64) {
     let text = tool("ffprobe", &["-v", "error", "-show_entries", "stream=duration", "-of", "csv=p=0"], path);
     let seconds: Vec<f64> = text.lines().map(|line| line.parse().unwrap()).collect();

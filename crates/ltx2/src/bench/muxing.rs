@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use anyhow::Context;
 use ltx2_devtools::bench::{BenchSettings, Measurement};
-use ltx2_media::Mp4Writer;
-use ltx2_types::{AudioClip, FrameRate, Output, VideoInfo};
+use ltx2_media::VideoWriter;
+use ltx2_types::{AudioClip, FrameRate, Output, OutputSpec, VideoInfo};
 
 /// Name of the phase on the command line and in the report.
 pub const NAME: &str = "muxing";
@@ -21,9 +21,9 @@ pub fn measure(settings: &BenchSettings) -> anyhow::Result<Measurement> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let run = || -> anyhow::Result<f64> {
         let start = Instant::now();
-        let mut writer = Mp4Writer::create(&folder.path().join("bench.mp4"))?;
+        let mut writer = VideoWriter::create(&folder.path().join("bench.mp4"), OutputSpec::default())?;
         video.write(&mut writer)?;
-        writer.finish()?;
+        writer.finish()?.publish()?;
         Ok(start.elapsed().as_secs_f64())
     };
     for _ in 0..settings.warm_up {
@@ -58,7 +58,7 @@ impl Video {
         })
     }
 
-    fn write(&self, writer: &mut Mp4Writer) -> anyhow::Result<()> {
+    fn write(&self, writer: &mut VideoWriter) -> anyhow::Result<()> {
         writer.start(self.info)?;
         writer.audio(self.audio.clone())?;
         for frame in 0..self.info.num_frames as usize {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use ltx2_media::{read_image, still_as_video_frame};
+use ltx2_media::{crf_roundtrip, read_image};
 use ltx2_types::ImageLimits;
 use ltx2_types::RgbImage;
 
@@ -24,7 +24,7 @@ fn difference_from_official(size: &str) -> f64 {
     let source = fixture(&format!("still_{size}.png"));
     let of_crf = |crf| {
         let official = fixture(&format!("still_{size}_crf{crf}.png"));
-        mean_difference(&still_as_video_frame(&source, crf).unwrap(), &official)
+        mean_difference(&crf_roundtrip(&source, crf).unwrap(), &official)
     };
     of_crf(33_u32).max(of_crf(12))
 }
@@ -47,13 +47,13 @@ fn tall_stills_are_cut_into_slices_as_by_the_official_code() {
 #[test]
 fn crf_zero_changes_nothing() {
     let source = fixture("still_67x45.png");
-    assert_eq!(still_as_video_frame(&source, 0).unwrap(), source);
+    assert_eq!(crf_roundtrip(&source, 0).unwrap(), source);
 }
 
 #[test]
 fn a_higher_crf_loses_more() {
     let source = fixture("still_160x96.png");
-    let loss = |crf| mean_difference(&source, &still_as_video_frame(&source, crf).unwrap());
+    let loss = |crf| mean_difference(&source, &crf_roundtrip(&source, crf).unwrap());
     assert!(loss(12) < loss(33) && loss(33) < loss(51));
 }
 
@@ -61,7 +61,7 @@ fn a_higher_crf_loses_more() {
 fn the_smallest_stills_pass() {
     for (width, height) in [(1, 1), (1, 5), (6, 1), (2, 2), (3, 3)] {
         let image = RgbImage { width, height, data: vec![200; (width * height * 3) as usize] };
-        let still = still_as_video_frame(&image, 33).unwrap();
+        let still = crf_roundtrip(&image, 33).unwrap();
         assert_eq!((still.width, still.height), ((width / 2 * 2).max(2), (height / 2 * 2).max(2)));
         assert!(still.data.iter().all(|value| value.abs_diff(200) < 8), "{:?}", still.data);
     }
@@ -70,6 +70,6 @@ fn the_smallest_stills_pass() {
 #[test]
 fn a_still_that_x264_refuses_is_an_error_with_its_size() {
     let image = RgbImage { width: 20_000, height: 2, data: vec![0; 120_000] };
-    let error = still_as_video_frame(&image, 33).unwrap_err().to_string();
-    assert!(error.starts_with("cannot pass a still of 20000x2 pixels through H.264: "), "{error}");
+    let error = crf_roundtrip(&image, 33).unwrap_err().to_string();
+    assert!(error.starts_with("cannot encode an image of 20000x2 pixels with H.264: "), "{error}");
 }

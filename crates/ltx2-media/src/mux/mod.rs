@@ -1,0 +1,111 @@
+//! Writing videos: frames and audio samples to a container file.
+//!
+//! A video has H.264 High 4:2:0 and AAC-LC stereo, in the form that browsers and phones play inline.
+
+mod aac;
+mod h264;
+mod mp4;
+mod muxer;
+mod resample;
+
+use std::path::Path;
+
+use ltx2_types::{AudioClip, Failure, Output, OutputInfo, OutputRole, OutputSpec, VideoInfo};
+
+use self::muxer::Muxer;
+use crate::{MediaError, PendingOutput, pending_file::PendingFile};
+
+/// Writer of a video, encoding frames as they come. Nothing appears under the final name before
+/// [`PendingOutput::publish`]; a writer that is dropped leaves no file.
+///
+/// The video has no audio stream if the specification excludes audio or [`Output::audio`] is not called before the first
+/// frame.
+pub struct VideoWriter {
+    // Declared before the file, so that the muxer closes it before it is removed.
+    state: State,
+    file: PendingFile,
+    spec: OutputSpec,
+}
+
+enum State {
+    Created,
+    Started(VideoInfo),
+    Open(Box<Muxer>),
+}
+
+impl VideoWriter {
+    /// Creates the pending file of a video of format `spec`. The folder of `path` must exist.
+    ///
+    /// # Errors
+    /// The file cannot be created.
+    pub fn create(path: &Path, spec: OutputSpec) -> Result<Self, MediaError> {
+        crate::ffmpeg::init();
+        Ok(Self { state: State::Created, file: PendingFile::create(path)?, spec })
+    }
+
+    /// Completes the pending file and flushes it to disk.
+    ///
+    /// # Errors
+    /// Frames are missing, or the file cannot be written.
+    pub fn finish(self) -> Result<PendingOutput, MediaError> {
+        let info = match self.state {
+            State::Created => return Err(MediaError::Order("the video was finished before it was started")),
+            State::Started(info) => return Err(MediaError::FrameCount { expected: info.num_frames, received: 0 }),
+            State::Open(muxer) => muxer.close()?,
+        };
+        let info = OutputInfo {
+            role: OutputRole::Video,
+            mime: self.spec.container.mime().into(),
+            bytes: self.file.sync()?,
+            width: Some(info.width),
+            height: Some(info.height),
+            duration: Some(info.frame_rate.seconds(info.num_frames)),
+        };
+        Ok(PendingOutput { file: self.file, info })
+    }
+
+    fn add_audio(&mut self, clip: AudioClip) -> Result<(), MediaError> {
+        let State::Started(info) = self.state else {
+            return Err(MediaError::Order("audio must come once, after the start and before the first frame"));
+        };
+        self.open(info, self.spec.audio.then_some(clip))
+    }
+
+    fn add_frame(&mut self, rgb: &[u8]) -> Result<(), MediaError> {
+        if let State::Started(info) = self.state {
+            self.open(info, None)?;
+        }
+        match &mut self.state {
+            State::Open(muxer) => muxer.frame(rgb),
+            State::Created | State::Started(_) => Err(MediaError::Order("a frame came before the start")),
+        }
+    }
+
+    fn open(&mut self, info: VideoInfo, audio: Option<AudioClip>) -> Result<(), MediaError> {
+        let muxer = Muxer::open(self.file.path(), self.spec, info, audio)?;
+        self.state = State::Open(Box::new(muxer));
+        Ok(())
+    }
+}
+
+impl Output for VideoWriter {
+    fn start(&mut self, info: VideoInfo) -> Result<(), Failure> {
+        if !matches!(self.state, State::Created) {
+            return Err(MediaError::Order("the video was started twice").into());
+        }
+        let VideoInfo { width, height, .. } = info;
+        if width == 0 || height == 0 || width % 2 != 0 || height % 2 != 0 {
+            return Err(MediaError::Size { width, height }.into());
+        }
+        self.state = State::Started(info);
+        Ok(())
+    }
+
+    fn audio(&mut self, clip: AudioClip) -> Result<(), Failure> {
+        Ok(self.add_audio(clip)?)
+    }
+
+    fn frame(&mut self, rgb: &[u8]) -> Result<(), Failure> {
+        Ok(self.add_frame(rgb)?)
+    }
+}

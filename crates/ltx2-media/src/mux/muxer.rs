@@ -1,0 +1,131 @@
+//! Container file with one video stream and at most one audio stream, interleaved.
+
+use std::{io, path::Path};
+
+use ffmpeg_next::{Packet, Rational, codec, format};
+use ltx2_types::{AudioClip, Container, OutputSpec, VideoCodec, VideoInfo};
+
+use super::{aac::AacEncoder, h264::H264Encoder, mp4};
+use crate::MediaError;
+
+const WRITE: &str = "write the video";
+/// Index of the video stream, which is added first.
+const VIDEO: usize = 0;
+/// Index of the audio stream.
+const AUDIO: usize = 1;
+
+/// An open container file.
+pub(super) struct Muxer {
+    file: format::context::Output,
+    video: H264Encoder,
+    audio: Option<AacEncoder>,
+    info: VideoInfo,
+    received: u32,
+}
+
+impl Muxer {
+    /// Opens the encoders and writes the header to `path`. Without `audio` there is no audio stream.
+    pub(super) fn open(
+        path: &Path,
+        spec: OutputSpec,
+        info: VideoInfo,
+        audio: Option<AudioClip>,
+    ) -> Result<Self, MediaError> {
+        let (name, options) = match spec.container {
+            Container::Mp4 => (mp4::NAME, mp4::options()),
+        };
+        let mut file = create(path, name)?;
+        let video = match spec.codec {
+            VideoCodec::H264 => H264Encoder::open(info, spec.quality),
+        };
+        let video = video.map_err(MediaError::ffmpeg("set up the H.264 encoder"))?;
+        let audio = audio.map(|clip| AacEncoder::open(clip, info)).transpose()?;
+        add_stream(&mut file, video.context(), video.time_base(), Some(video.time_base().invert()))?;
+        if let Some(audio) = &audio {
+            add_stream(&mut file, audio.context(), audio.time_base(), None)?;
+        }
+        file.write_header_with(options).map_err(MediaError::ffmpeg(WRITE))?;
+        Ok(Self { file, video, audio, info, received: 0 })
+    }
+
+    /// Encodes one frame and writes the packets that are ready.
+    pub(super) fn frame(&mut self, rgb: &[u8]) -> Result<(), MediaError> {
+        let VideoInfo { width, height, num_frames, .. } = self.info;
+        let expected = width as usize * height as usize * 3;
+        if rgb.len() != expected {
+            return Err(MediaError::FrameBytes { expected, received: rgb.len() });
+        }
+        self.received += 1;
+        if self.received > num_frames {
+            return Err(MediaError::FrameCount { expected: num_frames, received: self.received });
+        }
+        self.video.send(rgb).map_err(MediaError::ffmpeg("encode a frame"))?;
+        self.write_video()
+    }
+
+    /// Flushes the encoders and writes the index.
+    pub(super) fn close(mut self) -> Result<VideoInfo, MediaError> {
+        let expected = self.info.num_frames;
+        if self.received != expected {
+            return Err(MediaError::FrameCount { expected, received: self.received });
+        }
+        self.video.end().map_err(MediaError::ffmpeg("encode the last frames"))?;
+        self.write_video()?;
+        self.write_audio_until(f64::INFINITY)?;
+        self.file.write_trailer().map_err(MediaError::ffmpeg(WRITE))?;
+        Ok(self.info)
+    }
+
+    fn write_video(&mut self) -> Result<(), MediaError> {
+        while let Some(packet) = self.video.packet().map_err(MediaError::ffmpeg("encode a frame"))? {
+            // All samples are known, but frames leave the encoder late. Writing audio up to each frame keeps the muxer from
+            // buffering either stream.
+            let time = packet.dts().unwrap_or(0) as f64 * f64::from(self.video.time_base());
+            self.write_audio_until(time)?;
+            self.write(packet, VIDEO, self.video.time_base())?;
+        }
+        Ok(())
+    }
+
+    fn write_audio_until(&mut self, seconds: f64) -> Result<(), MediaError> {
+        while let Some(audio) = self.audio.as_mut().filter(|audio| audio.seconds() < seconds) {
+            let time_base = audio.time_base();
+            let Some(packet) = audio.packet().map_err(MediaError::ffmpeg("encode the audio"))? else { break };
+            self.write(packet, AUDIO, time_base)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, mut packet: Packet, stream: usize, time_base: Rational) -> Result<(), MediaError> {
+        let stream_time_base = self.file.stream(stream).map_or(time_base, |stream| stream.time_base());
+        packet.set_stream(stream);
+        packet.rescale_ts(time_base, stream_time_base);
+        packet.write_interleaved(&mut self.file).map_err(MediaError::ffmpeg(WRITE))
+    }
+}
+
+fn add_stream(
+    file: &mut format::context::Output,
+    codec: &codec::Context,
+    time_base: Rational,
+    frame_rate: Option<Rational>,
+) -> Result<(), MediaError> {
+    let mut stream = file.add_stream_with(codec).map_err(MediaError::ffmpeg(WRITE))?;
+    stream.set_time_base(time_base);
+    if let Some(rate) = frame_rate {
+        stream.set_rate(rate);
+        stream.set_avg_frame_rate(rate);
+    }
+    Ok(())
+}
+
+fn create(path: &Path, format: &str) -> Result<format::context::Output, MediaError> {
+    let not_utf8 = || MediaError::File {
+        doing: "create",
+        path: path.to_owned(),
+        source: io::Error::new(io::ErrorKind::InvalidInput, "ffmpeg accepts only paths in UTF-8"),
+    };
+    // Without the prefix, a name with a colon would be parsed as a protocol.
+    let url = format!("file:{}", path.to_str().ok_or_else(not_utf8)?);
+    format::output_as(&url, format).map_err(MediaError::ffmpeg(WRITE))
+}
