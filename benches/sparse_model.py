@@ -72,7 +72,7 @@ def make(folder: Path, base: str, float8: bool = False, two_stages: bool = False
     """Writes the model set `base` (ltx-2-19b or ltx-2.3-22b); with `float8` the blocks' matrices are of 8 bits, with
     `two_stages` there are an upscaler and the distilled LoRA too."""
     content = tensors(ROOT / f"crates/ltx2-models/tests/fixtures/{base}.tensors")
-    spec = json.loads((ROOT / f"scripts/reference/configs/{base}.json").read_text())
+    spec = json.loads((ROOT / f"models/architectures/{base}.json").read_text())
     (folder / "gemma").mkdir(parents=True)
     kind = (lambda name, shape: "F8_E4M3" if is_block_matrix(name, shape) else "BF16") if float8 else lambda *_: "BF16"
     metadata = {"config": json.dumps(spec["config"]), "model_version": spec["model_version"]}

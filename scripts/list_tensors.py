@@ -50,7 +50,7 @@ def declared(config: dict) -> dict:
 
 
 def main() -> None:
-    path = Path(__file__).resolve().parent / "reference" / "configs" / f"{sys.argv[1]}.json"
+    path = Path(__file__).resolve().parent.parent / "models" / "architectures" / f"{sys.argv[1]}.json"
     names = declared(json.loads(path.read_text())["config"])
     counts, shapes = {}, {}
     for name, shape in names.items():

@@ -28,7 +28,7 @@ FIXTURES = HERE.parent / "crates" / "ltx2-models" / "tests" / "fixtures"
 
 
 def published(section: str, base: str) -> dict:
-    return json.loads((HERE / "reference" / "configs" / f"{base}.json").read_text())["config"][section]
+    return json.loads((HERE.parent / "models" / "architectures" / f"{base}.json").read_text())["config"][section]
 
 
 def changed(config: dict, changes: dict) -> dict:

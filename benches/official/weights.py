@@ -70,7 +70,7 @@ class Synthetic:
     """A published architecture; values as ltx2 makes them for `ltx2 bench --base`."""
 
     def __init__(self, base: str, seed: int = 0):
-        spec = json.loads((ROOT / f"scripts/reference/configs/{base}.json").read_text())
+        spec = json.loads((ROOT / f"models/architectures/{base}.json").read_text())
         self.config, self.seed, self.base, self.gemma = spec["config"], seed, base, None
 
     def tensor(self, name: str, shape: tuple, device, dtype) -> torch.Tensor:

@@ -17,8 +17,8 @@ const TOKENIZER: &str = include_str!("../../../models/demo/gemma/tokenizer.json"
 /// The architecture is not supported.
 pub fn synthetic_models(model: PublishedModel, seed: u64) -> Result<ModelSet> {
     let spec = match model {
-        PublishedModel::Ltx2_19b => include_str!("../../../scripts/reference/configs/ltx-2-19b.json"),
-        PublishedModel::Ltx23_22b => include_str!("../../../scripts/reference/configs/ltx-2.3-22b.json"),
+        PublishedModel::Ltx2_19b => include_str!("../../../models/architectures/ltx-2-19b.json"),
+        PublishedModel::Ltx23_22b => include_str!("../../../models/architectures/ltx-2.3-22b.json"),
     };
     let mut spec: Value =
         serde_json::from_str(spec).with_context(|| format!("invalid architecture of {}", model.name()))?;

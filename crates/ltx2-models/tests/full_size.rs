@@ -99,7 +99,7 @@ fn asks_for_what_is_declared(config: &str, list: &str, parameters: usize) {
 #[test]
 fn the_19b_asks_for_what_the_official_modules_declare() {
     asks_for_what_is_declared(
-        include_str!("../../../scripts/reference/configs/ltx-2-19b.json"),
+        include_str!("../../../models/architectures/ltx-2-19b.json"),
         include_str!("fixtures/ltx-2-19b.tensors"),
         18_531_581_952,
     );
@@ -108,7 +108,7 @@ fn the_19b_asks_for_what_the_official_modules_declare() {
 #[test]
 fn the_22b_asks_for_what_the_official_modules_declare() {
     asks_for_what_is_declared(
-        include_str!("../../../scripts/reference/configs/ltx-2.3-22b.json"),
+        include_str!("../../../models/architectures/ltx-2.3-22b.json"),
         include_str!("fixtures/ltx-2.3-22b.tensors"),
         18_561_377_280,
     );

@@ -176,7 +176,7 @@ fn upsamplers_run_in_bfloat16() {
 
 /// Error that `parse` returns for the published config of `section` with `value` at `path`. A null removes the key.
 fn parse_error(section: &str, path: &str, value: Value, parse: impl Fn(&Section) -> Option<String>) -> String {
-    let published = include_str!("../../../scripts/reference/configs/ltx-2.3-22b.json");
+    let published = include_str!("../../../models/architectures/ltx-2.3-22b.json");
     let mut config = serde_json::from_str::<Value>(published).unwrap()["config"].take();
     assert_eq!(parse(&Section::root(&config).section(section)), None);
     *config.pointer_mut(&format!("/{section}/{path}")).unwrap_or_else(|| panic!("no {path}")) = value;

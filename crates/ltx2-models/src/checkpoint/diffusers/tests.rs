@@ -38,7 +38,7 @@ macro_rules! generation {
         Generation {
             folders: json(include_str!(concat!("../../../tests/fixtures/diffusers/", $name, ".json"))),
             listed: include_str!(concat!("../../../tests/fixtures/diffusers/", $name, ".tensors")),
-            single: json(include_str!(concat!("../../../../../scripts/reference/configs/", $name, ".json")))["config"]
+            single: json(include_str!(concat!("../../../../../models/architectures/", $name, ".json")))["config"]
                 .clone(),
             official: include_str!(concat!("../../../tests/fixtures/", $name, ".tensors")),
         }
