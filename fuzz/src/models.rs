@@ -71,11 +71,11 @@ pub fn read_all(checkpoint: &Checkpoint, loras: &[LoraStrength]) {
         if elements.is_some_and(|elements| elements <= MOST_ELEMENTS) {
             let read = |vb: VarBuilder| {
                 if let &[rows, columns] = shape.as_slice() {
-                    vb.get_blocks((rows, columns), &name)?;
+                    vb.get_quantized((rows, columns), &name)?;
                 }
                 vb.get(shape.clone(), &name)
             };
-            let _ = checkpoint.load_with(loras, DType::F32, &Device::Cpu, read);
+            let _ = checkpoint.load_with_loras(loras, DType::F32, &Device::Cpu, read);
         }
     }
 }

@@ -8,7 +8,7 @@ pub mod filters;
 pub mod layers;
 pub mod linear;
 pub mod lora;
-mod packed;
+mod quantized;
 pub mod synth;
 pub mod text_encoder;
 pub mod transformer;
@@ -20,7 +20,7 @@ pub mod vocoder;
 pub use ltx2_kernels::load_kernels;
 
 pub use audio_video::AudioVideo;
-pub use checkpoint::{Checkpoint, CheckpointError, KeptWeights};
+pub use checkpoint::{Checkpoint, CheckpointError, WeightCache};
 pub use config::{ConfigError, Section};
-pub use packed::Packed;
+pub use quantized::QuantizedWeight;
 pub use var_builder::VarBuilder;

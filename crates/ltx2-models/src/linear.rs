@@ -3,7 +3,7 @@
 use candle_core::{D, DType, Result, Tensor};
 use ltx2_kernels::Product;
 
-use crate::{Packed, VarBuilder};
+use crate::{QuantizedWeight, VarBuilder};
 
 /// `y = x Wᵀ + b`.
 #[derive(Debug, Clone)]
@@ -17,13 +17,13 @@ pub struct Linear {
 enum Weight {
     Dense(Tensor),
     /// Made whole for each use.
-    Packed(Packed, DType),
+    Quantized(QuantizedWeight, DType),
 }
 
 impl Weight {
     fn new(shape: (usize, usize), vb: &VarBuilder) -> Result<Self> {
-        match vb.get_packed(shape, "weight")? {
-            Some(packed) => Ok(Self::Packed(packed, vb.dtype())),
+        match vb.get_quantized(shape, "weight")? {
+            Some(packed) => Ok(Self::Quantized(packed, vb.dtype())),
             None => vb.get(shape, "weight").map(Self::Dense),
         }
     }
@@ -31,7 +31,7 @@ impl Weight {
     fn matrix(&self) -> Result<Tensor> {
         match self {
             Self::Dense(matrix) => Ok(matrix.clone()),
-            Self::Packed(packed, dtype) => packed.matrix(*dtype),
+            Self::Quantized(packed, dtype) => packed.matrix(*dtype),
         }
     }
 }

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
 
-use crate::Packed;
+use crate::QuantizedWeight;
 use crate::checkpoint::Weights;
 
 /// The methods of candle_nn's `VarBuilder` that the networks use, and one that gives a linear layer its weight as small
@@ -37,7 +37,7 @@ impl VarBuilder {
     }
 
     /// The matrix `name` `(d_out, d_in)` of this part as it is stored; nothing if that is number by number.
-    pub fn get_packed(&self, shape: (usize, usize), name: &str) -> Result<Option<Packed>> {
+    pub fn get_quantized(&self, shape: (usize, usize), name: &str) -> Result<Option<QuantizedWeight>> {
         let Some(weights) = &self.weights else { return Ok(None) };
         let part = self.tensors.prefix();
         let name = if part.is_empty() { name.to_string() } else { format!("{part}.{name}") };

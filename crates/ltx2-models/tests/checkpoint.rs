@@ -116,7 +116,7 @@ fn float8_weights_are_read_exactly_with_and_without_a_scale() {
     assert_eq!(checkpoint.loaded_bytes(&both, DType::F32), 2 * 256 + one_scale);
     for layer in ["cast", "scaled"] {
         let load = |vb: VarBuilder| {
-            assert!(vb.pp(layer).get_packed((16, 16), "weight")?.is_some());
+            assert!(vb.pp(layer).get_quantized((16, 16), "weight")?.is_some());
             Ok((Linear::without_bias(16, 16, vb.pp(layer))?, vb.get((16, 16), &format!("{layer}.weight"))?))
         };
         let (linear, weight) = checkpoint.load(DType::F32, &test_device(), load).unwrap();

@@ -8,7 +8,7 @@ use candle_core::{DType, Device};
 use ltx2_models::VarBuilder;
 use ltx2_models::checkpoint::read_metadata;
 use ltx2_models::synth::SynthBackend;
-use ltx2_models::text_encoder::{Gemma, GemmaConfig, read_hidden_states};
+use ltx2_models::text_encoder::{Gemma, GemmaConfig, stream_hidden_states};
 
 use common::test_device;
 
@@ -26,7 +26,7 @@ fn prompts_read_layer_by_layer_are_those_of_the_whole_model() {
     let weights = || VarBuilder::from_backend(Box::new(SynthBackend::new(3)), DType::F32, test_device());
     let gemma = Gemma::new(&config, weights()).unwrap();
     let prompts = [vec![1, 2, 3], (4..70).collect::<Vec<u32>>()];
-    let read = read_hidden_states(&config, weights(), &prompts).unwrap();
+    let read = stream_hidden_states(&config, weights(), &prompts).unwrap();
     assert_eq!(read.len(), 2);
     for (prompt, read) in prompts.iter().zip(read) {
         let whole = gemma.hidden_states(prompt).unwrap();
@@ -54,12 +54,12 @@ fn the_likeliest_tokens_follow_one_another() {
 
     let expected = tensors["logits"].to_vec2::<f32>().unwrap();
     let (prompt, written) = (ids("prompt"), ids("written"));
-    let mut text = gemma.continuation();
+    let mut text = gemma.decode_session();
     // In two pieces, as it must not matter how a text arrives.
-    text.add(&prompt[..40]).unwrap();
+    text.append(&prompt[..40]).unwrap();
     let mut next = prompt[40..].to_vec();
     for (token, expected) in written.iter().zip(expected) {
-        let logits = text.add(&next).unwrap();
+        let logits = text.append(&next).unwrap();
         let largest = expected.iter().fold(0f32, |largest, logit| largest.max(logit.abs()));
         let apart = logits.iter().zip(&expected).fold(0f32, |apart, (a, b)| apart.max((a - b).abs()));
         assert!(apart < LIMIT * largest, "{apart} of {largest}");
@@ -67,5 +67,5 @@ fn the_likeliest_tokens_follow_one_another() {
         assert_eq!(best as u32, *token);
         next = vec![*token];
     }
-    assert!(text.add(&[]).is_err());
+    assert!(text.append(&[]).is_err());
 }

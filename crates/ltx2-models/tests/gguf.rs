@@ -90,7 +90,7 @@ fn linear_layers_keep_their_blocks_and_compute_with_the_dequantised_weight() -> 
     let layer = name.strip_suffix(".weight").unwrap();
     for dtype in [DType::F32, DType::BF16] {
         let load = |vb: VarBuilder| {
-            assert!(vb.pp(layer).get_packed((32, 64), "weight")?.is_some());
+            assert!(vb.pp(layer).get_quantized((32, 64), "weight")?.is_some());
             Ok((Linear::without_bias(64, 32, vb.pp(layer))?, vb.get((32, 64), &name)?))
         };
         let device = test_device();

@@ -65,15 +65,15 @@ fn a_network_built_anew_is_the_one_that_is_read_with_the_adapter() {
     let (checkpoint, device): (_, Device) = (Checkpoint::open(&path).unwrap(), test_device());
     let loras = [LoraStrength { lora: Lora::open(&lora).unwrap(), strength: 0.7 }];
     let plain = checkpoint.load(DType::F32, &device, Network::new).unwrap().matrices();
-    let expected = checkpoint.load_with(&loras, DType::F32, &device, Network::new).unwrap().matrices();
+    let expected = checkpoint.load_with_loras(&loras, DType::F32, &device, Network::new).unwrap().matrices();
     assert!(plain[0] != expected[0] && plain[1] != expected[1] && plain[2] == expected[2]);
 
-    let (network, kept) = checkpoint.load_kept(DType::F32, &device, Network::new).unwrap();
+    let (network, kept) = checkpoint.load_with_cache(DType::F32, &device, Network::new).unwrap();
     assert!(network.matrices() == plain);
     drop(network);
     // Nothing of the file is read again.
     std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
-    let adapted = checkpoint.rebuild_with(kept, &loras, DType::F32, &device, Network::new).unwrap();
+    let adapted = checkpoint.load_from_cache(kept, &loras, DType::F32, &device, Network::new).unwrap();
     assert!(adapted.matrices() == expected);
     assert!(checkpoint.load(DType::F32, &device, Network::new).is_err());
 }

@@ -11,7 +11,7 @@ use super::gguf::Gguf;
 use super::reader::To;
 use super::safetensors_file::SafetensorsFile;
 use super::{CheckpointError, TensorShapes};
-use crate::Packed;
+use crate::QuantizedWeight;
 
 /// What a tensor of a file is for us.
 #[derive(Debug, Clone, PartialEq)]
@@ -161,17 +161,17 @@ impl Files {
     }
 
     /// The matrix `name` as it is stored; nothing if that is number by number.
-    pub(super) fn packed(&self, name: &str, shape: &Shape, to: To) -> Result<Option<Packed>> {
+    pub(super) fn packed(&self, name: &str, shape: &Shape, to: To) -> Result<Option<QuantizedWeight>> {
         let stored = self.find(name, Some(shape))?;
         let file = &self.files[stored.file];
         let read = || match file {
             File::Gguf(gguf) if stored.added == 0.0 => {
-                Ok(gguf.blocks(&stored.name, to)?.map(|blocks| Packed::Blocks(Arc::new(blocks))))
+                Ok(gguf.blocks(&stored.name, to)?.map(|blocks| QuantizedWeight::Blocks(Arc::new(blocks))))
             }
             File::Safetensors(file) if stored.packed.is_some() => {
                 let codes = file.tensor(&stored.name, to)?;
                 let scale = self.scale(name, to)?.unwrap_or(1.0);
-                Ok(Some(Packed::Float8 { codes, scale }))
+                Ok(Some(QuantizedWeight::Float8 { codes, scale }))
             }
             _ => Ok(None),
         };

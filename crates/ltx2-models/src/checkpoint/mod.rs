@@ -7,7 +7,7 @@ mod files;
 mod folder;
 mod gguf;
 mod header;
-mod kept;
+mod weight_cache;
 mod reader;
 mod safetensors_file;
 mod weights;
@@ -22,7 +22,7 @@ use serde_json::Value;
 pub use error::{CheckpointError, message};
 pub use gguf::{GgufKind, gguf_kind};
 pub use header::{TensorShapes, read_json, read_metadata, tensor_shapes};
-pub use kept::KeptWeights;
+pub use weight_cache::WeightCache;
 pub(crate) use reader::{Reader, To};
 pub(crate) use safetensors_file::SafetensorsFile;
 pub(crate) use weights::Weights;
@@ -185,11 +185,11 @@ impl Checkpoint {
         device: &Device,
         build: impl FnOnce(VarBuilder) -> candle_core::Result<T>,
     ) -> Result<T, CheckpointError> {
-        self.load_with(&[], dtype, device, build)
+        self.load_with_loras(&[], dtype, device, build)
     }
 
     /// The same with adapters added to the weights.
-    pub fn load_with<T>(
+    pub fn load_with_loras<T>(
         &self,
         loras: &[LoraStrength],
         dtype: DType,
@@ -200,23 +200,23 @@ impl Checkpoint {
         self.build(Weights::new(self.source.clone(), loras), dtype, device, build)
     }
 
-    /// As [`Checkpoint::load`], with what [`Checkpoint::rebuild_with`] takes.
-    pub fn load_kept<T>(
+    /// As [`Checkpoint::load`], with what [`Checkpoint::load_from_cache`] takes.
+    pub fn load_with_cache<T>(
         &self,
         dtype: DType,
         device: &Device,
         build: impl FnOnce(VarBuilder) -> candle_core::Result<T>,
-    ) -> Result<(T, KeptWeights), CheckpointError> {
-        let kept = KeptWeights::default();
+    ) -> Result<(T, WeightCache), CheckpointError> {
+        let kept = WeightCache::default();
         let network = self.build(Weights::keeping(self.source.clone(), &kept), dtype, device, build)?;
         Ok((network, kept))
     }
 
     /// Builds a network anew with adapters added to its weights, which are not read again. Each goes as it is replaced, if
     /// the network that it was loaded for is gone.
-    pub fn rebuild_with<T>(
+    pub fn load_from_cache<T>(
         &self,
-        kept: KeptWeights,
+        kept: WeightCache,
         loras: &[LoraStrength],
         dtype: DType,
         device: &Device,

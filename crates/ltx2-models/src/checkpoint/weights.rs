@@ -7,9 +7,9 @@ use candle_nn::Init;
 use candle_nn::var_builder::SimpleBackend;
 
 use super::files::Files;
-use super::kept::KeptWeights;
+use super::weight_cache::WeightCache;
 use super::reader::{Reader, To};
-use crate::Packed;
+use crate::QuantizedWeight;
 use crate::lora::{self, LoraStrength};
 use crate::synth::SynthBackend;
 
@@ -21,7 +21,7 @@ pub(crate) struct Weights {
     reader: Arc<Reader>,
     loras: Arc<[LoraStrength]>,
     /// Gets what is handed out.
-    keep: Option<KeptWeights>,
+    keep: Option<WeightCache>,
 }
 
 /// Where a checkpoint's weights come from.
@@ -36,7 +36,7 @@ pub(super) enum Source {
 enum Origin {
     Checkpoint(Source),
     /// A network that was built before.
-    Kept(KeptWeights),
+    Kept(WeightCache),
 }
 
 impl Weights {
@@ -45,17 +45,17 @@ impl Weights {
     }
 
     /// Of a network that was built before.
-    pub(super) fn of_kept(kept: KeptWeights, loras: &[LoraStrength]) -> Self {
+    pub(super) fn of_kept(kept: WeightCache, loras: &[LoraStrength]) -> Self {
         Self { origin: Origin::Kept(kept), reader: Arc::default(), loras: loras.into(), keep: None }
     }
 
     /// Without adapters, and all of them kept.
-    pub(super) fn keeping(source: Source, keep: &KeptWeights) -> Self {
+    pub(super) fn keeping(source: Source, keep: &WeightCache) -> Self {
         Self { keep: Some(keep.clone()), ..Self::new(source, &[]) }
     }
 
     /// The matrix `name` as it is stored; nothing if that is number by number, or an adapter changes it.
-    pub(crate) fn packed(&self, name: &str, shape: &Shape, device: &Device) -> Result<Option<Packed>> {
+    pub(crate) fn packed(&self, name: &str, shape: &Shape, device: &Device) -> Result<Option<QuantizedWeight>> {
         let packed = match &self.origin {
             _ if self.is_adapted(name) => None,
             Origin::Checkpoint(Source::Files(files)) => {

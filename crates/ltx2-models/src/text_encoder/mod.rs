@@ -2,16 +2,16 @@
 //! modality (paper section 3.3).
 
 mod connector;
-mod continuation;
+mod decode_session;
 mod feature_extractor;
 mod gemma;
 mod processor;
 mod tokenizer;
 
 pub use connector::{Connector, ConnectorConfig};
-pub use continuation::Continuation;
+pub use decode_session::DecodeSession;
 pub use feature_extractor::{FeatureExtractor, FeatureExtractorConfig, Features, ScaledEmbed};
-pub use gemma::{Gemma, GemmaConfig, read_hidden_states};
+pub use gemma::{Gemma, GemmaConfig, stream_hidden_states};
 pub use processor::{Contexts, EmbeddingsConfig, EmbeddingsProcessor};
 pub use tokenizer::{Tokenizer, TokenizerError, Tokens};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ltx2_models::KeptWeights;
+use ltx2_models::WeightCache;
 use ltx2_models::audio_vae::AudioDecoder;
 use ltx2_models::transformer::Transformer;
 use ltx2_models::video_vae::{VideoDecoder, VideoEncoder};
@@ -27,7 +27,7 @@ struct LoadedTransformer {
     loras: Vec<LoraPlan>,
     transformer: Arc<Transformer>,
     /// Its weights, if they are the checkpoint's own.
-    kept: Option<KeptWeights>,
+    kept: Option<WeightCache>,
 }
 
 impl Parts {

@@ -4,12 +4,12 @@ use candle_core::{DType, Device, Tensor};
 use ltx2_models::audio_vae::AudioDecoder;
 use ltx2_models::layers::PerChannelStatistics;
 use ltx2_models::lora::{Lora, LoraStrength};
-use ltx2_models::text_encoder::{EmbeddingsProcessor, Gemma, read_hidden_states};
+use ltx2_models::text_encoder::{EmbeddingsProcessor, Gemma, stream_hidden_states};
 use ltx2_models::transformer::Transformer;
 use ltx2_models::upsampler::LatentUpsampler;
 use ltx2_models::video_vae::{VideoDecoder, VideoEncoder};
 use ltx2_models::vocoder::Vocoder;
-use ltx2_models::{CheckpointError, KeptWeights};
+use ltx2_models::{CheckpointError, WeightCache};
 
 use super::ModelSet;
 use crate::PipelineError;
@@ -28,7 +28,7 @@ impl ModelSet {
         dtype: DType,
         device: &Device,
     ) -> Result<Vec<Vec<Tensor>>, CheckpointError> {
-        self.gemma.load(dtype, device, |vb| read_hidden_states(&self.configs.gemma, vb, prompts))
+        self.gemma.load(dtype, device, |vb| stream_hidden_states(&self.configs.gemma, vb, prompts))
     }
 
     /// Loads the embeddings processor, which turns hidden states into contexts.
@@ -44,26 +44,26 @@ impl ModelSet {
         resident: usize,
         dtype: DType,
         device: &Device,
-    ) -> Result<(Transformer, Option<KeptWeights>), CheckpointError> {
+    ) -> Result<(Transformer, Option<WeightCache>), CheckpointError> {
         let config = &self.configs.transformer;
         let build = |vb| Transformer::with_resident_blocks(config, vb, resident);
         if loras.is_empty() && resident == config.num_layers {
-            let (transformer, kept) = self.checkpoint.load_kept(dtype, device, build)?;
+            let (transformer, kept) = self.checkpoint.load_with_cache(dtype, device, build)?;
             return Ok((transformer, Some(kept)));
         }
-        Ok((self.checkpoint.load_with(&open(loras)?, dtype, device, build)?, None))
+        Ok((self.checkpoint.load_with_loras(&open(loras)?, dtype, device, build)?, None))
     }
 
     /// Of a transformer's weights.
     pub(crate) fn adapted_transformer(
         &self,
-        kept: KeptWeights,
+        kept: WeightCache,
         loras: &[LoraPlan],
         dtype: DType,
         device: &Device,
     ) -> Result<Transformer, CheckpointError> {
         let build = |vb| Transformer::new(&self.configs.transformer, vb);
-        self.checkpoint.rebuild_with(kept, &open(loras)?, dtype, device, build)
+        self.checkpoint.load_from_cache(kept, &open(loras)?, dtype, device, build)
     }
 
     /// The upscaler, with the statistics of the latents that it works on.

@@ -61,7 +61,7 @@ impl Gemma {
 
 /// The hidden states of several prompts, as [`Gemma::hidden_states`] has them, with no more than one layer in memory: each is
 /// read, used for all of them, and gone before the next.
-pub fn read_hidden_states(config: &GemmaConfig, vb: VarBuilder, prompts: &[Vec<u32>]) -> Result<Vec<Vec<Tensor>>> {
+pub fn stream_hidden_states(config: &GemmaConfig, vb: VarBuilder, prompts: &[Vec<u32>]) -> Result<Vec<Vec<Tensor>>> {
     let parts = PartsOf { config, vb: vb.pp("language_model.model") };
     let embed_tokens = parts.embed_tokens()?;
     let begin = |ids: &Vec<u32>| Passage::new(config, &embed_tokens, ids, padded(ids));

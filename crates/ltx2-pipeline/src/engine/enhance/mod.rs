@@ -25,13 +25,13 @@ impl Engine {
     pub(super) fn enhanced(&self, gemma: &Gemma, prompt: &str, seed: u64, watch: &dyn Watch) -> Result<String> {
         let tokenizer = self.models.tokenizer();
         let mut next = tokenizer.encode_turn(&format!("{INSTRUCTION}\n\nThe idea: {}", prompt.trim()))?;
-        let (mut text, mut sampler) = (gemma.continuation(), TokenSampler::new(seed));
+        let (mut text, mut sampler) = (gemma.decode_session(), TokenSampler::new(seed));
         let mut written = Vec::new();
         while written.len() < MOST_TOKENS {
             if watch.is_cancelled() {
                 return Err(PipelineError::Cancelled);
             }
-            let token = sampler.choose(&text.add(&next)?);
+            let token = sampler.choose(&text.append(&next)?);
             if tokenizer.ends_turn(token) {
                 break;
             }

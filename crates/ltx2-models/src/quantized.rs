@@ -9,7 +9,7 @@ use ltx2_kernels::decode_e4m3;
 /// A matrix as its file has it, which is made whole for each product: candle's own products with blocks round the
 /// activations to 8 bits.
 #[derive(Debug, Clone)]
-pub enum Packed {
+pub enum QuantizedWeight {
     /// Of GGUF: blocks with common scales.
     Blocks(Arc<QTensor>),
     /// Float8 e4m3: codes `(d_out, d_in)` as bytes, and what all of them are multiplied by.
@@ -21,7 +21,7 @@ pub enum Packed {
     },
 }
 
-impl Packed {
+impl QuantizedWeight {
     /// The matrix `(d_out, d_in)` in `dtype`.
     pub fn matrix(&self, dtype: DType) -> Result<Tensor> {
         match self {

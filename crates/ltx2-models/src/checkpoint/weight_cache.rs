@@ -5,26 +5,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Error, Result, Tensor};
 
-use crate::Packed;
+use crate::QuantizedWeight;
 
 /// The weights of a network by their names, sharing its memory: it can be built anew with adapters added to them, without
 /// reading them again.
 #[derive(Debug, Clone, Default)]
-pub struct KeptWeights(Arc<Mutex<HashMap<String, Kept>>>);
+pub struct WeightCache(Arc<Mutex<HashMap<String, Kept>>>);
 
 #[derive(Debug, Clone)]
 enum Kept {
     Tensor(Tensor),
-    Packed(Packed),
+    Quantized(QuantizedWeight),
 }
 
-impl KeptWeights {
+impl WeightCache {
     pub(super) fn keep(&self, name: &str, tensor: &Tensor) {
         self.lock().insert(name.into(), Kept::Tensor(tensor.clone()));
     }
 
-    pub(super) fn keep_packed(&self, name: &str, packed: &Packed) {
-        self.lock().insert(name.into(), Kept::Packed(packed.clone()));
+    pub(super) fn keep_packed(&self, name: &str, packed: &QuantizedWeight) {
+        self.lock().insert(name.into(), Kept::Quantized(packed.clone()));
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
@@ -43,9 +43,9 @@ impl KeptWeights {
     }
 
     /// The matrix `name`, if it is packed.
-    pub(super) fn packed(&self, name: &str) -> Option<Packed> {
+    pub(super) fn packed(&self, name: &str) -> Option<QuantizedWeight> {
         match self.lock().get(name) {
-            Some(Kept::Packed(packed)) => Some(packed.clone()),
+            Some(Kept::Quantized(packed)) => Some(packed.clone()),
             _ => None,
         }
     }
@@ -58,7 +58,7 @@ impl KeptWeights {
 fn whole(kept: Option<Kept>, name: &str, dtype: DType) -> Result<Tensor> {
     match kept {
         Some(Kept::Tensor(tensor)) => tensor.to_dtype(dtype),
-        Some(Kept::Packed(packed)) => packed.matrix(dtype),
+        Some(Kept::Quantized(packed)) => packed.matrix(dtype),
         None => Err(Error::CannotFindTensor { path: name.into() }.bt()),
     }
 }
