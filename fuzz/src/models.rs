@@ -63,8 +63,7 @@ pub fn join(input: &[u8]) -> Vec<u8> {
 /// Reads all tensors that are not large, with `loras` added; errors are fine.
 pub fn read_all(checkpoint: &Checkpoint, loras: &[LoraStrength]) {
     let bytes = checkpoint.loaded_bytes(&[""], DType::F32);
-    let shapes = checkpoint.shapes().expect("shapes of an open file");
-    for (name, shape) in shapes {
+    for (name, shape) in checkpoint.shapes() {
         let elements = shape.iter().try_fold(1_usize, |product, side| product.checked_mul(*side));
         // Blocks stay blocks, of a quarter of a byte for an element at least.
         assert!(elements.is_some_and(|elements| elements / 4 <= bytes), "{name} {shape:?} of {bytes} bytes");

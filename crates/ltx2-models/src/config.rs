@@ -1,45 +1,49 @@
-//! Reading an architecture out of a checkpoint's `config`.
+//! Strict reader for the `config` of a checkpoint.
+//!
+//! Networks read the values they need, with defaults, and name each value that they require to be fixed. An unsupported
+//! value is refused with its dotted path; published headers write integers as `1000` or `1000.0`, and absent values as
+//! `null` or not at all.
 
 use std::ops::RangeInclusive;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Widths and rates outside of this are no network's. Products of three of them are still numbers.
+/// Valid widths and rates. The product of three of them fits a `usize`.
 pub const SIZES: RangeInclusive<usize> = 1..=1 << 20;
 
-/// What is wrong with a configuration.
+/// An invalid or unsupported configuration value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ConfigError {
-    /// A key holds a value that this implementation does not have.
+    /// The value is not supported by this implementation.
     #[error("config value {path} is {found}, but only {supported} is supported")]
     Unsupported {
-        /// The key with its sections.
+        /// Dotted path of the value.
         path: String,
-        /// What the file says.
+        /// Value in the file.
         found: String,
-        /// What would be accepted.
+        /// Description of the supported values.
         supported: String,
     },
-    /// A key holds a value of the wrong type.
+    /// The value has the wrong type.
     #[error("config value {path} is {found}, which is not {expected}")]
     WrongType {
-        /// The key with its sections.
+        /// Dotted path of the value.
         path: String,
-        /// What the file says.
+        /// Value in the file.
         found: String,
-        /// The type in words.
+        /// Name of the expected type.
         expected: &'static str,
     },
-    /// A key that has no default is absent.
+    /// A value without a default is absent.
     #[error("config value {path} is missing")]
     Missing {
-        /// The key with its sections.
+        /// Dotted path of the value.
         path: String,
     },
 }
 
-/// One section of a configuration. Keys that are never asked for are let pass.
+/// A JSON object of a configuration, with its path. Keys that are never read are ignored.
 #[derive(Debug, Clone)]
 pub struct Section<'a> {
     path: String,
@@ -52,37 +56,37 @@ impl<'a> Section<'a> {
         Self { path: String::new(), value: Some(value) }
     }
 
-    /// A section of this one; empty if it is absent.
+    /// Returns the section `key`; an empty one if it is absent.
     pub fn section(&self, key: &str) -> Section<'a> {
         Section { path: self.path_of(key), value: self.value.and_then(|value| value.get(key)) }
     }
 
-    /// Whether `key` is there with a value.
+    /// Whether `key` has a value other than null.
     pub fn has(&self, key: &str) -> bool {
         self.value(key).is_some()
     }
 
-    /// The value of `key`, or `default` where it is absent or null.
+    /// Returns the value of `key`, or `default` if it is absent or null.
     pub fn get<T: DeserializeOwned>(&self, key: &str, default: T) -> Result<T, ConfigError> {
         self.optional(key).map(|value| value.unwrap_or(default))
     }
 
-    /// The value of `key`, which has to be there.
+    /// Returns the value of `key`; an error if it is absent or null.
     pub fn require<T: DeserializeOwned>(&self, key: &str) -> Result<T, ConfigError> {
         self.optional(key)?.ok_or_else(|| ConfigError::Missing { path: self.path_of(key) })
     }
 
-    /// A width or a rate: the value of `key`, or `default`, from [`SIZES`].
+    /// Returns a width or a rate, or `default` if it is absent; an error if it is outside [`SIZES`].
     pub fn size(&self, key: &str, default: usize) -> Result<usize, ConfigError> {
         self.within(key, self.get(key, default)?, SIZES)
     }
 
-    /// The same where there is no default.
+    /// Returns a width or a rate; an error if it is absent or outside [`SIZES`].
     pub fn require_size(&self, key: &str) -> Result<usize, ConfigError> {
         self.within(key, self.require(key)?, SIZES)
     }
 
-    /// A number of layers or blocks: as [`Section::size`], or 0.
+    /// Returns a number of layers or blocks: as [`Section::size`], but 0 is valid.
     pub fn count(&self, key: &str, default: usize) -> Result<usize, ConfigError> {
         self.within(key, self.get(key, default)?, 0..=*SIZES.end())
     }
@@ -96,7 +100,7 @@ impl<'a> Section<'a> {
 
     fn optional<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ConfigError> {
         let Some(value) = self.value(key) else { return Ok(None) };
-        // Published headers write whole numbers now as 1000, now as 1000.0.
+        // Published headers write integers as 1000 or as 1000.0.
         let value = match value.as_f64() {
             Some(number) if number.fract() == 0.0 && number.abs() < 1e15 && !value.is_u64() => {
                 Value::from(number as i64)
@@ -111,7 +115,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// Refuses the configuration if `key` is there and is not `supported`.
+    /// Fails if `key` has a value other than `supported`.
     pub fn expect(&self, key: &str, supported: impl Into<Value>) -> Result<(), ConfigError> {
         let supported = supported.into();
         match self.value(key) {
@@ -120,7 +124,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// An error that says `key` holds something else than `supported`.
+    /// Returns the error that `key` has the value `found`, but only `supported` is supported.
     pub fn unsupported(&self, key: &str, found: impl ToString, supported: impl ToString) -> ConfigError {
         ConfigError::Unsupported { path: self.path_of(key), found: found.to_string(), supported: supported.to_string() }
     }
@@ -147,7 +151,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn names_the_value_that_it_does_not_know() {
+    fn unsupported_values_are_named_and_whole_floats_are_integers() {
         let config = json!({"transformer": {"qk_norm": "layer_norm", "num_layers": 48.0, "dropout": 0, "theta": 1e4}});
         let section = Section::root(&config).section("transformer");
         let error = section.expect("qk_norm", "rms_norm").unwrap_err();
@@ -156,7 +160,7 @@ mod tests {
             "config value transformer.qk_norm is \"layer_norm\", but only \"rms_norm\" is supported"
         );
         assert!(section.expect("dropout", 0.0).is_ok());
-        assert!(section.expect("never_heard_of", 1).is_ok());
+        assert!(section.expect("unknown_key", 1).is_ok());
         assert_eq!(section.get::<usize>("num_layers", 1), Ok(48));
         assert_eq!(section.get::<f64>("theta", 1.0), Ok(10000.0));
         assert_eq!(section.get::<usize>("absent", 7), Ok(7));
@@ -165,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_neither_nothing_nor_beyond_measure() {
+    fn sizes_and_counts_outside_their_range_are_rejected() {
         let config = json!({"none": 0, "some": 7, "most": 1 << 20, "more": (1 << 20) + 1, "all": u64::MAX, "less": -1});
         let section = Section::root(&config);
         for key in ["some", "most"] {

@@ -16,11 +16,15 @@ pub mod upsampler;
 mod var_builder;
 pub mod video_vae;
 pub mod vocoder;
+mod weight_backend;
+mod weight_cache;
+mod weight_files;
 
 pub use ltx2_kernels::load_kernels;
 
 pub use audio_video::AudioVideo;
-pub use checkpoint::{Checkpoint, CheckpointError, WeightCache};
+pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{ConfigError, Section};
 pub use quantized::QuantizedWeight;
 pub use var_builder::VarBuilder;
+pub use weight_cache::WeightCache;

@@ -1,37 +1,38 @@
-//! One linear layer for every precision.
+//! Linear layer with a dense or a quantised weight.
 
 use candle_core::{D, DType, Result, Tensor};
 use ltx2_kernels::Product;
 
-use crate::{QuantizedWeight, VarBuilder};
+use crate::quantized::QuantizedWeight;
+use crate::var_builder::VarBuilder;
 
 /// `y = x Wᵀ + b`.
 #[derive(Debug, Clone)]
 pub struct Linear {
-    weight: Weight,
+    weight: LinearWeight,
     bias: Option<Tensor>,
 }
 
-/// A matrix `(d_out, d_in)`.
+/// A weight `(d_out, d_in)`.
 #[derive(Debug, Clone)]
-enum Weight {
+enum LinearWeight {
     Dense(Tensor),
-    /// Made whole for each use.
+    /// Dequantised to this dtype for each matmul.
     Quantized(QuantizedWeight, DType),
 }
 
-impl Weight {
+impl LinearWeight {
     fn new(shape: (usize, usize), vb: &VarBuilder) -> Result<Self> {
         match vb.get_quantized(shape, "weight")? {
-            Some(packed) => Ok(Self::Quantized(packed, vb.dtype())),
+            Some(weight) => Ok(Self::Quantized(weight, vb.dtype())),
             None => vb.get(shape, "weight").map(Self::Dense),
         }
     }
 
-    fn matrix(&self) -> Result<Tensor> {
+    fn dense(&self) -> Result<Tensor> {
         match self {
-            Self::Dense(matrix) => Ok(matrix.clone()),
-            Self::Quantized(packed, dtype) => packed.matrix(*dtype),
+            Self::Dense(weight) => Ok(weight.clone()),
+            Self::Quantized(weight, dtype) => weight.dequantize(*dtype),
         }
     }
 }
@@ -39,12 +40,12 @@ impl Weight {
 impl Linear {
     /// Reads `weight (d_out, d_in)` and `bias (d_out)`.
     pub fn new(d_in: usize, d_out: usize, vb: VarBuilder) -> Result<Self> {
-        Ok(Self { weight: Weight::new((d_out, d_in), &vb)?, bias: Some(vb.get(d_out, "bias")?) })
+        Ok(Self { weight: LinearWeight::new((d_out, d_in), &vb)?, bias: Some(vb.get(d_out, "bias")?) })
     }
 
-    /// Reads `weight (d_out, d_in)` alone.
+    /// Reads `weight (d_out, d_in)` only.
     pub fn without_bias(d_in: usize, d_out: usize, vb: VarBuilder) -> Result<Self> {
-        Ok(Self { weight: Weight::new((d_out, d_in), &vb)?, bias: None })
+        Ok(Self { weight: LinearWeight::new((d_out, d_in), &vb)?, bias: None })
     }
 
     /// `x (..., d_in)` to `(..., d_out)`.
@@ -52,12 +53,12 @@ impl Linear {
         self.product(x)?.sum()
     }
 
-    /// The same without its bias, for what adds that while it reads.
+    /// `x Wᵀ` with the bias still pending, for kernels that fuse the bias add.
     pub fn product(&self, x: &Tensor) -> Result<Product> {
-        let weight = self.weight.matrix()?;
+        let weight = self.weight.dense()?;
         let (d_out, d_in) = weight.dims2()?;
         let mut shape = x.dims().to_vec();
-        *shape.last_mut().expect("a linear layer's input has a last dimension") = d_out;
+        *shape.last_mut().expect("the input of a linear layer has a last dimension") = d_out;
         let rows = x.elem_count() / x.dim(D::Minus1)?;
         let y = x.contiguous()?.reshape((rows, d_in))?.matmul(&weight.t()?)?;
         Product::new(y.reshape(shape)?, self.bias.clone())

@@ -1,4 +1,4 @@
-//! Low-rank adapters: files with a pair of thin matrices for some of a checkpoint's linear layers (`fuse_loras.py`).
+//! LoRAs: low-rank updates of linear layers, merged into the weights as they are loaded (`fuse_loras.py`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,29 +6,31 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use crate::checkpoint::{CheckpointError, Reader, SafetensorsFile, TensorShapes, To};
+use crate::weight_files::reader::{ReadTarget, TensorReader};
+use crate::weight_files::{CheckpointError, SafetensorsFile, TensorShapes};
 
-/// Where a checkpoint keeps the layers that adapters speak of.
-const MODEL: &str = "model.diffusion_model.";
-/// How files begin their names: as published, and as diffusers writes them.
-const PREFIXES: [&str; 3] = ["diffusion_model.", "transformer.", "base_model.model."];
-/// How the thin matrices are called: as published, and as other trainers write them.
-const PAIRS: [(&str, &str); 2] = [(".lora_A.weight", ".lora_B.weight"), (".lora_down.weight", ".lora_up.weight")];
+/// Prefix of the transformer in a checkpoint.
+const TRANSFORMER_PREFIX: &str = "model.diffusion_model.";
+/// Prefixes of layer names in LoRA files: those of the published LoRAs, of diffusers and of peft.
+const LORA_PREFIXES: [&str; 3] = ["diffusion_model.", "transformer.", "base_model.model."];
+/// Suffixes of the down and up matrices: those of the published LoRAs and of other trainers.
+const SUFFIXES: [(&str, &str); 2] = [(".lora_A.weight", ".lora_B.weight"), (".lora_down.weight", ".lora_up.weight")];
 
-/// An adapter file.
+/// An open LoRA file.
 #[derive(Clone)]
 pub struct Lora {
     file: Arc<SafetensorsFile>,
-    /// By the name of the checkpoint's weight.
-    pairs: BTreeMap<String, Pair>,
+    /// By name of the weight in the checkpoint.
+    pairs: BTreeMap<String, LoraPair>,
 }
 
+/// Names of the tensors that update a weight.
 #[derive(Debug, Clone)]
-struct Pair {
+struct LoraPair {
     down: String,
     up: String,
     alpha: Option<String>,
-    /// (d_out, d_in) of the weight that it changes.
+    /// `(d_out, d_in)` of the weight.
     shape: (usize, usize),
     rank: usize,
 }
@@ -39,68 +41,79 @@ impl std::fmt::Debug for Lora {
     }
 }
 
-/// An adapter and how much of it is added.
+/// A LoRA and the strength it is merged with.
 #[derive(Debug, Clone)]
 pub struct LoraStrength {
-    /// The adapter.
+    /// The LoRA.
     pub lora: Lora,
-    /// 1 adds it as trained, 0 not at all; negative values push the other way.
+    /// Factor of the update: 1 as trained, 0 for none, negative to invert.
     pub strength: f64,
 }
 
 impl Lora {
-    /// Reads the header of an adapter file.
+    /// Opens a LoRA file and reads its header.
+    ///
+    /// # Errors
+    /// If the file is not safetensors or has no LoRA matrices.
     pub fn open(path: &Path) -> std::result::Result<Self, CheckpointError> {
         let file = SafetensorsFile::open(path)?;
-        let pairs = pairs(&file.shapes());
+        let pairs = find_pairs(&file.shapes());
         if pairs.is_empty() {
             return Err(CheckpointError::Lora {
                 path: path.into(),
-                reason: "it has no pair of matrices named like diffusion_model.<layer>.lora_A.weight".into(),
+                reason:
+                    "it has no pair of matrices named like diffusion_model.<layer>.lora_A.weight and .lora_B.weight"
+                        .into(),
             });
         }
         Ok(Self { file: Arc::new(file), pairs })
     }
 
-    /// The file.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         self.file.path()
     }
 
-    /// Refuses the adapter unless each of its layers is in a checkpoint with `shapes`, at the same width.
+    /// Checks that a checkpoint with `shapes` has every layer of the LoRA, in the same shape.
+    ///
+    /// # Errors
+    /// Names the first layer that is missing or has another shape.
     pub fn check(&self, shapes: &TensorShapes) -> std::result::Result<(), CheckpointError> {
         let refuse = |reason| Err(CheckpointError::Lora { path: self.path().into(), reason });
         let known = self.pairs.keys().filter(|name| shapes.contains_key(*name)).count();
         if known == 0 {
             let name = self.pairs.keys().next().expect("open refuses a file without pairs");
-            return refuse(format!("none of its {} layers is in the checkpoint, such as {name}", self.pairs.len()));
+            return refuse(format!("none of its {} layers is in the checkpoint, for example {name}", self.pairs.len()));
         }
         for (name, pair) in &self.pairs {
             match shapes.get(name).map(Vec::as_slice) {
                 None => return refuse(format!("its layer {name} is not in the checkpoint")),
                 Some(&[d_out, d_in]) if (d_out, d_in) == pair.shape => {}
                 Some(found) => {
-                    return refuse(format!("it changes {name} as {:?}, but the checkpoint's is {found:?}", pair.shape));
+                    return refuse(format!(
+                        "its update of {name} has shape {:?}, but the weight in the checkpoint has shape {found:?}",
+                        pair.shape
+                    ));
                 }
             }
         }
         Ok(())
     }
 
-    /// Whether it changes the weight `name`.
+    /// Whether the LoRA updates the weight `name`.
     pub(crate) fn changes(&self, name: &str) -> bool {
         self.pairs.contains_key(name)
     }
 
-    /// What is added to the weight `name` at `strength`, as `dtype`; nothing if the adapter leaves it alone.
+    /// Computes the update of the weight `name` at `strength` as `dtype`; `None` if the LoRA does not change the weight.
     ///
-    /// The scaled matrix and the product are rounded to the file's dtype, as the official fusion does.
-    fn delta(&self, name: &str, strength: f64, dtype: DType, to: To) -> Result<Option<Tensor>> {
+    /// The scaled up matrix and the product are rounded to the dtype of the file, as in the official fusion.
+    fn delta(&self, name: &str, strength: f64, dtype: DType, to: ReadTarget) -> Result<Option<Tensor>> {
         let Some(pair) = self.pairs.get(name) else { return Ok(None) };
         let (up, down) = (self.file.tensor(&pair.up, to)?, self.file.tensor(&pair.down, to)?);
         let scale = match &pair.alpha {
             Some(alpha) => {
-                let alpha = self.file.tensor(alpha, To { device: &Device::Cpu, ..to })?;
+                let alpha = self.file.tensor(alpha, ReadTarget { device: &Device::Cpu, ..to })?;
                 let alpha = alpha.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
                 f64::from(alpha.first().copied().unwrap_or(pair.rank as f32)) / pair.rank as f64
             }
@@ -112,15 +125,15 @@ impl Lora {
     }
 }
 
-/// `weight` called `name` with all of `loras` added, as `dtype`.
-pub(crate) fn fuse(
+/// Merges `loras` into the weight `name` and returns it as `dtype`.
+pub(crate) fn merge(
     name: &str,
     weight: Tensor,
     loras: &[LoraStrength],
     dtype: DType,
-    reader: &Reader,
+    reader: &TensorReader,
 ) -> Result<Tensor> {
-    let to = To { device: weight.device(), reader };
+    let to = ReadTarget { device: weight.device(), reader };
     let mut sum: Option<Tensor> = None;
     for LoraStrength { lora, strength } in loras.iter().filter(|lora| lora.strength != 0.0) {
         if let Some(delta) = lora.delta(name, *strength, dtype, to)? {
@@ -136,24 +149,25 @@ pub(crate) fn fuse(
     }
 }
 
-fn pairs(shapes: &TensorShapes) -> BTreeMap<String, Pair> {
+/// Finds the LoRA pairs among the tensors of a file. Tensors that form no valid pair are skipped.
+fn find_pairs(shapes: &TensorShapes) -> BTreeMap<String, LoraPair> {
     let mut pairs = BTreeMap::new();
     for (down, down_shape) in shapes {
-        for (down_end, up_end) in PAIRS {
-            let Some(layer) = down.strip_suffix(down_end) else { continue };
-            let up = format!("{layer}{up_end}");
+        for (down_suffix, up_suffix) in SUFFIXES {
+            let Some(layer) = down.strip_suffix(down_suffix) else { continue };
+            let up = format!("{layer}{up_suffix}");
             let (Some(&[d_out, rank]), &[rank_in, d_in]) = (shapes.get(&up).map(Vec::as_slice), down_shape.as_slice())
             else {
                 continue;
             };
-            // Nothing is added by matrices without a rank, and alpha could not be divided by it.
+            // A pair of rank 0 adds nothing, and alpha cannot be divided by it.
             if rank != rank_in || rank == 0 {
                 continue;
             }
-            let bare = PREFIXES.iter().find_map(|prefix| layer.strip_prefix(prefix)).unwrap_or(layer);
+            let bare = LORA_PREFIXES.iter().find_map(|prefix| layer.strip_prefix(prefix)).unwrap_or(layer);
             let alpha = Some(format!("{layer}.alpha")).filter(|alpha| shapes.contains_key(alpha));
-            let pair = Pair { down: down.clone(), up, alpha, shape: (d_out, d_in), rank };
-            pairs.insert(format!("{MODEL}{bare}.weight"), pair);
+            let pair = LoraPair { down: down.clone(), up, alpha, shape: (d_out, d_in), rank };
+            pairs.insert(format!("{TRANSFORMER_PREFIX}{bare}.weight"), pair);
         }
     }
     pairs
@@ -164,11 +178,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_matrices_that_fit_and_have_a_rank_are_pairs() {
+    fn only_matching_matrices_of_nonzero_rank_form_a_pair() {
         let found = |down: &[usize], up: &[usize]| {
-            let named = |end: &str, shape: &[usize]| (format!("transformer.a{end}"), shape.to_vec());
+            let named = |suffix: &str, shape: &[usize]| (format!("transformer.a{suffix}"), shape.to_vec());
             let shapes = TensorShapes::from([named(".lora_A.weight", down), named(".lora_B.weight", up)]);
-            pairs(&shapes).into_iter().map(|(name, pair)| (name, pair.shape, pair.rank)).collect::<Vec<_>>()
+            find_pairs(&shapes).into_iter().map(|(name, pair)| (name, pair.shape, pair.rank)).collect::<Vec<_>>()
         };
         assert_eq!(found(&[4, 3], &[2, 4]), [("model.diffusion_model.a.weight".to_string(), (2, 3), 4)]);
         for (down, up) in [(&[0, 3][..], &[2, 0][..]), (&[4, 3], &[2, 5]), (&[4], &[2, 4]), (&[4, 3], &[2, 4, 1])] {

@@ -1,9 +1,10 @@
-//! Synthetic weights: each value is a pure function of (seed, tensor name, index), so a model of any size can be made
-//! anywhere without a file.
+//! Synthetic weights: every element is a pure function of (seed, tensor name, index), so that a model of any size can be
+//! built without a file.
 //!
-//! For a tensor `name`: `h = fnv1a64(name) ^ seed * GOLDEN`, `z(i) = splitmix64(h + i * GOLDEN)`, and the value is
-//! `center + amplitude * s(i)` with `s(i)` the top 24 bits of `z(i)` mapped to [-1, 1), in float32, then rounded to
-//! bfloat16 as the published checkpoints are. The anti-aliasing filters of LTX-2.3's vocoder are what they always are.
+//! For a tensor `name`: `h = fnv1a64(name) ^ seed * GOLDEN`, `z(i) = splitmix64(h + i * GOLDEN)`, and element `i` is
+//! `center + amplitude * s(i)`, where `s(i)` is the top 24 bits of `z(i)` mapped to [-1, 1). The value is computed in
+//! float32 and rounded to bfloat16, the dtype of the published checkpoints. The anti-aliasing filters of the LTX-2.3 vocoder
+//! are constants and get their real values.
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::Init;
@@ -14,24 +15,24 @@ use ltx2_kernels::synth::GOLDEN;
 
 use crate::filters::anti_aliasing_filter;
 
-/// The values of tensor `name`, row by row.
+/// Returns the elements of the tensor `name` in row-major order.
 pub fn synth(name: &str, shape: &[usize], seed: u64) -> Vec<bf16> {
-    match Values::new(name, shape, seed) {
-        Values::Known(values) => values,
-        Values::Hashed(synth) => synth.values(shape.iter().product()),
+    match SynthRule::new(name, shape, seed) {
+        SynthRule::Constant(values) => values,
+        SynthRule::Hashed(synth) => synth.values(shape.iter().product()),
     }
 }
 
-/// Where a tensor's values come from.
-enum Values {
-    Known(Vec<bf16>),
+/// Rule for the elements of a tensor.
+enum SynthRule {
+    Constant(Vec<bf16>),
     Hashed(Synth),
 }
 
-impl Values {
+impl SynthRule {
     fn new(name: &str, shape: &[usize], seed: u64) -> Self {
         if name.ends_with(".filter") {
-            return Self::Known(anti_aliasing_filter().map(bf16::from_f32).to_vec());
+            return Self::Constant(anti_aliasing_filter().map(bf16::from_f32).to_vec());
         }
         let (center, amplitude) = scale_rule(name, shape);
         Self::Hashed(Synth { hash: fnv1a64(name) ^ seed.wrapping_mul(GOLDEN), center, amplitude })
@@ -42,7 +43,7 @@ fn fnv1a64(text: &str) -> u64 {
     text.bytes().fold(0xCBF2_9CE4_8422_2325, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
-/// (center, amplitude) of a tensor, chosen so that activations neither die nor explode.
+/// Center and amplitude of a tensor, chosen so that activations neither vanish nor explode.
 fn scale_rule(name: &str, shape: &[usize]) -> (f32, f32) {
     if name.ends_with("mean-of-means") {
         return (0.0, 0.1);
@@ -54,7 +55,7 @@ fn scale_rule(name: &str, shape: &[usize]) -> (f32, f32) {
         return (0.0, 1.0);
     }
     if shape.len() <= 1 {
-        // Gemma's norms multiply by 1 + weight, so theirs sit around 0.
+        // The norms of Gemma multiply by 1 + weight.
         let gemma = name.starts_with("language_model.") || name == "multi_modal_projector.mm_soft_emb_norm.weight";
         return match name {
             _ if name.ends_with("bias") => (0.0, 0.02),
@@ -63,20 +64,20 @@ fn scale_rule(name: &str, shape: &[usize]) -> (f32, f32) {
         };
     }
     let fan_in: usize = shape[1..].iter().product();
-    // The 2.3 vocoder clips at +-1.
-    let clipped = name.ends_with("conv_post.weight") && name.matches('.').count() == 3;
-    let quiet = if clipped { 0.005 } else { 1.0 };
-    (0.0, ((3.0 / fan_in as f64).sqrt() * quiet) as f32)
+    // The vocoder of LTX-2.3 clips its output at ±1.
+    let is_clipped = name.ends_with("conv_post.weight") && name.matches('.').count() == 3;
+    let gain = if is_clipped { 0.005 } else { 1.0 };
+    (0.0, ((3.0 / fan_in as f64).sqrt() * gain) as f32)
 }
 
-/// Hands out synthetic tensors of whatever name and shape a network asks for.
+/// A backend that generates tensors for any name and shape.
 #[derive(Debug)]
 pub struct SynthBackend {
     seed: u64,
 }
 
 impl SynthBackend {
-    /// Weights of `seed`.
+    /// A generator with `seed`.
     pub fn new(seed: u64) -> Self {
         Self { seed }
     }
@@ -84,15 +85,15 @@ impl SynthBackend {
 
 impl SimpleBackend for SynthBackend {
     fn get(&self, shape: Shape, name: &str, _: Init, dtype: DType, device: &Device) -> Result<Tensor> {
-        let tensor = match Values::new(name, shape.dims(), self.seed) {
-            Values::Known(values) => Tensor::from_vec(values, shape, device),
-            Values::Hashed(synth) => synth.tensor(&shape, device),
+        let tensor = match SynthRule::new(name, shape.dims(), self.seed) {
+            SynthRule::Constant(values) => Tensor::from_vec(values, shape, device),
+            SynthRule::Hashed(synth) => synth.tensor(&shape, device),
         };
         tensor?.to_dtype(dtype)
     }
 
     fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> Result<Tensor> {
-        candle_core::bail!("synthetic weights need a shape, and {name} was asked for without one")
+        candle_core::bail!("cannot generate tensor {name} without a shape")
     }
 
     fn contains_tensor(&self, _: &str) -> bool {
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn follows_the_rule() {
+    fn elements_depend_on_seed_and_stay_within_the_amplitude() {
         // FNV-1a's published test vectors.
         assert_eq!(fnv1a64(""), 0xCBF2_9CE4_8422_2325);
         assert_eq!(fnv1a64("a"), 0xAF63_DC4C_8601_EC8C);

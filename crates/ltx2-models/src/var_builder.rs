@@ -1,60 +1,61 @@
-//! Where a network reads its weights.
+//! The weights of a network by name.
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
 
-use crate::QuantizedWeight;
-use crate::checkpoint::Weights;
+use crate::quantized::QuantizedWeight;
+use crate::weight_backend::WeightBackend;
 
-/// The methods of candle_nn's `VarBuilder` that the networks use, and one that gives a linear layer its weight as small
-/// as it is stored: candle's hands out tensors only, and a tensor cannot hold blocks.
+/// The methods of candle_nn's `VarBuilder` that the networks use, and [`VarBuilder::get_quantized`].
+///
+/// candle's own type hands out tensors only, and a `Tensor` cannot hold quantised blocks.
 #[derive(Clone)]
 pub struct VarBuilder {
     tensors: candle_nn::VarBuilder<'static>,
-    /// What may be packed.
-    weights: Option<Weights>,
+    /// Source of quantised weights.
+    backend: Option<WeightBackend>,
 }
 
 impl VarBuilder {
-    /// Over any source of tensors, as `dtype` on `device`.
+    /// A builder over any source of tensors, which are handed out as `dtype` on `device`.
     pub fn from_backend(backend: Box<dyn SimpleBackend>, dtype: DType, device: Device) -> Self {
-        Self { tensors: candle_nn::VarBuilder::from_backend(backend, dtype, device), weights: None }
+        Self { tensors: candle_nn::VarBuilder::from_backend(backend, dtype, device), backend: None }
     }
 
-    pub(crate) fn from_weights(weights: Weights, dtype: DType, device: &Device) -> Self {
-        let builder = Self::from_backend(Box::new(weights.clone()), dtype, device.clone());
-        Self { weights: Some(weights), ..builder }
+    pub(crate) fn from_weights(backend: WeightBackend, dtype: DType, device: &Device) -> Self {
+        let builder = Self::from_backend(Box::new(backend.clone()), dtype, device.clone());
+        Self { backend: Some(backend), ..builder }
     }
 
-    /// The part of the network called `name`.
+    /// A builder whose names are prefixed with `name`.
     pub fn pp(&self, name: impl ToString) -> Self {
-        Self { tensors: self.tensors.pp(name), weights: self.weights.clone() }
+        Self { tensors: self.tensors.pp(name), backend: self.backend.clone() }
     }
 
-    /// The tensor `name` of this part, which has to have `shape`; whole, if it is stored packed.
+    /// Returns the tensor `name`, dequantised if it is stored quantised. Fails if its shape is not `shape`.
     pub fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
         self.tensors.get(shape, name)
     }
 
-    /// The matrix `name` `(d_out, d_in)` of this part as it is stored; nothing if that is number by number.
+    /// Returns the weight `name` `(d_out, d_in)` in its quantised form; `None` if it is dense.
     pub fn get_quantized(&self, shape: (usize, usize), name: &str) -> Result<Option<QuantizedWeight>> {
-        let Some(weights) = &self.weights else { return Ok(None) };
-        let part = self.tensors.prefix();
-        let name = if part.is_empty() { name.to_string() } else { format!("{part}.{name}") };
-        weights.packed(&name, &Shape::from(shape), self.device())
+        let Some(backend) = &self.backend else { return Ok(None) };
+        let prefix = self.tensors.prefix();
+        let name = if prefix.is_empty() { name.to_string() } else { format!("{prefix}.{name}") };
+        backend.quantized(&name, &Shape::from(shape), self.device())
     }
 
-    /// Whether this part has a tensor `name`.
+    /// Whether there is a tensor `name` under the prefix.
     pub fn contains_tensor(&self, name: &str) -> bool {
         self.tensors.contains_tensor(name)
     }
 
-    /// What tensors are given as.
+    /// Dtype of the tensors.
     pub fn dtype(&self) -> DType {
         self.tensors.dtype()
     }
 
-    /// Where tensors are given.
+    /// Device of the tensors.
     pub fn device(&self) -> &Device {
         self.tensors.device()
     }

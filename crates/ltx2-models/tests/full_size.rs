@@ -1,6 +1,6 @@
-//! The published models at full size: what our networks ask of the files is what the official modules declare (see
-//! `scripts/list_tensors.py`), so the real files will load. No weights are needed, and none are allocated but for the
-//! autoencoder's, a byte each.
+//! The published models at full size: the networks request exactly the tensors that the official modules declare
+//! (`scripts/list_tensors.py`), so that the real files load. No weights are needed; only those of the video VAE are
+//! allocated, a byte each.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 type Shapes = BTreeMap<String, Vec<usize>>;
 
-/// Notes what is asked for and hands out one zero, seen as the whole shape.
+/// A backend that records the requested tensors and returns a zero broadcast to the shape.
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Shapes>>);
 
@@ -29,7 +29,7 @@ impl SimpleBackend for Recorder {
     }
 
     fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> Result<Tensor> {
-        candle_core::bail!("{name} is asked for without a shape")
+        candle_core::bail!("{name} is requested without a shape")
     }
 
     fn contains_tensor(&self, _: &str) -> bool {
@@ -37,14 +37,14 @@ impl SimpleBackend for Recorder {
     }
 }
 
-/// What the networks of `config` ask for.
-fn asked(config: &Value) -> Shapes {
+/// Builds all networks of `config` and returns the tensors they request.
+fn requested_tensors(config: &Value) -> Shapes {
     let recorder = Recorder::default();
-    let of = |dtype| VarBuilder::from_backend(Box::new(recorder.clone()), dtype, Device::Cpu);
-    let vb = || of(DType::U8);
+    let vb_of = |dtype| VarBuilder::from_backend(Box::new(recorder.clone()), dtype, Device::Cpu);
+    let vb = || vb_of(DType::U8);
     let root = Section::root(config);
     let transformer = root.section("transformer");
-    // Only the kind of model is said: everything else is Gemma 3 12B's.
+    // All other values default to those of Gemma 3 12B.
     let gemma = GemmaConfig::new(
         &json!({"model_type": "gemma3", "text_config": {"rope_scaling": {"factor": 8.0, "rope_type": "linear"}}}),
     )
@@ -57,14 +57,14 @@ fn asked(config: &Value) -> Shapes {
     VideoEncoder::new(&video_vae, vb()).unwrap();
     VideoDecoder::new(&video_vae, vb()).unwrap();
     AudioDecoder::new(&audio_vae, vb()).unwrap();
-    // Its activations are computed on when they are read.
-    Vocoder::new(&vocoder, of(DType::F32)).unwrap();
+    // The vocoder computes with its activation parameters while they are loaded.
+    Vocoder::new(&vocoder, vb_of(DType::F32)).unwrap();
     Gemma::new(&gemma, vb()).unwrap();
     recorder.0.lock().unwrap().clone()
 }
 
-/// A committed list, repeated blocks written out.
-fn declared(list: &str) -> Shapes {
+/// Parses a committed tensor list and expands its repeated blocks.
+fn declared_tensors(list: &str) -> Shapes {
     let mut shapes = Shapes::new();
     for line in list.lines() {
         let (name, shape) = line.split_once(' ').unwrap();
@@ -82,23 +82,24 @@ fn declared(list: &str) -> Shapes {
     shapes
 }
 
-/// `config` asks for the tensors of `list`, whose transformer blocks have that many parameters.
-fn asks_for_what_is_declared(config: &str, list: &str, parameters: usize) {
+/// Checks that the networks of `config` request the tensors of `list`, whose transformer blocks have `parameters`
+/// parameters.
+fn check_tensors(config: &str, list: &str, parameters: usize) {
     let spec: Value = serde_json::from_str(config).unwrap();
-    let (ours, official) = (asked(&spec["config"]), declared(list));
-    let blocks = official.iter().filter(|(name, _)| name.contains(".transformer_blocks."));
+    let (requested, declared) = (requested_tensors(&spec["config"]), declared_tensors(list));
+    let blocks = declared.iter().filter(|(name, _)| name.contains(".transformer_blocks."));
     assert_eq!(blocks.map(|(_, shape)| shape.iter().product::<usize>()).sum::<usize>(), parameters);
-    for (name, shape) in &official {
-        assert_eq!(ours.get(name), Some(shape), "{name}");
+    for (name, shape) in &declared {
+        assert_eq!(requested.get(name), Some(shape), "{name}");
     }
-    for name in ours.keys() {
-        assert!(official.contains_key(name), "{name} is not declared");
+    for name in requested.keys() {
+        assert!(declared.contains_key(name), "{name} is not declared");
     }
 }
 
 #[test]
-fn the_19b_asks_for_what_the_official_modules_declare() {
-    asks_for_what_is_declared(
+fn ltx_2_19b_requests_the_tensors_of_the_official_modules() {
+    check_tensors(
         include_str!("../../../models/architectures/ltx-2-19b.json"),
         include_str!("fixtures/ltx-2-19b.tensors"),
         18_531_581_952,
@@ -106,8 +107,8 @@ fn the_19b_asks_for_what_the_official_modules_declare() {
 }
 
 #[test]
-fn the_22b_asks_for_what_the_official_modules_declare() {
-    asks_for_what_is_declared(
+fn ltx_2_3_22b_requests_the_tensors_of_the_official_modules() {
+    check_tensors(
         include_str!("../../../models/architectures/ltx-2.3-22b.json"),
         include_str!("fixtures/ltx-2.3-22b.tensors"),
         18_561_377_280,

@@ -1,4 +1,4 @@
-//! GGUF files as checkpoints: what comes from where, what stays in blocks, what is refused.
+//! GGUF files as checkpoints: origin of each tensor, quantised linear layers, and rejected files.
 
 mod common;
 
@@ -18,16 +18,18 @@ use common::test_device;
 const FIRST: &str = "transformer_blocks.0.audio_to_video_attn.to_q.weight";
 const MODEL: &str = "model.diffusion_model.";
 
-/// Numbers from -1 to 1.
-fn numbers(shape: (usize, usize)) -> Tensor {
+/// A tensor of elements between -1 and 1.
+fn test_values(shape: (usize, usize)) -> Tensor {
     let values: Vec<f32> = (0..shape.0 * shape.1).map(|i| (i as f32 * 0.7).sin()).collect();
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
-type Kinds<'a> = &'a [(&'a str, GgmlDType, (usize, usize))];
+/// Name, quantisation and shape.
+type TensorSpecs<'a> = &'a [(&'a str, GgmlDType, (usize, usize))];
 
-fn write_gguf(path: &Path, architecture: &str, metadata: &[(&str, Value)], tensors: Kinds) {
-    let quantise = |(_, kind, shape): &(&str, GgmlDType, (usize, usize))| QTensor::quantize(&numbers(*shape), *kind);
+fn write_gguf(path: &Path, architecture: &str, metadata: &[(&str, Value)], tensors: TensorSpecs) {
+    let quantise =
+        |(_, kind, shape): &(&str, GgmlDType, (usize, usize))| QTensor::quantize(&test_values(*shape), *kind);
     let quantised: Vec<QTensor> = tensors.iter().map(|tensor| quantise(tensor).unwrap()).collect();
     let views: Vec<(&str, &QTensor)> =
         tensors.iter().zip(&quantised).map(|((name, ..), tensor)| (*name, tensor)).collect();
@@ -38,43 +40,44 @@ fn write_gguf(path: &Path, architecture: &str, metadata: &[(&str, Value)], tenso
 }
 
 fn write_safetensors(path: &Path, names: &[&str]) {
-    let tensors: HashMap<String, Tensor> = names.iter().map(|name| (name.to_string(), numbers((32, 64)))).collect();
+    let tensors: HashMap<String, Tensor> = names.iter().map(|name| (name.to_string(), test_values((32, 64)))).collect();
     let metadata = HashMap::from([("config".to_string(), "{}".to_string()), ("model_version".into(), "2.0".into())]);
     safetensors::serialize_to_file(&tensors, Some(metadata), path).unwrap();
 }
 
-/// A checkpoint whose transformer is in a GGUF file, which lacks the connectors and one layer.
-fn mixed(folder: &Path) -> Checkpoint {
+/// A checkpoint with the transformer of a GGUF file that lacks the connectors and one layer.
+fn checkpoint_with_gguf_transformer(folder: &Path) -> Checkpoint {
     let (safetensors, gguf) = (folder.join("ltx.safetensors"), folder.join("ltx-Q4_0.gguf"));
     let first = format!("{MODEL}{FIRST}");
-    let (lost, connector) = (format!("{MODEL}lost.weight"), format!("{MODEL}video_embeddings_connector.a.weight"));
-    write_safetensors(&safetensors, &[&first, &lost, &connector, "vae.decoder.a.weight"]);
-    let kinds = [(FIRST, GgmlDType::Q4_0, (32, 64)), ("scale_shift_table", GgmlDType::Q8_0, (2, 64))];
-    write_gguf(&gguf, "ltxv", &[], &kinds);
+    let (missing, connector) =
+        (format!("{MODEL}missing.weight"), format!("{MODEL}video_embeddings_connector.a.weight"));
+    write_safetensors(&safetensors, &[&first, &missing, &connector, "vae.decoder.a.weight"]);
+    let tensors = [(FIRST, GgmlDType::Q4_0, (32, 64)), ("scale_shift_table", GgmlDType::Q8_0, (2, 64))];
+    write_gguf(&gguf, "ltxv", &[], &tensors);
     Checkpoint::open_with_transformer(&safetensors, &gguf).unwrap()
 }
 
 #[test]
-fn the_transformer_is_the_gguf_files_and_the_rest_the_checkpoints() {
+fn gguf_replaces_the_transformer_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
-    let checkpoint = mixed(folder.path());
+    let checkpoint = checkpoint_with_gguf_transformer(folder.path());
     assert_eq!((checkpoint.version(), checkpoint.path()), ("2.0", folder.path().join("ltx-Q4_0.gguf").as_path()));
     let device = test_device();
     let get = |name: &str| checkpoint.load(DType::F32, &device, |vb| vb.get((32, 64), name));
     let error_of = |name: &str| {
-        let apart = (get(name).unwrap().to_device(&Device::Cpu).unwrap() - numbers((32, 64)))
+        let error = (get(name).unwrap().to_device(&Device::Cpu).unwrap() - test_values((32, 64)))
             .unwrap()
             .abs()
             .unwrap()
             .max_all()
             .unwrap();
-        apart.to_scalar::<f32>().unwrap()
+        error.to_scalar::<f32>().unwrap()
     };
     assert!(error_of(&format!("{MODEL}{FIRST}")) > 0.01);
     assert_eq!(error_of(&format!("{MODEL}video_embeddings_connector.a.weight")), 0.0);
     assert_eq!(error_of("vae.decoder.a.weight"), 0.0);
-    // The checkpoint's own is no stand-in, and each file answers for what belongs to it.
-    for (name, file) in [(format!("{MODEL}lost.weight"), "ltx-Q4_0.gguf"), ("vae.b".into(), "ltx.safetensors")] {
+    // A layer missing from the GGUF file is not taken from the safetensors file, and errors name the right file.
+    for (name, file) in [(format!("{MODEL}missing.weight"), "ltx-Q4_0.gguf"), ("vae.b".into(), "ltx.safetensors")] {
         let error = get(&name).unwrap_err().to_string();
         assert!(error.contains(file) && error.contains(&name), "{error}");
     }
@@ -83,9 +86,9 @@ fn the_transformer_is_the_gguf_files_and_the_rest_the_checkpoints() {
 }
 
 #[test]
-fn linear_layers_keep_their_blocks_and_compute_with_the_dequantised_weight() -> Result<()> {
+fn linear_layers_keep_quantised_weights_and_dequantise_them_for_the_matmul() -> Result<()> {
     let folder = tempfile::tempdir().unwrap();
-    let checkpoint = mixed(folder.path());
+    let checkpoint = checkpoint_with_gguf_transformer(folder.path());
     let name = format!("{MODEL}{FIRST}");
     let layer = name.strip_suffix(".weight").unwrap();
     for dtype in [DType::F32, DType::BF16] {
@@ -95,18 +98,18 @@ fn linear_layers_keep_their_blocks_and_compute_with_the_dequantised_weight() -> 
         };
         let device = test_device();
         let (linear, weight) = checkpoint.load(dtype, &device, load).unwrap();
-        let x = numbers((3, 64)).to_device(&device)?.to_dtype(dtype)?;
-        let apart = (linear.forward(&x)? - x.matmul(&weight.t()?)?)?.to_dtype(DType::F32)?.abs()?.max_all()?;
-        assert_eq!(apart.to_scalar::<f32>()?, 0.0);
+        let x = test_values((3, 64)).to_device(&device)?.to_dtype(dtype)?;
+        let error = (linear.forward(&x)? - x.matmul(&weight.t()?)?)?.to_dtype(DType::F32)?.abs()?.max_all()?;
+        assert_eq!(error.to_scalar::<f32>()?, 0.0);
     }
-    // 18 bytes for 32 weights; the table is read whole, whatever it was in the file.
+    // Q4_0 takes 18 bytes per 32 weights. The table is no linear layer and is dequantised.
     assert_eq!(checkpoint.loaded_bytes(&[&name], DType::F32), 32 * 64 / 32 * 18);
     assert_eq!(checkpoint.loaded_bytes(&[MODEL], DType::BF16), 32 * 64 / 32 * 18 + 2 * 64 * 2 + 32 * 64 * 2);
     Ok(())
 }
 
 #[test]
-fn other_files_are_told_apart_and_refused() {
+fn unsupported_gguf_files_are_identified_and_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     write_safetensors(&path("ltx.safetensors"), &["vae.decoder.a.weight"]);
@@ -123,7 +126,7 @@ fn other_files_are_told_apart_and_refused() {
 }
 
 #[test]
-fn a_text_encoder_without_a_key_is_refused_by_its_name() {
+fn text_encoder_without_a_required_key_is_rejected_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gemma.gguf");
     let open = |metadata: &[(&str, Value)]| {

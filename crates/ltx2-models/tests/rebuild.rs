@@ -1,4 +1,4 @@
-//! Adapters added to the weights of a network that is in memory.
+//! Networks rebuilt from cached weights with LoRAs merged.
 
 mod common;
 
@@ -14,18 +14,18 @@ use safetensors::tensor::TensorView;
 
 use common::test_device;
 
-/// Layers called `dense`, `packed` (float8) and `other`, 8x8 each.
+/// Writes the layers `dense`, `float8` and `other`, 8x8 each.
 fn write_checkpoint(path: &Path) {
-    let numbers: Vec<u8> = (0..64).flat_map(|i| (0.25 * i as f32 - 8.0).to_le_bytes()).collect();
+    let values: Vec<u8> = (0..64).flat_map(|i| (0.25 * i as f32 - 8.0).to_le_bytes()).collect();
     let codes: Vec<u8> = (0x30..0x70).collect();
-    let dense = |name: &str| (format!("model.diffusion_model.{name}.weight"), view(Dtype::F32, &[8, 8], &numbers));
-    let packed = ("model.diffusion_model.packed.weight".to_string(), view(Dtype::F8_E4M3, &[8, 8], &codes));
+    let dense = |name: &str| (format!("model.diffusion_model.{name}.weight"), view(Dtype::F32, &[8, 8], &values));
+    let float8 = ("model.diffusion_model.float8.weight".to_string(), view(Dtype::F8_E4M3, &[8, 8], &codes));
     let metadata = HashMap::from([("config".to_string(), "{}".to_string())]);
-    let bytes = safetensors::serialize([dense("dense"), dense("other"), packed], Some(metadata)).unwrap();
+    let bytes = safetensors::serialize([dense("dense"), dense("other"), float8], Some(metadata)).unwrap();
     std::fs::write(path, bytes).unwrap();
 }
 
-/// An adapter of `dense` and `packed`.
+/// Writes a LoRA of `dense` and `float8`.
 fn write_lora(path: &Path) {
     let down: Vec<u8> = (0..16).flat_map(|i| (0.1 * i as f32).to_le_bytes()).collect();
     let up: Vec<u8> = (0..16).flat_map(|i| (1.0 - 0.3 * i as f32).to_le_bytes()).collect();
@@ -33,7 +33,7 @@ fn write_lora(path: &Path) {
         let name = |matrix: &str| format!("diffusion_model.{layer}.lora_{matrix}.weight");
         [(name("A"), view(Dtype::F32, &[2, 8], &down)), (name("B"), view(Dtype::F32, &[8, 2], &up))]
     };
-    let pairs = [pair("dense"), pair("packed")].concat();
+    let pairs = [pair("dense"), pair("float8")].concat();
     std::fs::write(path, safetensors::serialize(pairs, None).unwrap()).unwrap();
 }
 
@@ -41,23 +41,23 @@ fn view<'a>(dtype: Dtype, shape: &[usize], bytes: &'a [u8]) -> TensorView<'a> {
     TensorView::new(dtype, shape.to_vec(), bytes).unwrap()
 }
 
-/// The layers by name.
+/// A network of the three layers.
 struct Network([Linear; 3]);
 
 impl Network {
     fn new(vb: VarBuilder) -> Result<Self> {
         let layer = |name| Linear::without_bias(8, 8, vb.pp("model.diffusion_model").pp(name));
-        Ok(Self([layer("dense")?, layer("packed")?, layer("other")?]))
+        Ok(Self([layer("dense")?, layer("float8")?, layer("other")?]))
     }
 
     fn matrices(&self) -> Vec<Vec<Vec<f32>>> {
-        let one = Tensor::eye(8, DType::F32, &test_device()).unwrap();
-        self.0.iter().map(|layer| layer.forward(&one).unwrap().to_vec2().unwrap()).collect()
+        let identity = Tensor::eye(8, DType::F32, &test_device()).unwrap();
+        self.0.iter().map(|layer| layer.forward(&identity).unwrap().to_vec2().unwrap()).collect()
     }
 }
 
 #[test]
-fn a_network_built_anew_is_the_one_that_is_read_with_the_adapter() {
+fn rebuilt_network_equals_one_loaded_with_the_lora() {
     let folder = tempfile::tempdir().unwrap();
     let (path, lora) = (folder.path().join("model.safetensors"), folder.path().join("lora.safetensors"));
     write_checkpoint(&path);
@@ -68,12 +68,12 @@ fn a_network_built_anew_is_the_one_that_is_read_with_the_adapter() {
     let expected = checkpoint.load_with_loras(&loras, DType::F32, &device, Network::new).unwrap().matrices();
     assert!(plain[0] != expected[0] && plain[1] != expected[1] && plain[2] == expected[2]);
 
-    let (network, kept) = checkpoint.load_with_cache(DType::F32, &device, Network::new).unwrap();
+    let (network, cache) = checkpoint.load_with_cache(DType::F32, &device, Network::new).unwrap();
     assert!(network.matrices() == plain);
     drop(network);
-    // Nothing of the file is read again.
+    // The file is not read again.
     std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
-    let adapted = checkpoint.load_from_cache(kept, &loras, DType::F32, &device, Network::new).unwrap();
-    assert!(adapted.matrices() == expected);
+    let rebuilt = checkpoint.load_from_cache(cache, &loras, DType::F32, &device, Network::new).unwrap();
+    assert!(rebuilt.matrices() == expected);
     assert!(checkpoint.load(DType::F32, &device, Network::new).is_err());
 }

@@ -1,12 +1,19 @@
-//! What is in a folder of weights.
+//! Files of a folder of weights.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{CheckpointError, read_json};
+use crate::weight_files::CheckpointError;
 
-/// The published name of a tensor of the text encoder: newer versions of transformers put `model.` first.
+/// Parses a JSON file.
+pub fn read_json(path: &Path) -> Result<Value, CheckpointError> {
+    let text = std::fs::read_to_string(path).map_err(|source| CheckpointError::Io { path: path.into(), source })?;
+    serde_json::from_str(&text)
+        .map_err(|error| CheckpointError::Damaged { path: path.into(), reason: format!("not JSON: {error}") })
+}
+
+/// Maps a tensor name of a text encoder to its published name. Newer versions of transformers put `model.` first.
 pub(super) fn hugging_face_name(name: &str) -> String {
     match name.strip_prefix("model.language_model.") {
         Some(rest) => format!("language_model.model.{rest}"),
@@ -14,7 +21,7 @@ pub(super) fn hugging_face_name(name: &str) -> String {
     }
 }
 
-/// The safetensors files of a folder: those that its index names, or all.
+/// Lists the safetensors files of a folder: those of its index, or all if it has no index.
 pub(super) fn shards(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     let refuse = |reason| CheckpointError::Folder { path: folder.into(), reason };
     let mut indices = with_extension(folder, "json")?;
@@ -33,7 +40,7 @@ pub(super) fn shards(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     Ok(files)
 }
 
-/// The files of a folder whose names end so, in order.
+/// Lists the files of a folder with the extension `wanted`, sorted by name.
 pub(super) fn with_extension(folder: &Path, wanted: &str) -> Result<Vec<PathBuf>, CheckpointError> {
     let mut files = std::fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>())

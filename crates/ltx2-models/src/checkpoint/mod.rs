@@ -1,16 +1,9 @@
-//! Model files in their published forms: safetensors with the architecture in its metadata, a folder of shards, the
-//! folder layout of diffusers, and GGUF.
+//! Checkpoints in their published layouts: a safetensors file with its architecture in the metadata, a folder of shards,
+//! the folder layout of diffusers, and GGUF.
 
 mod diffusers;
-mod error;
-mod files;
 mod folder;
 mod gguf;
-mod header;
-mod weight_cache;
-mod reader;
-mod safetensors_file;
-mod weights;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,64 +12,66 @@ use std::sync::Arc;
 use candle_core::{DType, Device};
 use serde_json::Value;
 
-pub use error::{CheckpointError, message};
-pub use gguf::{GgufKind, gguf_kind};
-pub use header::{TensorShapes, read_json, read_metadata, tensor_shapes};
-pub use weight_cache::WeightCache;
-pub(crate) use reader::{Reader, To};
-pub(crate) use safetensors_file::SafetensorsFile;
-pub(crate) use weights::Weights;
-
-use crate::VarBuilder;
+use self::folder::{hugging_face_name, shards, with_extension};
+use self::gguf::{TRANSFORMER_PREFIX, gemma_config, gemma_mapping, kind_of, transformer_name};
+use crate::config::ConfigError;
 use crate::lora::LoraStrength;
-use files::Files;
-use folder::{hugging_face_name, shards, with_extension};
-use gguf::Gguf;
-use weights::Source;
+use crate::synth::SynthBackend;
+use crate::var_builder::VarBuilder;
+use crate::weight_backend::{WeightBackend, WeightSource};
+use crate::weight_cache::WeightCache;
+use crate::weight_files::gguf::GgufFile;
+use crate::weight_files::tensor_files::TensorFiles;
 
-/// Where a checkpoint keeps the transformer.
-const MODEL: &str = "model.diffusion_model.";
-/// What stands there too, but is not in every transformer's file.
-const CONNECTORS: [&str; 2] =
+pub use self::folder::read_json;
+pub use self::gguf::{GgufKind, gguf_kind};
+pub use crate::weight_files::{CheckpointError, TensorShapes, message, read_metadata, tensor_shapes};
+
+/// Prefixes of the connectors. They share the transformer's prefix, but are missing from some transformer files.
+const CONNECTOR_PREFIXES: [&str; 2] =
     ["model.diffusion_model.video_embeddings_connector.", "model.diffusion_model.audio_embeddings_connector."];
 
-/// Where weights come from. Opening reads the headers alone; tensors are read when a network asks for them.
+/// Weights and architecture of a model. Opening reads headers only; tensors are read when a network is built.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     path: PathBuf,
-    source: Source,
+    source: WeightSource,
     config: Value,
     version: String,
 }
 
 impl Checkpoint {
-    /// A single file with `config` and `model_version` in its metadata.
+    /// Opens a safetensors file with `config` and `model_version` in its metadata.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
-        let (config, version) = Self::describe(path)?;
-        let mut files = Files::default();
+        let (config, version) = read_architecture(path)?;
+        let mut files = TensorFiles::default();
         files.add_safetensors(path, |name| Some(name.into()))?;
-        Ok(Self::of_files(path, files, config, version))
+        Ok(Self::from_files(path, files, config, version))
     }
 
-    /// The same with the transformer of a GGUF file in place of its own, if it has one.
+    /// Opens a safetensors file as [`Checkpoint::open`] does, and replaces its transformer, if it has one, by that of the
+    /// GGUF file `transformer`.
     pub fn open_with_transformer(path: &Path, transformer: &Path) -> Result<Self, CheckpointError> {
-        let (config, version) = Self::describe(path)?;
-        let mut files = Files::default();
+        let (config, version) = read_architecture(path)?;
+        let mut files = TensorFiles::default();
         files.add_safetensors(path, |name| Some(name.into()))?;
-        files.set_home("", path);
+        files.expect_in("", path);
         replace_transformer(&mut files, transformer)?;
-        Ok(Self::of_files(transformer, files, config, version))
+        Ok(Self::from_files(transformer, files, config, version))
     }
 
-    /// The text encoder's folder: `config.json` beside one or several safetensors shards, as on Hugging Face, or one GGUF
-    /// file of llama.cpp's.
+    /// Opens the folder of a text encoder: `config.json` and safetensors shards, as on Hugging Face, or one GGUF file of
+    /// llama.cpp.
+    ///
+    /// # Errors
+    /// Also if the folder has several candidates for the weights.
     pub fn open_folder(folder: &Path) -> Result<Self, CheckpointError> {
         let refuse = |reason| Err(CheckpointError::Folder { path: folder.into(), reason });
         let shards = shards(folder)?;
         let mut encoders = Vec::new();
         for path in with_extension(folder, "gguf")? {
-            let file = Gguf::open(&path)?;
-            if file.kind() == GgufKind::TextEncoder {
+            let file = GgufFile::open(&path)?;
+            if kind_of(&file) == GgufKind::TextEncoder {
                 encoders.push(file);
             }
         }
@@ -84,67 +79,57 @@ impl Checkpoint {
             (0, true) => refuse("it has neither *.safetensors nor a Gemma 3 *.gguf".into()),
             (0, false) => {
                 let config = read_json(&folder.join("config.json"))?;
-                let mut files = Files::default();
+                let mut files = TensorFiles::default();
                 for shard in &shards {
                     files.add_safetensors(shard, |name| Some(hugging_face_name(name)))?;
                 }
-                Ok(Self::of_files(folder, files, config, String::new()))
+                Ok(Self::from_files(folder, files, config, String::new()))
             }
-            (1, true) => Self::of_text_encoder(encoders.remove(0)),
+            (1, true) => Self::from_gguf_text_encoder(encoders.remove(0)),
             _ => {
-                let files = encoders.iter().map(Gguf::path).chain(shards.iter().map(PathBuf::as_path));
-                refuse(format!("it has more than one candidate for the weights: {:?}", files.collect::<Vec<_>>()))
+                let candidates: Vec<&Path> =
+                    encoders.iter().map(GgufFile::path).chain(shards.iter().map(PathBuf::as_path)).collect();
+                refuse(format!("it has more than one candidate for the weights, remove all but one: {candidates:?}"))
             }
         }
     }
 
-    /// A diffusers folder (`model_index.json`, `transformer/`, `vae/` ...), with the transformer of a GGUF file in place
-    /// of its own, if one is given.
+    /// Opens a diffusers folder (`model_index.json`, `transformer/`, `vae/` ...). If a GGUF file `transformer` is given, it
+    /// replaces the transformer of the folder.
     pub fn open_diffusers(folder: &Path, transformer: Option<&Path>) -> Result<Self, CheckpointError> {
         let (mut files, config, version) = diffusers::open(folder)?;
         if let Some(path) = transformer {
             replace_transformer(&mut files, path)?;
         }
-        Ok(Self::of_files(transformer.unwrap_or(folder), files, config, version.into()))
+        Ok(Self::from_files(transformer.unwrap_or(folder), files, config, version.into()))
     }
 
-    /// The latent upsampler of a diffusers folder, from its own folder.
+    /// Opens the folder of a diffusers latent upsampler.
     pub fn open_diffusers_upsampler(folder: &Path) -> Result<Self, CheckpointError> {
         let (files, config) = diffusers::open_upsampler(folder)?;
-        Ok(Self::of_files(folder, files, config, String::new()))
+        Ok(Self::from_files(folder, files, config, String::new()))
     }
 
-    /// Weights from the synthetic rule (see [`crate::synth`]) for an architecture, at any size and without a file.
+    /// A checkpoint of synthetic weights (see [`crate::synth`]) for an architecture of any size.
     pub fn synthetic(config: Value, version: &str, seed: u64) -> Self {
         let path = format!("synthetic weights of seed {seed}").into();
-        Self { path, source: Source::Synthetic { seed }, config, version: version.into() }
+        let source = WeightSource::Generator(Arc::new(SynthBackend::new(seed)));
+        Self { path, source, config, version: version.into() }
     }
 
-    fn of_files(path: &Path, files: Files, config: Value, version: String) -> Self {
-        Self { path: path.into(), source: Source::Files(Arc::new(files)), config, version }
+    fn from_files(path: &Path, files: TensorFiles, config: Value, version: String) -> Self {
+        Self { path: path.into(), source: WeightSource::Files(Arc::new(files)), config, version }
     }
 
-    fn of_text_encoder(file: Gguf) -> Result<Self, CheckpointError> {
+    fn from_gguf_text_encoder(file: GgufFile) -> Result<Self, CheckpointError> {
         let path = file.path().to_path_buf();
-        let config =
-            gguf::gemma_config(&file).map_err(|source| CheckpointError::Config { path: path.clone(), source })?;
-        let mut files = Files::default();
-        files.add_gguf(file, gguf::gemma_name)?;
-        Ok(Self::of_files(&path, files, config, String::new()))
+        let config = gemma_config(&file).map_err(|source| CheckpointError::Config { path: path.clone(), source })?;
+        let mut files = TensorFiles::default();
+        files.add_gguf(file, gemma_mapping)?;
+        Ok(Self::from_files(&path, files, config, String::new()))
     }
 
-    /// `config` and `model_version` of a file's metadata.
-    fn describe(path: &Path) -> Result<(Value, String), CheckpointError> {
-        let metadata = read_metadata(path)?;
-        let config = metadata.get("config").ok_or(CheckpointError::Foreign { path: path.into(), key: "config" })?;
-        let config = serde_json::from_str(config).map_err(|error| CheckpointError::Damaged {
-            path: path.into(),
-            reason: format!("its config is not JSON: {error}"),
-        })?;
-        Ok((config, metadata.get("model_version").cloned().unwrap_or_default()))
-    }
-
-    /// Where it is, for messages: the transformer's file, if that is another than the rest's.
+    /// Path for messages: that of the transformer if it has a file of its own.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -154,31 +139,30 @@ impl Checkpoint {
         &self.config
     }
 
-    /// `model_version` of the metadata, such as `2.0`; empty if the file has none.
+    /// `model_version` of the metadata, such as `2.0`; empty if there is none.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// Names and shapes of all tensors; none for synthetic weights, which have whatever is asked for.
-    pub fn shapes(&self) -> Result<TensorShapes, CheckpointError> {
-        match &self.source {
-            Source::Files(files) => Ok(files.shapes()),
-            Source::Synthetic { .. } => Ok(TensorShapes::new()),
-        }
+    /// Names and shapes of all tensors; empty for synthetic weights.
+    pub fn shapes(&self) -> TensorShapes {
+        self.files().map(TensorFiles::shapes).unwrap_or_default()
     }
 
-    /// Bytes that the tensors whose names begin with one of `prefixes` take once they are loaded as `dtype`; none for
-    /// synthetic weights.
+    /// Bytes that the tensors with one of `prefixes` take once they are loaded as `dtype`; 0 for synthetic weights.
     pub fn loaded_bytes(&self, prefixes: &[&str], dtype: DType) -> usize {
+        let has_prefix = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
+        self.files().map_or(0, |files| files.loaded_bytes(dtype, has_prefix))
+    }
+
+    fn files(&self) -> Option<&TensorFiles> {
         match &self.source {
-            Source::Files(files) => {
-                files.loaded_bytes(dtype, |name| prefixes.iter().any(|prefix| name.starts_with(prefix)))
-            }
-            Source::Synthetic { .. } => 0,
+            WeightSource::Files(files) => Some(files),
+            WeightSource::Generator(_) | WeightSource::Cache(_) => None,
         }
     }
 
-    /// Builds a network: `build` gets the weights as `dtype` on `device`.
+    /// Builds a network from the weights as `dtype` on `device`.
     pub fn load<T>(
         &self,
         dtype: DType,
@@ -188,7 +172,10 @@ impl Checkpoint {
         self.load_with_loras(&[], dtype, device, build)
     }
 
-    /// The same with adapters added to the weights.
+    /// Builds a network from the weights with `loras` merged.
+    ///
+    /// # Errors
+    /// Also if a LoRA does not match the checkpoint.
     pub fn load_with_loras<T>(
         &self,
         loras: &[LoraStrength],
@@ -196,39 +183,39 @@ impl Checkpoint {
         device: &Device,
         build: impl FnOnce(VarBuilder) -> candle_core::Result<T>,
     ) -> Result<T, CheckpointError> {
-        self.check(loras)?;
-        self.build(Weights::new(self.source.clone(), loras), dtype, device, build)
+        self.check_loras(loras)?;
+        self.build(WeightBackend::new(self.source.clone(), loras), dtype, device, build)
     }
 
-    /// As [`Checkpoint::load`], with what [`Checkpoint::load_from_cache`] takes.
+    /// Builds a network from the weights and caches them for [`Checkpoint::load_from_cache`].
     pub fn load_with_cache<T>(
         &self,
         dtype: DType,
         device: &Device,
         build: impl FnOnce(VarBuilder) -> candle_core::Result<T>,
     ) -> Result<(T, WeightCache), CheckpointError> {
-        let kept = WeightCache::default();
-        let network = self.build(Weights::keeping(self.source.clone(), &kept), dtype, device, build)?;
-        Ok((network, kept))
+        let cache = WeightCache::default();
+        let network = self.build(WeightBackend::filling(self.source.clone(), &cache), dtype, device, build)?;
+        Ok((network, cache))
     }
 
-    /// Builds a network anew with adapters added to its weights, which are not read again. Each goes as it is replaced, if
-    /// the network that it was loaded for is gone.
+    /// Rebuilds a network from cached weights with `loras` merged. Each cached tensor is freed once it is replaced, unless
+    /// another network still holds it.
     pub fn load_from_cache<T>(
         &self,
-        kept: WeightCache,
+        cache: WeightCache,
         loras: &[LoraStrength],
         dtype: DType,
         device: &Device,
         build: impl FnOnce(VarBuilder) -> candle_core::Result<T>,
     ) -> Result<T, CheckpointError> {
-        self.check(loras)?;
-        self.build(Weights::of_kept(kept, loras), dtype, device, build)
+        self.check_loras(loras)?;
+        self.build(WeightBackend::new(WeightSource::Cache(cache), loras), dtype, device, build)
     }
 
     fn build<T>(
         &self,
-        weights: Weights,
+        weights: WeightBackend,
         dtype: DType,
         device: &Device,
         build: impl FnOnce(VarBuilder) -> candle_core::Result<T>,
@@ -236,21 +223,19 @@ impl Checkpoint {
         build(VarBuilder::from_weights(weights, dtype, device)).map_err(|error| self.tensor_error(error))
     }
 
-    /// Refuses adapters that do not fit.
-    fn check(&self, loras: &[LoraStrength]) -> Result<(), CheckpointError> {
-        if loras.is_empty() || matches!(self.source, Source::Synthetic { .. }) {
-            return Ok(());
-        }
-        let shapes = self.shapes()?;
+    /// Fails if a LoRA does not match the files. Synthetic weights match any LoRA.
+    fn check_loras(&self, loras: &[LoraStrength]) -> Result<(), CheckpointError> {
+        let Some(files) = self.files().filter(|_| !loras.is_empty()) else { return Ok(()) };
+        let shapes = files.shapes();
         loras.iter().try_for_each(|LoraStrength { lora, .. }| lora.check(&shapes))
     }
 
-    /// Turns an error about the architecture into one that names the file.
-    pub fn config_error(&self, source: crate::ConfigError) -> CheckpointError {
+    /// Adds the path of the checkpoint to an error about its architecture.
+    pub fn config_error(&self, source: ConfigError) -> CheckpointError {
         CheckpointError::Config { path: self.path.clone(), source }
     }
 
-    /// Names the file that the error came from, if it is known, else this checkpoint.
+    /// Adds a path to an error: that of the file it came from, if it carries one, or else that of the checkpoint.
     fn tensor_error(&self, error: candle_core::Error) -> CheckpointError {
         use candle_core::Error;
         match error {
@@ -261,16 +246,29 @@ impl Checkpoint {
     }
 }
 
-/// Puts a GGUF file's transformer in place of that of `files`; the rest stays.
-fn replace_transformer(files: &mut Files, path: &Path) -> Result<(), CheckpointError> {
-    let transformer = Gguf::open(path)?;
-    if transformer.kind() != GgufKind::Transformer {
-        let reason = "it has no tensor ...transformer_blocks.0.audio_to_video_attn.to_q.weight, so it is no LTX-2";
+/// Reads `config` and `model_version` from the metadata of a safetensors file.
+fn read_architecture(path: &Path) -> Result<(Value, String), CheckpointError> {
+    let metadata = read_metadata(path)?;
+    let config = metadata.get("config").ok_or(CheckpointError::Foreign { path: path.into(), key: "config" })?;
+    let config = serde_json::from_str(config).map_err(|error| CheckpointError::Damaged {
+        path: path.into(),
+        reason: format!("`config` in its metadata is not JSON: {error}"),
+    })?;
+    Ok((config, metadata.get("model_version").cloned().unwrap_or_default()))
+}
+
+/// Replaces the transformer in `files` by that of a GGUF file. Tensors of other networks stay, unless the GGUF file has
+/// them too.
+fn replace_transformer(files: &mut TensorFiles, path: &Path) -> Result<(), CheckpointError> {
+    let transformer = GgufFile::open(path)?;
+    if kind_of(&transformer) != GgufKind::Transformer {
+        let reason = "no tensor named ...transformer_blocks.0.audio_to_video_attn.to_q.weight, so it is not an LTX-2 \
+                      transformer";
         return Err(CheckpointError::Gguf { path: path.into(), reason: reason.into() });
     }
-    let given: BTreeSet<String> = transformer.tensors().map(|(name, _)| gguf::transformer_name(name)).collect();
-    let is_connector = |name: &str| CONNECTORS.iter().any(|prefix| name.starts_with(prefix));
-    files.remove(|name| (name.starts_with(MODEL) && !is_connector(name)) || given.contains(name));
-    files.set_home(MODEL, path);
-    files.add_gguf(transformer, |name| Some(gguf::transformer_name(name).into()))
+    let replaced: BTreeSet<String> = transformer.names().map(|name| transformer_name(name)).collect();
+    let is_connector = |name: &str| CONNECTOR_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    files.remove(|name| (name.starts_with(TRANSFORMER_PREFIX) && !is_connector(name)) || replaced.contains(name));
+    files.expect_in(TRANSFORMER_PREFIX, path);
+    files.add_gguf(transformer, |name| Some(transformer_name(name).into()))
 }

@@ -1,17 +1,17 @@
-//! The embeddings connector: a small 1-D transformer over a prompt's features, with learnable registers where the
-//! padding was (`Embeddings1DConnector`).
+//! Embeddings connector: a small 1-D transformer over the features of a prompt, with learnable registers in place of
+//! padding (`Embeddings1DConnector`).
 
 use candle_core::{Result, Tensor};
 use ltx2_kernels::{RopeTable, residual, rms_norm};
 
-use super::MAX_TOKENS;
-use crate::VarBuilder;
+use super::tokenizer::MAX_TOKENS;
 use crate::config::{ConfigError, Section};
 use crate::layers::{Attention, AttentionConfig, FeedForward, Positions, RopeConfig};
+use crate::var_builder::VarBuilder;
 
 const NORM_EPS: f64 = 1e-6;
 
-/// Widths of a connector.
+/// Architecture of a connector.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConnectorConfig {
     heads: usize,
@@ -24,17 +24,17 @@ pub struct ConnectorConfig {
 }
 
 impl ConnectorConfig {
-    /// The picture's, from the `connector_*` keys of the `transformer` section.
+    /// Reads the video connector from the `connector_*` keys of the `transformer` section.
     pub fn video(transformer: &Section) -> std::result::Result<Self, ConfigError> {
         transformer.expect("use_embeddings_connector", true)?;
         transformer.expect("connector_norm_output", true)?;
         let config = Self {
             heads: transformer.size("connector_num_attention_heads", 30)?,
-            dim_head: even(transformer, "connector_attention_head_dim", 128)?,
+            dim_head: even_size(transformer, "connector_attention_head_dim", 128)?,
             layers: transformer.count("connector_num_layers", 2)?,
             registers: transformer.size("connector_num_learnable_registers", 128)?,
             max_pos: transformer.get("connector_positional_embedding_max_pos", vec![1.0])?,
-            // The connector's own theta is fixed.
+            // Fixed in the official connector.
             rope: RopeConfig { theta: 10000.0, ..RopeConfig::new(transformer)? },
             gated: transformer.get("connector_apply_gated_attention", false)?,
         };
@@ -49,35 +49,35 @@ impl ConnectorConfig {
         Ok(config)
     }
 
-    /// The sound's: the picture's but for what the `audio_connector_*` keys say.
+    /// Reads the audio connector from the `audio_connector_*` keys. Absent values are those of the video connector.
     pub fn audio(transformer: &Section) -> std::result::Result<Self, ConfigError> {
         let video = Self::video(transformer)?;
         Ok(Self {
             heads: transformer.size("audio_connector_num_attention_heads", video.heads)?,
-            dim_head: even(transformer, "audio_connector_attention_head_dim", video.dim_head)?,
+            dim_head: even_size(transformer, "audio_connector_attention_head_dim", video.dim_head)?,
             layers: transformer.count("audio_connector_num_layers", video.layers)?,
             ..video
         })
     }
 
-    /// Attention heads.
+    /// Number of attention heads.
     pub fn heads(&self) -> usize {
         self.heads
     }
 
-    /// Width.
+    /// Width of the features.
     pub fn dim(&self) -> usize {
         self.heads * self.dim_head
     }
 }
 
-/// Width of a head, whose channels turn in pairs.
-fn even(transformer: &Section, key: &str, default: usize) -> std::result::Result<usize, ConfigError> {
+/// Reads the width of a head, which RoPE requires to be even.
+fn even_size(transformer: &Section, key: &str, default: usize) -> std::result::Result<usize, ConfigError> {
     let width = transformer.size(key, default)?;
     if width.is_multiple_of(2) { Ok(width) } else { Err(transformer.unsupported(key, width, "an even number")) }
 }
 
-/// Features `(1, n, d)` to a context `(1, 1024, d)`.
+/// Connector of a modality: features `(1, n, d)` to a context `(1, 1024, d)`.
 #[derive(Debug)]
 pub struct Connector {
     blocks: Vec<(Attention, FeedForward)>,
@@ -112,7 +112,9 @@ impl Connector {
         })
     }
 
-    /// The prompt's tokens come first; registers, repeated, fill up to 1024 and keep their places in the repetition.
+    /// Returns the context `(1, 1024, d)` of `features (1, n, d)`.
+    ///
+    /// The prompt comes first. The registers, repeated to length 1024, fill the positions from `n` on.
     pub fn forward(&self, features: &Tensor) -> Result<Tensor> {
         let n = features.dim(1)?;
         let repeats = MAX_TOKENS / self.registers.dim(0)?;
@@ -133,7 +135,7 @@ mod tests {
     use serde_json::{Value, json};
 
     #[test]
-    fn refuses_what_it_cannot_be_by_name() {
+    fn invalid_values_are_rejected_by_name() {
         let read = |key: &str, value: Value| {
             let config = json!({key: value});
             ConnectorConfig::audio(&Section::root(&config))

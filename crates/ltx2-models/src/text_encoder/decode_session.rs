@@ -1,29 +1,31 @@
-//! Gemma writing a text on, token by token (`Gemma3ForConditionalGeneration`, text alone).
+//! Autoregressive text generation with Gemma (`Gemma3ForConditionalGeneration` without images).
 
 use candle_core::Result;
 
-use super::Gemma;
-use super::gemma::Cache;
+use super::gemma::{Gemma, KvCache};
 
-/// A text that is being written.
+/// A text under generation, with its key-value cache.
 #[derive(Debug)]
 pub struct DecodeSession<'a> {
     gemma: &'a Gemma,
-    cache: Cache,
+    cache: KvCache,
 }
 
 impl Gemma {
-    /// A text of which nothing is written yet.
+    /// Starts a session with an empty text.
     pub fn decode_session(&self) -> DecodeSession<'_> {
-        DecodeSession { gemma: self, cache: Cache::default() }
+        DecodeSession { gemma: self, cache: KvCache::default() }
     }
 }
 
 impl DecodeSession<'_> {
-    /// Adds `ids`, one at least, and tells how likely each token of the vocabulary is to come next: logits.
+    /// Appends `ids` to the text and returns the logits of the next token, one per vocabulary entry.
+    ///
+    /// # Errors
+    /// Also if `ids` is empty.
     pub fn append(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
         if ids.is_empty() {
-            candle_core::bail!("nothing follows from no tokens");
+            candle_core::bail!("cannot decode from no tokens: append at least one");
         }
         self.gemma.next_logits(ids, &mut self.cache)
     }

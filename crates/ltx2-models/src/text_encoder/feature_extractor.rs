@@ -1,30 +1,31 @@
-//! All hidden states of a prompt to features per token (`FeatureExtractorV1` and `FeatureExtractorV2`).
+//! Feature extractor: the hidden states of all layers to features per token (`FeatureExtractorV1`, `FeatureExtractorV2`).
 
 use candle_core::{D, DType, Result, Tensor};
 use serde_json::Value;
 
-use crate::VarBuilder;
 use crate::config::{ConfigError, Section};
 use crate::linear::Linear;
+use crate::var_builder::VarBuilder;
 
 const EPS: f64 = 1e-6;
 
-/// Which features a model reads.
+/// Variant of the feature extractor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FeatureExtractorConfig {
-    /// LTX-2: one projection at the text encoder's width, for both modalities.
+    /// LTX-2: one projection for both modalities, at the width of the text encoder.
     Shared,
     /// LTX-2.3: a projection to the width of each modality.
     PerModality {
-        /// Width of the picture's features.
+        /// Width of the video features.
         video: usize,
-        /// Width of the sound's features.
+        /// Width of the audio features.
         audio: usize,
     },
 }
 
 impl FeatureExtractorConfig {
-    /// The `transformer` section has either none of the four keys of LTX-2.3 or all of them at their known values.
+    /// Reads the `transformer` section. It must have none of the four keys of LTX-2.3, or all of them with the supported
+    /// values.
     pub(super) fn new(transformer: &Section) -> std::result::Result<Self, ConfigError> {
         const KEYS: [(&str, bool); 4] = [
             ("caption_proj_before_connector", true),
@@ -49,28 +50,28 @@ impl FeatureExtractorConfig {
     }
 }
 
-/// Features of a prompt's tokens, `(1, n, d)`.
+/// Features of the tokens of a prompt, `(1, n, d)` each.
 #[derive(Debug, Clone)]
 pub struct Features {
-    /// For the picture's connector.
+    /// Input of the video connector.
     pub video: Tensor,
-    /// For the sound's.
+    /// Input of the audio connector.
     pub audio: Tensor,
 }
 
-/// Normalises hidden states and projects all layers together.
+/// Normalises the hidden states and projects those of all layers together.
 #[derive(Debug, Clone)]
 pub enum FeatureExtractor {
     /// See [`FeatureExtractorConfig::Shared`].
     Shared {
-        /// From all layers' widths to one.
+        /// `layers * d` to `d`.
         aggregate_embed: Linear,
     },
     /// See [`FeatureExtractorConfig::PerModality`].
     PerModality {
-        /// To the picture's width.
+        /// Projection to the width of the video features.
         video: ScaledEmbed,
-        /// To the sound's width.
+        /// Projection to the width of the audio features.
         audio: ScaledEmbed,
     },
 }
@@ -94,22 +95,22 @@ impl FeatureExtractor {
         })
     }
 
-    /// `hidden_states`, `(1, n, d)` each. Padding is not among the n tokens.
+    /// Returns the features of `hidden_states`, `(1, n, d)` per layer, without padding.
     pub fn forward(&self, hidden_states: &[Tensor]) -> Result<Features> {
         match self {
             Self::Shared { aggregate_embed } => {
-                let features = aggregate_embed.forward(&joined(hidden_states, mean_range_norm)?)?;
+                let features = aggregate_embed.forward(&join_layers(hidden_states, mean_range_norm)?)?;
                 Ok(Features { video: features.clone(), audio: features })
             }
             Self::PerModality { video, audio } => {
-                let normed = joined(hidden_states, rms_norm_per_token)?;
+                let normed = join_layers(hidden_states, rms_norm_per_token)?;
                 Ok(Features { video: video.forward(&normed)?, audio: audio.forward(&normed)? })
             }
         }
     }
 }
 
-/// A projection whose input is scaled so that its norm suits the width that it leads to.
+/// A projection with its input scaled by `sqrt(d_out / d)`.
 #[derive(Debug, Clone)]
 pub struct ScaledEmbed {
     scale: f64,
@@ -122,26 +123,26 @@ impl ScaledEmbed {
     }
 }
 
-/// All layers normed, `(1, n, d * layers)`: widths first, layers innermost, as the projections read them.
-fn joined(hidden_states: &[Tensor], norm: fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+/// Normalises each layer and joins them to `(1, n, d * layers)`, layers innermost.
+fn join_layers(hidden_states: &[Tensor], norm: fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     let normed = hidden_states.iter().map(norm).collect::<Result<Vec<_>>>()?;
     let (b, n, d) = normed[0].dims3()?;
     Tensor::stack(&normed, 3)?.reshape((b, n, d * normed.len()))
 }
 
-/// `8 (x - mean) / (max - min)` over a layer's tokens and widths.
+/// `8 (x - mean) / (max - min)` over all elements of a layer.
 fn mean_range_norm(x: &Tensor) -> Result<Tensor> {
     let dtype = x.dtype();
     let x = x.to_dtype(DType::F32)?;
     let count = x.elem_count() as f64;
-    // Summing per token first keeps float32 exact enough for 1024 tokens of width 3840.
+    // Summing per token first keeps float32 accurate enough for 1024 tokens of width 3840.
     let mean = (x.sum_keepdim(2)?.sum_keepdim(1)? / (count + EPS))?;
     let flat = x.flatten_all()?;
     let range = ((flat.max(0)? - flat.min(0)?)? + EPS)?;
     (x.broadcast_sub(&mean)? * 8.0)?.broadcast_div(&range)?.to_dtype(dtype)
 }
 
-/// Each token divided by its root mean square over the widths.
+/// Divides each token by its root mean square over the width.
 fn rms_norm_per_token(x: &Tensor) -> Result<Tensor> {
     let dtype = x.dtype();
     let x = x.to_dtype(DType::F32)?;

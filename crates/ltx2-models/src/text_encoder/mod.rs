@@ -1,5 +1,5 @@
-//! Text to contexts: Gemma 3's hidden states of every layer, a feature extractor over them, and a connector for each
-//! modality (paper section 3.3).
+//! Text encoder: Gemma 3 hidden states of every layer, a feature extractor over them, and a connector per modality (paper
+//! section 3.3).
 
 mod connector;
 mod decode_session;
@@ -13,7 +13,4 @@ pub use decode_session::DecodeSession;
 pub use feature_extractor::{FeatureExtractor, FeatureExtractorConfig, Features, ScaledEmbed};
 pub use gemma::{Gemma, GemmaConfig, stream_hidden_states};
 pub use processor::{Contexts, EmbeddingsConfig, EmbeddingsProcessor};
-pub use tokenizer::{Tokenizer, TokenizerError, Tokens};
-
-/// Tokens of a prompt, padding included.
-pub const MAX_TOKENS: usize = 1024;
+pub use tokenizer::{MAX_TOKENS, Tokenizer, TokenizerError, Tokens};

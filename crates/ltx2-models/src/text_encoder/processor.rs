@@ -1,16 +1,18 @@
-//! Hidden states to the contexts that the transformer reads (`EmbeddingsProcessor`).
+//! Embeddings processor: hidden states to the contexts that the transformer attends to (`EmbeddingsProcessor`).
 
 use candle_core::{Result, Tensor};
 
-use super::feature_extractor::Features;
-use super::{Connector, ConnectorConfig, FeatureExtractor, FeatureExtractorConfig, GemmaConfig};
+use super::connector::{Connector, ConnectorConfig};
+use super::feature_extractor::{FeatureExtractor, FeatureExtractorConfig, Features};
+use super::gemma::GemmaConfig;
+use crate::audio_video::AudioVideo;
 use crate::config::{ConfigError, Section};
-use crate::{AudioVideo, VarBuilder};
+use crate::var_builder::VarBuilder;
 
-/// A prompt's context for each modality, `(1, 1024, d)`.
+/// Contexts of a prompt, `(1, 1024, d)` per modality.
 pub type Contexts = AudioVideo<Tensor>;
 
-/// Kind of feature extractor and widths of both connectors.
+/// Architecture of the feature extractor and of both connectors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EmbeddingsConfig {
     feature_extractor: FeatureExtractorConfig,
@@ -30,7 +32,7 @@ impl EmbeddingsConfig {
                 ("audio_connector_num_attention_heads", &audio_connector, audio),
             ] {
                 if connector.dim() != width {
-                    let supported = format!("what makes the connector as wide as its features, {width},");
+                    let supported = format!("a value that makes the connector as wide as its features ({width})");
                     return Err(transformer.unsupported(key, connector.heads(), supported));
                 }
             }
@@ -38,13 +40,13 @@ impl EmbeddingsConfig {
         Ok(Self { feature_extractor, video_connector, audio_connector })
     }
 
-    /// Widths of the picture's and the sound's contexts.
+    /// Widths of the video and the audio context.
     pub fn widths(&self) -> (usize, usize) {
         (self.video_connector.dim(), self.audio_connector.dim())
     }
 }
 
-/// Feature extractor and both connectors.
+/// The feature extractor and both connectors.
 #[derive(Debug)]
 pub struct EmbeddingsProcessor {
     feature_extractor: FeatureExtractor,
@@ -53,7 +55,7 @@ pub struct EmbeddingsProcessor {
 }
 
 impl EmbeddingsProcessor {
-    /// For hidden states of `gemma`.
+    /// Reads the weights for hidden states of a text encoder with the configuration `gemma`.
     pub fn new(config: &EmbeddingsConfig, gemma: &GemmaConfig, vb: VarBuilder) -> Result<Self> {
         let model = vb.pp("model.diffusion_model");
         let (dim, layers) = (gemma.hidden_size, gemma.num_hidden_layers + 1);
@@ -64,7 +66,7 @@ impl EmbeddingsProcessor {
         })
     }
 
-    /// `hidden_states` of one prompt, `(1, n, d)` each.
+    /// Returns the contexts of a prompt with `hidden_states`, `(1, n, d)` per layer.
     pub fn forward(&self, hidden_states: &[Tensor]) -> Result<Contexts> {
         let Features { video, audio } = self.feature_extractor.forward(hidden_states)?;
         Ok(Contexts { video: self.video_connector.forward(&video)?, audio: self.audio_connector.forward(&audio)? })

@@ -1,12 +1,13 @@
-//! Prompt to token ids, as the official tokenizer wrapper does it.
+//! Tokenizer of prompts, with the truncation and padding of the official wrapper.
 
 use std::path::{Path, PathBuf};
 
 use tokenizers::{TruncationDirection, TruncationParams, TruncationStrategy};
 
-use super::MAX_TOKENS;
+/// Token length of an encoded prompt, padding included.
+pub const MAX_TOKENS: usize = 1024;
 
-/// A `tokenizer.json`.
+/// A tokenizer read from a `tokenizer.json`.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
@@ -14,7 +15,7 @@ pub struct Tokenizer {
     path: PathBuf,
 }
 
-/// A tokenizer file that cannot be read, or a text that it cannot take.
+/// A tokenizer file that cannot be read, or a text that cannot be encoded.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {reason}")]
 pub struct TokenizerError {
@@ -22,7 +23,7 @@ pub struct TokenizerError {
     reason: String,
 }
 
-/// The ids of a prompt, without padding.
+/// Token ids of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokens {
     ids: Vec<u32>,
@@ -30,12 +31,12 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Ids from the beginning-of-text token on.
+    /// Ids without padding, beginning with the beginning-of-text token.
     pub fn ids(&self) -> &[u32] {
         &self.ids
     }
 
-    /// Ids with the padding on the left that brings them to [`MAX_TOKENS`].
+    /// Ids padded on the left to [`MAX_TOKENS`].
     pub fn padded(&self) -> Vec<u32> {
         let padding = MAX_TOKENS - self.ids.len();
         std::iter::repeat_n(self.pad, padding).chain(self.ids.iter().copied()).collect()
@@ -43,7 +44,7 @@ impl Tokens {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` of a Hugging Face folder.
+    /// Reads the `tokenizer.json` of a Hugging Face folder.
     pub fn open(folder: &Path) -> Result<Self, TokenizerError> {
         let path = folder.join("tokenizer.json");
         let text =
@@ -51,7 +52,7 @@ impl Tokenizer {
         Self::from_bytes(&text, path)
     }
 
-    /// From what a `tokenizer.json` holds; `path` is for messages.
+    /// Parses the content of a `tokenizer.json`; `path` appears in errors only.
     pub fn from_bytes(text: &[u8], path: PathBuf) -> Result<Self, TokenizerError> {
         let fail = |reason: String| TokenizerError { path: path.clone(), reason };
         let mut inner = tokenizers::Tokenizer::from_bytes(text).map_err(|error| fail(error.to_string()))?;
@@ -68,9 +69,9 @@ impl Tokenizer {
         Ok(Self { inner, pad, path })
     }
 
-    /// The ids of `text` without surrounding white space, cut to [`MAX_TOKENS`].
+    /// Encodes `text` without surrounding white space, truncated to [`MAX_TOKENS`].
     pub fn encode(&self, text: &str) -> Result<Tokens, TokenizerError> {
-        // Python's str.strip also takes the four information separators.
+        // Python's str.strip also removes the four information separators.
         let text = text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c));
         let encoding = self
             .inner
@@ -79,7 +80,7 @@ impl Tokenizer {
         Ok(Tokens { ids: encoding.get_ids().to_vec(), pad: self.pad })
     }
 
-    /// The ids of a conversation in which a user said `text` and the model is to answer, not cut.
+    /// Encodes a chat with the user message `text` and the start of the model's answer. The result is not truncated.
     pub fn encode_turn(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         let fail = |reason: String| TokenizerError { path: self.path.clone(), reason };
         let mut inner = self.inner.clone();
@@ -89,12 +90,12 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// Whether the model ends its answer with `id`.
+    /// Whether `id` ends the model's answer.
     pub fn ends_turn(&self, id: u32) -> bool {
         ["<end_of_turn>", "<eos>"].iter().any(|token| self.inner.token_to_id(token) == Some(id))
     }
 
-    /// The text of `ids`, without special tokens.
+    /// Decodes `ids` without special tokens.
     pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
         let fail = |error: tokenizers::Error| TokenizerError { path: self.path.clone(), reason: error.to_string() };
         self.inner.decode(ids, true).map_err(fail)

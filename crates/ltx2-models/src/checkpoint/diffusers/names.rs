@@ -1,21 +1,21 @@
-//! What diffusers calls the tensors, in the words of the published single file.
+//! Tensor names of diffusers, mapped to those of the published single file.
 
-/// A folder of the layout, and the words that its class has changed; the others are the same.
-pub(super) struct Component {
-    /// Its name.
-    pub folder: &'static str,
-    /// What stands before its names in the single file.
+/// Tensor names of a component.
+pub(super) struct ComponentNames {
+    /// Folder of the component.
+    pub(super) folder: &'static str,
+    /// Prefix in the single file.
     prefix: &'static str,
-    /// Parts of a name: diffusers', then the single file's.
-    words: &'static [(&'static str, &'static str)],
+    /// Path segments that differ: the one of diffusers, then the one of the single file.
+    segments: &'static [(&'static str, &'static str)],
 }
 
-/// The folders that make up a checkpoint.
-pub(super) const COMPONENTS: [Component; 5] = [
-    Component {
+/// The components of a checkpoint.
+pub(super) const COMPONENTS: [ComponentNames; 5] = [
+    ComponentNames {
         folder: "transformer",
         prefix: "model.diffusion_model.",
-        words: &[
+        segments: &[
             ("proj_in", "patchify_proj"),
             ("audio_proj_in", "audio_patchify_proj"),
             ("time_embed", "adaln_single"),
@@ -32,10 +32,10 @@ pub(super) const COMPONENTS: [Component; 5] = [
             ("norm_k", "k_norm"),
         ],
     },
-    Component {
+    ComponentNames {
         folder: "connectors",
         prefix: "",
-        words: &[
+        segments: &[
             ("text_proj_in", "text_embedding_projection.aggregate_embed"),
             ("video_text_proj_in", "text_embedding_projection.video_aggregate_embed"),
             ("audio_text_proj_in", "text_embedding_projection.audio_aggregate_embed"),
@@ -46,27 +46,27 @@ pub(super) const COMPONENTS: [Component; 5] = [
             ("norm_k", "k_norm"),
         ],
     },
-    Component {
+    ComponentNames {
         folder: "vae",
         prefix: "vae.",
-        words: &[
+        segments: &[
             ("latents_mean", "per_channel_statistics.mean-of-means"),
             ("latents_std", "per_channel_statistics.std-of-means"),
             ("resnets", "res_blocks"),
         ],
     },
-    Component {
+    ComponentNames {
         folder: "audio_vae",
         prefix: "audio_vae.",
-        words: &[
+        segments: &[
             ("latents_mean", "per_channel_statistics.mean-of-means"),
             ("latents_std", "per_channel_statistics.std-of-means"),
         ],
     },
-    Component {
+    ComponentNames {
         folder: "vocoder",
         prefix: "vocoder.",
-        words: &[
+        segments: &[
             ("conv_in", "conv_pre"),
             ("conv_out", "conv_post"),
             ("act_out", "act_post"),
@@ -77,48 +77,50 @@ pub(super) const COMPONENTS: [Component; 5] = [
     },
 ];
 
-impl Component {
-    /// How the single file's names of its tensors begin.
-    pub(super) fn homes(&self) -> Vec<&'static str> {
+impl ComponentNames {
+    /// Prefixes of the tensors of this component in the single file.
+    pub(super) fn prefixes(&self) -> Vec<&'static str> {
         if !self.prefix.is_empty() {
             return vec![self.prefix];
         }
-        self.words.iter().map(|(_, ours)| *ours).filter(|ours| ours.contains('.')).collect()
+        self.segments.iter().map(|(_, single)| *single).filter(|single| single.contains('.')).collect()
     }
 
-    /// The single file's name of `name`; `levels` is how often the video encoder shrinks.
+    /// Maps a tensor name to that of the single file. `levels` is the number of downsampling levels of the video encoder.
     pub(super) fn rename(&self, name: &str, levels: usize) -> String {
-        let parts: Vec<&str> = name.split('.').collect();
-        let numbered = if self.folder == "vae" { video_blocks(&parts, levels) } else { None };
-        let (start, rest) = numbered.unwrap_or((String::new(), &parts));
-        let word = |part: &&str| {
-            let known = self.words.iter().find(|(theirs, _)| theirs == part);
-            known.map_or_else(|| part.to_string(), |(_, ours)| ours.to_string())
+        let segments: Vec<&str> = name.split('.').collect();
+        let block = if self.folder == "vae" { video_block(&segments, levels) } else { None };
+        let (block_prefix, rest) = block.unwrap_or((String::new(), &segments));
+        let renamed = |segment: &&str| {
+            let known = self.segments.iter().find(|(diffusers, _)| diffusers == segment);
+            known.map_or_else(|| segment.to_string(), |(_, single)| single.to_string())
         };
-        let rest: Vec<String> = rest.iter().map(word).collect();
-        format!("{}{start}{}", self.prefix, rest.join("."))
+        let rest: Vec<String> = rest.iter().map(renamed).collect();
+        format!("{}{block_prefix}{}", self.prefix, rest.join("."))
     }
 }
 
-/// The beginning of a name in the video autoencoder, and what is left of it. The single file counts runs of residual blocks
-/// and changes of size in one list, where diffusers has a level with both, and the deepest run apart.
-fn video_blocks<'a>(parts: &'a [&'a str], levels: usize) -> Option<(String, &'a [&'a str])> {
-    // Small enough to be counted on from; other names are nobody's.
-    let number = |text: &str| text.parse::<u16>().ok().map(usize::from);
-    match parts {
+/// Maps the leading segments of a video VAE name to a block prefix of the single file; returns it and the other segments.
+///
+/// The single file has one flat list of residual runs and resampling blocks, while a level of diffusers has both, and the
+/// deepest run is a `mid_block`.
+fn video_block<'a>(segments: &'a [&'a str], levels: usize) -> Option<(String, &'a [&'a str])> {
+    // A u16 cannot overflow below. Names with a larger index stay as they are and are refused as unknown.
+    let index = |text: &str| text.parse::<u16>().ok().map(usize::from);
+    match segments {
         ["encoder", "mid_block", rest @ ..] => Some((format!("encoder.down_blocks.{}.", 2 * levels), rest)),
         ["encoder", "down_blocks", level, "downsamplers", "0", rest @ ..] => {
-            Some((format!("encoder.down_blocks.{}.", 2 * number(level)? + 1), rest))
+            Some((format!("encoder.down_blocks.{}.", 2 * index(level)? + 1), rest))
         }
         ["encoder", "down_blocks", level, rest @ ..] => {
-            Some((format!("encoder.down_blocks.{}.", 2 * number(level)?), rest))
+            Some((format!("encoder.down_blocks.{}.", 2 * index(level)?), rest))
         }
         ["decoder", "mid_block", rest @ ..] => Some(("decoder.up_blocks.0.".into(), rest)),
         ["decoder", "up_blocks", level, "upsamplers", "0", rest @ ..] => {
-            Some((format!("decoder.up_blocks.{}.", 2 * number(level)? + 1), rest))
+            Some((format!("decoder.up_blocks.{}.", 2 * index(level)? + 1), rest))
         }
         ["decoder", "up_blocks", level, rest @ ..] => {
-            Some((format!("decoder.up_blocks.{}.", 2 * number(level)? + 2), rest))
+            Some((format!("decoder.up_blocks.{}.", 2 * index(level)? + 2), rest))
         }
         _ => None,
     }

@@ -1,25 +1,25 @@
-//! What each key of the classes' configurations is for us.
+//! Rules for the configuration keys of the diffusers classes.
 
-/// The use of a key.
+/// Meaning of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rule {
-    /// It is this key of the single file's configuration.
+pub(super) enum KeyRule {
+    /// Equal to the key at this dotted path of the single file.
     Is(&'static str),
-    /// Only the class's default is supported.
+    /// Only the default of the class is supported.
     Default,
-    /// It says one thing together with others, see `config.rs`.
+    /// Combined with other keys by `config.rs` or `vae_config.rs`.
     Joint,
-    /// It makes no difference to what is computed.
+    /// No effect on the result.
     Unused,
 }
 
-use Rule::{Default, Is, Joint, Unused};
+use KeyRule::{Default, Is, Joint, Unused};
 
-/// The rules of a class.
-pub(super) type Rules = &'static [(&'static str, Rule)];
+/// Rules of a class by key.
+pub(super) type KeyRules = &'static [(&'static str, KeyRule)];
 
 /// `LTX2VideoTransformer3DModel`.
-pub(super) const TRANSFORMER: Rules = &[
+pub(super) const TRANSFORMER: KeyRules = &[
     ("in_channels", Is("in_channels")),
     ("out_channels", Is("out_channels")),
     ("patch_size", Default),
@@ -68,8 +68,8 @@ pub(super) const TRANSFORMER: Rules = &[
     ("use_keyframes_abs_pos_embedding", Default),
 ];
 
-/// `LTX2TextConnectors`; in the single file these keys are the transformer's.
-pub(super) const CONNECTORS: Rules = &[
+/// `LTX2TextConnectors`. In the single file these keys belong to the transformer.
+pub(super) const CONNECTORS: KeyRules = &[
     ("caption_channels", Joint),
     ("text_proj_in_factor", Unused),
     ("video_connector_num_attention_heads", Is("connector_num_attention_heads")),
@@ -94,7 +94,7 @@ pub(super) const CONNECTORS: Rules = &[
 ];
 
 /// `AutoencoderKLLTX2Video`.
-pub(super) const VAE: Rules = &[
+pub(super) const VAE: KeyRules = &[
     ("in_channels", Is("in_channels")),
     ("out_channels", Is("out_channels")),
     ("latent_channels", Is("latent_channels")),
@@ -124,7 +124,7 @@ pub(super) const VAE: Rules = &[
 ];
 
 /// `AutoencoderKLLTX2Audio`.
-pub(super) const AUDIO_VAE: Rules = &[
+pub(super) const AUDIO_VAE: KeyRules = &[
     ("base_channels", Is("model.params.ddconfig.ch")),
     ("output_channels", Is("model.params.ddconfig.out_ch")),
     ("ch_mult", Is("model.params.ddconfig.ch_mult")),
@@ -145,7 +145,7 @@ pub(super) const AUDIO_VAE: Rules = &[
 ];
 
 /// `LTX2Vocoder`, and the first generator of `LTX2VocoderWithBWE`.
-pub(super) const VOCODER: Rules = &[
+pub(super) const VOCODER: KeyRules = &[
     ("in_channels", Default),
     ("hidden_channels", Is("upsample_initial_channel")),
     ("out_channels", Default),
@@ -162,8 +162,8 @@ pub(super) const VOCODER: Rules = &[
     ("final_bias", Is("use_bias_at_final")),
 ];
 
-/// The second generator of `LTX2VocoderWithBWE`, without `bwe_` before its keys.
-pub(super) const BANDWIDTH_EXTENSION: Rules = &[
+/// The second generator of `LTX2VocoderWithBWE`. Its keys have no `bwe_` prefix.
+pub(super) const BANDWIDTH_EXTENSION: KeyRules = &[
     ("filter_length", Is("n_fft")),
     ("hop_length", Is("hop_length")),
     ("window_length", Is("win_size")),
@@ -173,7 +173,7 @@ pub(super) const BANDWIDTH_EXTENSION: Rules = &[
 ];
 
 /// `LTX2LatentUpsamplerModel`.
-pub(super) const LATENT_UPSAMPLER: Rules = &[
+pub(super) const LATENT_UPSAMPLER: KeyRules = &[
     ("in_channels", Is("in_channels")),
     ("mid_channels", Is("mid_channels")),
     ("num_blocks_per_stage", Is("num_blocks_per_stage")),

@@ -1,14 +1,14 @@
-//! The tables against what the classes declare (`scripts/list_diffusers_tensors.py`).
+//! Tests of the tables against the tensors and defaults of the diffusers classes (`scripts/list_diffusers_tensors.py`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::config::{self, Component};
+use super::component_config::{ComponentConfig, class_defaults};
 use super::names::COMPONENTS;
-use super::rules;
-use crate::Section;
+use super::{config, rules, vae_config};
 use crate::audio_vae::AudioVaeConfig;
+use crate::config::{ConfigError, Section};
 use crate::text_encoder::EmbeddingsConfig;
 use crate::transformer::TransformerConfig;
 use crate::upsampler::UpsamplerConfig;
@@ -25,22 +25,23 @@ const CLASSES: [&str; 7] = [
     "LTX2LatentUpsamplerModel",
 ];
 
-/// A model generation: configurations and tensors of the folders, configuration and tensors of the single file.
+/// A published model in both layouts.
 struct Generation {
+    /// `config.json` by folder.
     folders: Value,
-    listed: &'static str,
-    single: Value,
-    official: &'static str,
+    folder_tensors: &'static str,
+    single_config: Value,
+    single_tensors: &'static str,
 }
 
 macro_rules! generation {
     ($name:literal) => {
         Generation {
             folders: json(include_str!(concat!("../../../tests/fixtures/diffusers/", $name, ".json"))),
-            listed: include_str!(concat!("../../../tests/fixtures/diffusers/", $name, ".tensors")),
-            single: json(include_str!(concat!("../../../../../models/architectures/", $name, ".json")))["config"]
-                .clone(),
-            official: include_str!(concat!("../../../tests/fixtures/", $name, ".tensors")),
+            folder_tensors: include_str!(concat!("../../../tests/fixtures/diffusers/", $name, ".tensors")),
+            single_config:
+                json(include_str!(concat!("../../../../../models/architectures/", $name, ".json")))["config"].clone(),
+            single_tensors: include_str!(concat!("../../../tests/fixtures/", $name, ".tensors")),
         }
     };
 }
@@ -53,7 +54,7 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-/// A committed list, repeated blocks written out.
+/// Parses a committed tensor list and expands its repeated blocks.
 fn tensors(list: &str) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for line in list.lines() {
@@ -71,52 +72,52 @@ fn tensors(list: &str) -> BTreeMap<String, String> {
     all
 }
 
-fn component(folders: &Value, name: &str) -> Component {
-    Component::new(&folders[name], &CLASSES).unwrap()
+fn component(folders: &Value, name: &str) -> ComponentConfig {
+    ComponentConfig::new(&folders[name], &CLASSES).unwrap()
 }
 
-/// The single file's configuration, made of the folders'.
-fn configuration(folders: &Value) -> Result<Value, crate::ConfigError> {
-    let part = |name| component(folders, name);
+/// Converts the configuration of all folders.
+fn configuration(folders: &Value) -> Result<Value, ConfigError> {
+    let config = |name| component(folders, name);
     Ok(serde_json::json!({
-        "transformer": config::transformer(&part("transformer"), &part("connectors"), &part("audio_vae"))?,
-        "vae": config::vae(&part("vae"))?,
-        "audio_vae": config::audio_vae(&part("audio_vae"))?,
-        "vocoder": config::vocoder(&part("vocoder"))?,
+        "transformer": config::transformer(&config("transformer"), &config("connectors"), &config("audio_vae"))?,
+        "vae": vae_config::vae(&config("vae"))?,
+        "audio_vae": config::audio_vae(&config("audio_vae"))?,
+        "vocoder": config::vocoder(&config("vocoder"))?,
     }))
 }
 
 #[test]
-fn every_tensor_of_the_single_file_is_in_the_folders_and_the_reverse() {
-    for Generation { folders, listed, official, .. } in generations() {
-        let levels = config::encoder_levels(&component(&folders, "vae")).unwrap();
-        let mut ours = BTreeMap::new();
-        for (name, shape) in tensors(listed) {
+fn both_layouts_have_the_same_tensors() {
+    for Generation { folders, folder_tensors, single_tensors, .. } in generations() {
+        let levels = vae_config::encoder_levels(&component(&folders, "vae")).unwrap();
+        let mut renamed = BTreeMap::new();
+        for (name, shape) in tensors(folder_tensors) {
             let (folder, name) = name.split_once('/').unwrap();
-            let Some(component) = COMPONENTS.iter().find(|component| component.folder == folder) else { continue };
-            let previous = ours.insert(component.rename(name, levels), shape);
-            assert!(previous.is_none(), "{folder}/{name} has the name of another tensor");
+            let Some(names) = COMPONENTS.iter().find(|names| names.folder == folder) else { continue };
+            let previous = renamed.insert(names.rename(name, levels), shape);
+            assert!(previous.is_none(), "{folder}/{name} is renamed to the name of another tensor");
         }
-        // The list of the single file is of what is loaded: sound is not encoded, nor made of its spectrum.
+        // The list of the single file has loaded tensors only: no audio encoder and no inverse STFT.
         let unused = |name: &str| name.starts_with("audio_vae.encoder.") || name.ends_with("stft_fn.inverse_basis");
-        ours.retain(|name, _| !unused(name));
-        let mut single = tensors(official);
+        renamed.retain(|name, _| !unused(name));
+        let mut single = tensors(single_tensors);
         single.retain(|name, _| !name.starts_with("language_model."));
         assert!(single.len() > 3000);
         for (name, shape) in &single {
-            assert_eq!(ours.get(name), Some(shape), "{name}");
+            assert_eq!(renamed.get(name), Some(shape), "{name}");
         }
-        for name in ours.keys() {
+        for name in renamed.keys() {
             assert!(single.contains_key(name), "{name} is not in the single file");
         }
     }
 }
 
 #[test]
-fn the_folders_configurations_mean_what_the_single_files_does() {
-    for Generation { folders, single, .. } in generations() {
-        let ours = configuration(&folders).unwrap();
-        let (a, b) = (Section::root(&ours), Section::root(&single));
+fn both_layouts_have_the_same_configuration() {
+    for Generation { folders, single_config, .. } in generations() {
+        let converted = configuration(&folders).unwrap();
+        let (a, b) = (Section::root(&converted), Section::root(&single_config));
         let (t, u) = (a.section("transformer"), b.section("transformer"));
         assert_eq!(TransformerConfig::new(&t), TransformerConfig::new(&u));
         assert_eq!(EmbeddingsConfig::new(&t), EmbeddingsConfig::new(&u));
@@ -128,37 +129,36 @@ fn the_folders_configurations_mean_what_the_single_files_does() {
 }
 
 #[test]
-fn generations_are_told_apart() {
+fn model_version_follows_the_generation() {
     let versions = generations().map(|g| config::version(&component(&g.folders, "transformer")).unwrap());
     assert_eq!(versions, ["2.0", "2.3"]);
 }
 
-/// Every key that a class knows has a rule, and no rule is for a key that it does not know.
 #[test]
-fn every_key_has_a_rule() {
-    let with = |rules: rules::Rules, prefix: &str| -> BTreeSet<String> {
+fn rules_cover_exactly_the_keys_of_each_class() {
+    let with = |rules: rules::KeyRules, prefix: &str| -> BTreeSet<String> {
         rules.iter().map(|(key, _)| format!("{prefix}{key}")).collect()
     };
     let vocoder = with(rules::VOCODER, "");
     let extension = with(rules::VOCODER, "bwe_").into_iter().chain(with(rules::BANDWIDTH_EXTENSION, ""));
-    let extended = vocoder.iter().cloned().chain(extension).collect();
-    let plain = vocoder.iter().cloned().chain(["output_sampling_rate".to_string()]).collect();
+    let with_bwe = vocoder.iter().cloned().chain(extension).collect();
+    let without_bwe = vocoder.iter().cloned().chain(["output_sampling_rate".to_string()]).collect();
     for (class, known) in CLASSES.into_iter().zip([
         with(rules::TRANSFORMER, ""),
         with(rules::CONNECTORS, ""),
         with(rules::VAE, ""),
         with(rules::AUDIO_VAE, ""),
-        plain,
-        extended,
+        without_bwe,
+        with_bwe,
         with(rules::LATENT_UPSAMPLER, ""),
     ]) {
-        let keys: BTreeSet<String> = config::defaults(class).as_object().unwrap().keys().cloned().collect();
+        let keys: BTreeSet<String> = class_defaults(class).as_object().unwrap().keys().cloned().collect();
         assert_eq!(known, keys, "{class}");
     }
 }
 
 #[test]
-fn what_is_not_supported_is_refused_by_name() {
+fn unsupported_values_are_rejected_by_name() {
     for (folder, key, value, expected) in [
         ("transformer", "patch_size", json("2"), "patch_size is 2, but only 1"),
         ("transformer", "audio_gated_attn", json("true"), "audio_gated_attn is true, but only false, as gated_attn,"),
@@ -168,7 +168,7 @@ fn what_is_not_supported_is_refused_by_name() {
         ("connectors", "rope_type", json("\"interleaved\""), "rope_type is \"interleaved\", but only \"split\""),
         ("connectors", "per_modality_projections", json("true"), "proj_bias is false, but only true"),
         ("connectors", "video_connector_num_learnable_registers", json("null"), "num_learnable_registers"),
-        ("vae", "downsample_type", json("[\"spatial\"]"), "downsample_type is a list of 1, but only one of 4"),
+        ("vae", "downsample_type", json("[\"spatial\"]"), "downsample_type is a list of length 1, but only length 4"),
         ("vae", "upsample_type", json("[\"up\", \"up\", \"up\"]"), "upsample_type is up"),
         ("vae", "decoder_inject_noise", json("true"), "decoder_inject_noise is true"),
         (
@@ -184,34 +184,38 @@ fn what_is_not_supported_is_refused_by_name() {
     ] {
         let mut folders = generations()[0].folders.clone();
         folders[folder][key] = value;
-        let result = match Component::new(&folders[folder], &CLASSES) {
+        let result = match ComponentConfig::new(&folders[folder], &CLASSES) {
             Ok(_) => configuration(&folders),
             Err(error) => Err(error),
         };
         match (result, expected) {
             (Ok(_), "") => {}
-            (Ok(_), _) => panic!("{folder}.{key} is let pass"),
+            (Ok(_), _) => panic!("{folder}.{key} is accepted"),
             (Err(error), _) => assert!(error.to_string().contains(expected), "{key}: {error}"),
         }
     }
 }
 
 #[test]
-fn the_upsamplers_kind_is_read_or_seen() {
-    let whole = |given: &str, seen| config::latent_upsampler(&json(given), seen).unwrap();
+fn upsampler_kind_is_read_from_its_key_or_its_tensors() {
+    let convert = |text: &str, rational| config::latent_upsampler(&json(text), rational).unwrap();
     let class = r#"{"_class_name": "LTX2LatentUpsamplerModel""#;
-    assert_eq!(whole(&format!("{class}}}"), false)["rational_resampler"], false);
-    assert_eq!(whole(&format!("{class}}}"), true)["rational_resampler"], true);
-    let said = whole(&format!("{class}, \"use_rational_resampler\": true, \"rational_spatial_scale\": 1.5}}"), false);
-    assert_eq!((said["rational_resampler"].clone(), said["spatial_scale"].clone()), (json("true"), json("1.5")));
-    assert!(UpsamplerConfig::new(&Section::root(&whole(&format!("{class}}}"), false))).is_ok());
+    assert_eq!(convert(&format!("{class}}}"), false)["rational_resampler"], false);
+    assert_eq!(convert(&format!("{class}}}"), true)["rational_resampler"], true);
+    let explicit =
+        convert(&format!("{class}, \"use_rational_resampler\": true, \"rational_spatial_scale\": 1.5}}"), false);
+    assert_eq!(
+        (explicit["rational_resampler"].clone(), explicit["spatial_scale"].clone()),
+        (json("true"), json("1.5"))
+    );
+    assert!(UpsamplerConfig::new(&Section::root(&convert(&format!("{class}}}"), false))).is_ok());
 }
 
 #[test]
-fn numbers_beyond_measure_are_nobodys() {
-    let vae = COMPONENTS.iter().find(|component| component.folder == "vae").unwrap();
-    for number in ["9223372036854775808", "18446744073709551615", "99999"] {
-        let name = format!("encoder.down_blocks.{number}.downsamplers.0.conv.weight");
+fn huge_indices_and_sizes_are_rejected_without_overflow() {
+    let vae = COMPONENTS.iter().find(|names| names.folder == "vae").unwrap();
+    for index in ["9223372036854775808", "18446744073709551615", "99999"] {
+        let name = format!("encoder.down_blocks.{index}.downsamplers.0.conv.weight");
         assert_eq!(vae.rename(&name, 4), format!("vae.{name}"));
     }
     let mut folders = generations()[1].folders.clone();

@@ -1,13 +1,13 @@
-//! The architecture of Gemma 3's text model.
+//! Architecture of the text model of Gemma 3.
 
 use serde_json::Value;
 
 use crate::config::{ConfigError, Section};
 
-/// The architecture of the text model.
+/// Architecture of the text model, with the names of `text_config`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GemmaConfig {
-    /// Width.
+    /// Width of the hidden states.
     pub hidden_size: usize,
     /// Number of layers.
     pub num_hidden_layers: usize,
@@ -26,7 +26,7 @@ pub struct GemmaConfig {
 }
 
 impl GemmaConfig {
-    /// Reads `config.json` of a Gemma 3 folder; what it does not say is as in Gemma 3 12B.
+    /// Reads the `config.json` of a Gemma 3 folder. Defaults are those of Gemma 3 12B.
     pub fn new(config: &Value) -> std::result::Result<Self, ConfigError> {
         let root = Section::root(config);
         root.expect("model_type", "gemma3")?;
@@ -36,7 +36,7 @@ impl GemmaConfig {
         text.expect("use_bidirectional_attention", false)?;
         text.expect("attn_logit_softcapping", Value::Null)?;
         text.expect("final_logit_softcapping", Value::Null)?;
-        let [global, local] = ropes(&text)?;
+        let [global, local] = rope_parameters(&text)?;
         let config = Self {
             hidden_size: text.size("hidden_size", 3840)?,
             num_hidden_layers: text.count("num_hidden_layers", 48)?,
@@ -60,8 +60,8 @@ impl GemmaConfig {
         if !config.head_dim.is_multiple_of(2) {
             return Err(text.unsupported("head_dim", config.head_dim, "an even number"));
         }
-        let kinds: Vec<String> = text.get("layer_types", Vec::new())?;
-        for (i, kind) in kinds.iter().enumerate() {
+        let layer_types: Vec<String> = text.get("layer_types", Vec::new())?;
+        for (i, kind) in layer_types.iter().enumerate() {
             let expected = if config.is_global(i) { "full_attention" } else { "sliding_attention" };
             if kind != expected {
                 return Err(text.unsupported("layer_types", format!("{kind} for layer {i}"), expected));
@@ -70,20 +70,20 @@ impl GemmaConfig {
         Ok(config)
     }
 
+    /// Whether a layer attends to all earlier tokens rather than to a window.
     pub(super) fn is_global(&self, layer: usize) -> bool {
         (layer + 1).is_multiple_of(self.sliding_window_pattern)
     }
 }
 
-/// How the layers of one kind turn queries and keys.
+/// RoPE parameters of the layers of one kind.
 struct RopeParameters {
     theta: f64,
     factor: f64,
 }
 
-/// Those of global layers, and of local ones: in two sections, or, as older versions of transformers write them, in three
-/// keys.
-fn ropes(text: &Section) -> std::result::Result<[RopeParameters; 2], ConfigError> {
+/// Reads the RoPE parameters of global and local layers: two sections, or three keys in older versions of transformers.
+fn rope_parameters(text: &Section) -> std::result::Result<[RopeParameters; 2], ConfigError> {
     let scaled = |section: &Section, theta| {
         section.expect("rope_type", "linear")?;
         Ok(RopeParameters { theta, factor: section.get("factor", 1.0)? })
@@ -111,7 +111,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn refuses_heads_that_cannot_be() {
+    fn invalid_head_sizes_are_rejected() {
         for (key, value) in
             [("num_key_value_heads", 0), ("num_key_value_heads", 3), ("head_dim", 5), ("hidden_size", 0)]
         {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_of_writing_ropes_mean_the_same() {
+    fn old_and_new_rope_keys_are_equivalent() {
         let older = json!({"num_hidden_layers": 7, "rope_theta": 1e6, "rope_local_base_freq": 5e3, "head_dim": 16,
             "rope_scaling": {"rope_type": "linear", "factor": 8.0}});
         let newer = json!({"num_hidden_layers": 7, "head_dim": 16, "_sliding_window_pattern": 6,

@@ -1,24 +1,25 @@
-//! Gemma 3's text model, returning the hidden states of every layer (`Gemma3TextModel`).
+//! The text model of Gemma 3, which returns the hidden states of every layer (`Gemma3TextModel`).
 //!
-//! A prompt's hidden states are the embedding, then what each layer makes of it (the last one normed), `(1, n, d)` each.
-//! Padding stands on the left, where the causal mask hides it and nothing downstream looks at it: it is left out, and the
-//! tokens keep the positions that they have behind it.
+//! The hidden states of a prompt are the embedding and the output of each layer, the last one normed, `(1, n, d)` each.
+//! The official code pads prompts on the left. The causal mask hides the padding and nothing downstream reads it, so it is
+//! omitted here; the tokens keep the positions they have after the padding.
 
-mod cache;
 mod config;
+mod forward_pass;
+mod kv_cache;
 mod layer;
-mod passage;
 
 use candle_core::{DType, Result, Tensor};
 
-use super::MAX_TOKENS;
-use crate::VarBuilder;
-pub(super) use cache::Cache;
-pub use config::GemmaConfig;
-use layer::{Layer, norm_weight};
-use passage::{Passage, Span};
+use self::forward_pass::{ForwardPass, TokenSpan};
+use self::layer::{Layer, norm_weight};
+use super::tokenizer::MAX_TOKENS;
+use crate::var_builder::VarBuilder;
 
-/// The text model in memory.
+pub use self::config::GemmaConfig;
+pub(super) use self::kv_cache::KvCache;
+
+/// The text model with all layers loaded.
 #[derive(Debug)]
 pub struct Gemma {
     config: GemmaConfig,
@@ -30,65 +31,65 @@ pub struct Gemma {
 impl Gemma {
     /// Reads `language_model.model.*`.
     pub fn new(config: &GemmaConfig, vb: VarBuilder) -> Result<Self> {
-        let parts = PartsOf { config, vb: vb.pp("language_model.model") };
-        let layers = (0..config.num_hidden_layers).map(|i| parts.layer(i)).collect::<Result<_>>()?;
-        Ok(Self { embed_tokens: parts.embed_tokens()?, layers, norm: parts.norm()?, config: config.clone() })
+        let loader = GemmaLoader { config, vb: vb.pp("language_model.model") };
+        let layers = (0..config.num_hidden_layers).map(|i| loader.layer(i)).collect::<Result<_>>()?;
+        Ok(Self { embed_tokens: loader.embed_tokens()?, layers, norm: loader.norm()?, config: config.clone() })
     }
 
-    /// The hidden states of a prompt.
+    /// Returns the hidden states of a prompt without padding.
     pub fn hidden_states(&self, ids: &[u32]) -> Result<Vec<Tensor>> {
-        let mut passage = Passage::new(&self.config, &self.embed_tokens, ids, padded(ids))?;
-        let mut states = vec![passage.state().clone()];
+        let mut pass = ForwardPass::new(&self.config, &self.embed_tokens, ids, span_after_padding(ids))?;
+        let mut states = vec![pass.state().clone()];
         for (i, layer) in self.layers.iter().enumerate() {
-            passage.pass(i, layer, None)?;
-            states.push(passage.state().clone());
+            pass.apply(i, layer, None)?;
+            states.push(pass.state().clone());
         }
-        end(&mut states, passage.normed(&self.norm)?);
+        replace_last(&mut states, pass.normed(&self.norm)?);
         Ok(states)
     }
 
-    /// How likely each token is to follow `cache` and then `ids`, as logits in float32; `cache` has seen them afterwards.
-    pub(super) fn next_logits(&self, ids: &[u32], cache: &mut Cache) -> Result<Vec<f32>> {
-        let span = Span { first: cache.len(), count: ids.len(), seen: cache.len() };
-        let mut passage = Passage::new(&self.config, &self.embed_tokens, ids, span)?;
+    /// Returns the logits in float32 of the token after the cached tokens and `ids`, and adds `ids` to the cache.
+    pub(super) fn next_logits(&self, ids: &[u32], cache: &mut KvCache) -> Result<Vec<f32>> {
+        let span = TokenSpan { first: cache.len(), count: ids.len(), cached: cache.len() };
+        let mut pass = ForwardPass::new(&self.config, &self.embed_tokens, ids, span)?;
         for (i, layer) in self.layers.iter().enumerate() {
-            passage.pass(i, layer, Some(cache.layer(i)))?;
+            pass.apply(i, layer, Some(cache.layer(i)))?;
         }
-        let last = passage.normed(&self.norm)?.narrow(1, ids.len() - 1, 1)?.squeeze(0)?;
+        let last = pass.normed(&self.norm)?.narrow(1, ids.len() - 1, 1)?.squeeze(0)?;
         last.matmul(&self.embed_tokens.t()?)?.squeeze(0)?.to_dtype(DType::F32)?.to_vec1()
     }
 }
 
-/// The hidden states of several prompts, as [`Gemma::hidden_states`] has them, with no more than one layer in memory: each is
-/// read, used for all of them, and gone before the next.
+/// Returns the hidden states of several prompts, equal to those of [`Gemma::hidden_states`], with one layer in memory at a
+/// time: each layer is loaded, applied to all prompts and freed.
 pub fn stream_hidden_states(config: &GemmaConfig, vb: VarBuilder, prompts: &[Vec<u32>]) -> Result<Vec<Vec<Tensor>>> {
-    let parts = PartsOf { config, vb: vb.pp("language_model.model") };
-    let embed_tokens = parts.embed_tokens()?;
-    let begin = |ids: &Vec<u32>| Passage::new(config, &embed_tokens, ids, padded(ids));
-    let mut passages = prompts.iter().map(begin).collect::<Result<Vec<_>>>()?;
+    let loader = GemmaLoader { config, vb: vb.pp("language_model.model") };
+    let embed_tokens = loader.embed_tokens()?;
+    let embed = |ids: &Vec<u32>| ForwardPass::new(config, &embed_tokens, ids, span_after_padding(ids));
+    let mut passes = prompts.iter().map(embed).collect::<Result<Vec<_>>>()?;
     drop(embed_tokens);
-    let mut states: Vec<_> = passages.iter().map(|passage| vec![passage.state().clone()]).collect();
+    let mut states: Vec<_> = passes.iter().map(|pass| vec![pass.state().clone()]).collect();
     for i in 0..config.num_hidden_layers {
-        let layer = parts.layer(i)?;
-        for (passage, states) in passages.iter_mut().zip(&mut states) {
-            passage.pass(i, &layer, None)?;
-            states.push(passage.state().clone());
+        let layer = loader.layer(i)?;
+        for (pass, states) in passes.iter_mut().zip(&mut states) {
+            pass.apply(i, &layer, None)?;
+            states.push(pass.state().clone());
         }
     }
-    let norm = parts.norm()?;
-    for (passage, states) in passages.iter().zip(&mut states) {
-        end(states, passage.normed(&norm)?);
+    let norm = loader.norm()?;
+    for (pass, states) in passes.iter().zip(&mut states) {
+        replace_last(states, pass.normed(&norm)?);
     }
     Ok(states)
 }
 
-/// Where the parts are read.
-struct PartsOf<'a> {
+/// Loads the weights of the model piece by piece.
+struct GemmaLoader<'a> {
     config: &'a GemmaConfig,
     vb: VarBuilder,
 }
 
-impl PartsOf<'_> {
+impl GemmaLoader<'_> {
     fn embed_tokens(&self) -> Result<Tensor> {
         self.vb.get((self.config.vocab_size, self.config.hidden_size), "embed_tokens.weight")
     }
@@ -102,13 +103,13 @@ impl PartsOf<'_> {
     }
 }
 
-/// Where a prompt's tokens stand behind its padding.
-fn padded(ids: &[u32]) -> Span {
-    Span { first: MAX_TOKENS - ids.len(), count: ids.len(), seen: 0 }
+/// Positions of the tokens of a prompt after its left padding.
+fn span_after_padding(ids: &[u32]) -> TokenSpan {
+    TokenSpan { first: MAX_TOKENS - ids.len(), count: ids.len(), cached: 0 }
 }
 
-/// Puts `normed` in the place of the last layer's own.
-fn end(states: &mut [Tensor], normed: Tensor) {
+/// Replaces the output of the last layer by its normed form.
+fn replace_last(states: &mut [Tensor], normed: Tensor) {
     if let Some(last) = states.last_mut() {
         *last = normed;
     }

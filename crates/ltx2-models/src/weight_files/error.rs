@@ -1,43 +1,45 @@
-//! Why a model file cannot be used.
+//! Errors of model files.
 
 use std::path::PathBuf;
+
+use crate::config::ConfigError;
 
 /// Why a model file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// Not there or not readable.
+    /// The file cannot be opened or read.
     #[error("cannot read {path}: {source}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// Not a whole safetensors file.
-    #[error("{path} is not a usable safetensors file: {reason} (truncated, or of another kind?)")]
+    /// Invalid or incomplete safetensors or JSON file.
+    #[error("{path} is not a usable safetensors file: {reason} (truncated, or another format?)")]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// First problem found.
         reason: String,
     },
-    /// Not a whole GGUF file, or one with something in it that is not read.
+    /// Invalid, incomplete or unsupported GGUF file.
     #[error("{path} is not a usable GGUF file: {reason}")]
     Gguf {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// First problem found.
         reason: String,
     },
-    /// A folder that lacks a file, or has one too many.
+    /// A model folder with a missing or an ambiguous file.
     #[error("{path} is not a usable model folder: {reason}")]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// First problem found.
         reason: String,
     },
-    /// The metadata lacks what an LTX-2 checkpoint has.
+    /// The metadata lacks a key that every LTX-2 checkpoint has.
     #[error("{path} has no `{key}` in its metadata, so it is not an LTX-2 checkpoint")]
     Foreign {
         /// The file.
@@ -45,33 +47,33 @@ pub enum CheckpointError {
         /// The missing metadata key.
         key: &'static str,
     },
-    /// Its architecture is not one of ours.
+    /// Unsupported architecture.
     #[error("{path}: {source}")]
     Config {
         /// The file.
         path: PathBuf,
-        /// Which value.
-        source: crate::ConfigError,
+        /// Names the value.
+        source: ConfigError,
     },
-    /// Not an adapter, or one for another model.
+    /// The file is not a LoRA, or is a LoRA of another model.
     #[error("the LoRA {path} does not fit: {reason}")]
     Lora {
         /// The file.
         path: PathBuf,
-        /// Why it is refused.
+        /// First mismatch found.
         reason: String,
     },
-    /// A tensor is missing or has another shape.
+    /// A tensor is missing, has an unexpected shape or cannot be read.
     #[error("{path}: {}", message(source))]
     Tensor {
         /// The file.
         path: PathBuf,
-        /// Which tensor.
+        /// Error of candle, which names the tensor.
         source: candle_core::Error,
     },
 }
 
-/// What a tensor error says, without the backtrace that candle may add to it.
+/// Message of a candle error without its backtrace.
 pub fn message(error: &candle_core::Error) -> String {
     match error {
         candle_core::Error::WithBacktrace { inner, .. } => message(inner),
