@@ -1,12 +1,13 @@
 //! Inputs of a task, decoded from files.
 
-use std::path::Path;
+use std::fmt::Display;
 
 use ltx2_types::{
     AudioClip, Failure, FailureCode, ImageLimits, InputFile, InputId, InputKind, Inputs, RgbImage, VideoInput,
 };
 
 use crate::conditioning_image;
+use crate::demux::{open_video, read_audio};
 
 /// Inputs of a task as files, decoded on demand.
 #[derive(Debug, Clone)]
@@ -16,17 +17,18 @@ pub struct FileInputs {
 }
 
 impl FileInputs {
-    /// Returns the inputs in `files`. Images larger than `limits` are refused.
+    /// Returns the inputs in `files`. Images and video frames larger than `limits` are refused.
     pub fn new(files: Vec<InputFile>, limits: ImageLimits) -> Self {
         Self { files, limits }
     }
 
-    fn path(&self, id: InputId, kind: InputKind) -> Result<&Path, Failure> {
-        let file = self.files.iter().find(|file| file.id == id);
-        match file {
-            Some(file) if file.kind == kind => Ok(&file.path),
+    fn file(&self, id: InputId, kinds: &[InputKind]) -> Result<&InputFile, Failure> {
+        match self.files.iter().find(|file| file.id == id) {
+            Some(file) if kinds.contains(&file.kind) => Ok(file),
             Some(file) => {
-                Err(internal(format!("input {id} is of kind {}, but {} was expected", file.kind.name(), kind.name())))
+                let expected: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+                let expected = expected.join(" or ");
+                Err(internal(format!("input {id} is of kind {}, but {expected} was expected", file.kind.name())))
             }
             None => Err(internal(format!("input {id} is missing: the job has {} inputs", self.files.len()))),
         }
@@ -35,7 +37,7 @@ impl FileInputs {
 
 impl Inputs for FileInputs {
     fn image(&mut self, id: InputId, crf: u32) -> Result<RgbImage, Failure> {
-        let path = self.path(id, InputKind::Image)?;
+        let path = &self.file(id, &[InputKind::Image])?.path;
         let bytes = std::fs::read(path).map_err(|error| {
             let name = path.file_name().unwrap_or_default().display();
             Failure::new(FailureCode::BadInput, format!("cannot read input image {name}: {error}"))
@@ -44,14 +46,22 @@ impl Inputs for FileInputs {
     }
 
     fn video(&mut self, id: InputId) -> Result<VideoInput, Failure> {
-        self.path(id, InputKind::Video)?;
-        Err(Failure::new(FailureCode::BadInput, "video inputs are not supported yet"))
+        let file = self.file(id, &[InputKind::Video])?.clone();
+        let (info, frames) = open_video(&file.path, self.limits).map_err(|error| bad_input(&file, &error))?;
+        let frames = frames.map(move |frame| frame.map_err(|error| bad_input(&file, &error)));
+        Ok(VideoInput { info, frames: Box::new(frames) })
     }
 
-    fn audio(&mut self, id: InputId, _: u32) -> Result<AudioClip, Failure> {
-        self.path(id, InputKind::Audio)?;
-        Err(Failure::new(FailureCode::BadInput, "audio inputs are not supported yet"))
+    fn audio(&mut self, id: InputId, sample_rate: u32) -> Result<AudioClip, Failure> {
+        let file = self.file(id, &[InputKind::Audio, InputKind::Video])?;
+        read_audio(&file.path, sample_rate).map_err(|error| bad_input(file, &error))
     }
+}
+
+fn bad_input(file: &InputFile, error: &dyn Display) -> Failure {
+    let InputFile { id, kind, path } = file;
+    let name = path.file_name().unwrap_or_default().display();
+    Failure::new(FailureCode::BadInput, format!("cannot use {} input {id} ({name}): {error}", kind.name()))
 }
 
 fn internal(message: String) -> Failure {

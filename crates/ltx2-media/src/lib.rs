@@ -4,6 +4,7 @@
 //! [`FileOutputs`], [`VideoWriter`] and [`small_jpeg`].
 
 mod crf_roundtrip;
+mod demux;
 mod error;
 mod ffmpeg;
 mod image;
@@ -14,6 +15,7 @@ mod mux;
 mod outputs;
 mod pending_file;
 mod pending_output;
+mod resample;
 mod thumbnail;
 mod webp_frames;
 

@@ -6,7 +6,7 @@ use ffmpeg_next::{Packet, Rational, codec, format};
 use ltx2_types::{AudioClip, Container, OutputSpec, VideoCodec, VideoInfo};
 
 use super::{aac::AacEncoder, h264::H264Encoder, mp4};
-use crate::MediaError;
+use crate::{MediaError, ffmpeg::file_url};
 
 const WRITE: &str = "write the video";
 /// Index of the video stream, which is added first.
@@ -125,7 +125,6 @@ fn create(path: &Path, format: &str) -> Result<format::context::Output, MediaErr
         path: path.to_owned(),
         source: io::Error::new(io::ErrorKind::InvalidInput, "ffmpeg accepts only paths in UTF-8"),
     };
-    // Without the prefix, a name with a colon would be parsed as a protocol.
-    let url = format!("file:{}", path.to_str().ok_or_else(not_utf8)?);
+    let url = file_url(path).ok_or_else(not_utf8)?;
     format::output_as(&url, format).map_err(MediaError::ffmpeg(WRITE))
 }

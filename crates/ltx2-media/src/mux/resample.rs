@@ -1,21 +1,15 @@
 //! Conversion of audio to a sample rate that AAC supports.
 
-use ffmpeg_next::{
-    ChannelLayout, Error,
-    format::sample::{Sample, Type},
-    frame,
-    software::resampling,
-};
+use ffmpeg_next::{ChannelLayout, Error, frame};
 use ltx2_types::AudioClip;
 
 use crate::MediaError;
+use crate::resample::{PACKED, Resampler};
 
 /// Sample rates that an AAC header can encode and players accept.
 const AAC_RATES: [u32; 11] = [96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025];
 /// Sample rate for clips of other rates.
 const COMMON_RATE: u32 = 48000;
-/// Interleaved samples.
-const PACKED: Sample = Sample::F32(Type::Packed);
 
 /// Returns `clip`, resampled to 48 kHz if AAC does not support its rate.
 pub(super) fn to_aac_rate(clip: AudioClip) -> Result<AudioClip, MediaError> {
@@ -25,41 +19,28 @@ pub(super) fn to_aac_rate(clip: AudioClip) -> Result<AudioClip, MediaError> {
     if clip.sample_rate == 0 {
         return Err(MediaError::Audio("its sample rate is 0"));
     }
-    resample(&clip).map_err(MediaError::ffmpeg("resample the audio"))
+    let samples = resample(&clip).map_err(MediaError::ffmpeg("resample the audio"))?;
+    Ok(AudioClip { sample_rate: COMMON_RATE, samples })
 }
 
-fn resample(clip: &AudioClip) -> Result<AudioClip, Error> {
-    let stereo = ChannelLayout::STEREO;
-    let rate = clip.sample_rate;
-    let mut context = resampling::Context::get(PACKED, stereo, rate, PACKED, stereo, COMMON_RATE)?;
+fn resample(clip: &AudioClip) -> Result<Vec<f32>, Error> {
     let mut samples = Vec::new();
     // One second at a time limits the size of the frames.
-    for second in clip.samples.chunks(rate as usize * 2) {
-        let count = second.len() / 2;
-        let mut input = frame::Audio::new(PACKED, count, stereo);
-        input.set_rate(rate);
-        for (to, from) in input.plane_mut::<(f32, f32)>(0).iter_mut().zip(second.chunks_exact(2)) {
-            *to = (from[0], from[1]);
-        }
-        let mut output = output_frame();
-        context.run(&input, &mut output)?;
-        append(&mut samples, &output);
-    }
-    loop {
-        let mut output = output_frame();
-        context.flush(&mut output)?;
-        if output.samples() == 0 {
-            return Ok(AudioClip { sample_rate: COMMON_RATE, samples });
-        }
-        append(&mut samples, &output);
-    }
+    let mut frames =
+        clip.samples.chunks(clip.sample_rate as usize * 2).map(|second| to_frame(second, clip.sample_rate));
+    let Some(first) = frames.next() else { return Ok(samples) };
+    let mut resampler = Resampler::new(&first, COMMON_RATE)?;
+    resampler.push(&first, &mut samples)?;
+    frames.try_for_each(|frame| resampler.push(&frame, &mut samples))?;
+    resampler.finish(&mut samples)?;
+    Ok(samples)
 }
 
-/// Allocates a frame for a second of output and the delay of the resampler.
-fn output_frame() -> frame::Audio {
-    frame::Audio::new(PACKED, 2 * COMMON_RATE as usize, ChannelLayout::STEREO)
-}
-
-fn append(samples: &mut Vec<f32>, frame: &frame::Audio) {
-    samples.extend(frame.plane::<(f32, f32)>(0).iter().flat_map(|&(left, right)| [left, right]));
+fn to_frame(samples: &[f32], sample_rate: u32) -> frame::Audio {
+    let mut frame = frame::Audio::new(PACKED, samples.len() / 2, ChannelLayout::STEREO);
+    frame.set_rate(sample_rate);
+    for (to, from) in frame.plane_mut::<(f32, f32)>(0).iter_mut().zip(samples.chunks_exact(2)) {
+        *to = (from[0], from[1]);
+    }
+    frame
 }

@@ -59,7 +59,9 @@ pub fn warnings(path: &Path) -> String {
 
 /// Returns all frames as RGB, decoded by the ffmpeg tool.
 pub fn decoded_rgb(path: &Path) -> Vec<u8> {
-    decoded(path, &["-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
+    // The flags of our own conversion; by default the tool interpolates chroma less exactly.
+    let flags = "bicubic+accurate_rnd+full_chroma_int";
+    decoded(path, &["-sws_flags", flags, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
 }
 
 /// Returns the interleaved samples, decoded by the ffmpeg tool.

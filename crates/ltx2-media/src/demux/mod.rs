@@ -1,0 +1,10 @@
+//! Reading video and audio files.
+
+mod audio;
+mod error;
+mod probe;
+mod reader;
+mod video;
+
+pub(crate) use audio::read_audio;
+pub(crate) use video::open_video;

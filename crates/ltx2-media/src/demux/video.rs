@@ -1,0 +1,94 @@
+//! A video file as a stream of RGB frames.
+
+use std::path::Path;
+
+use ffmpeg_next::{frame, media};
+use image::DynamicImage;
+use image::metadata::Orientation;
+use ltx2_types::{ImageLimits, RgbImage, VideoInfo};
+
+use super::error::DemuxError;
+use super::probe::{check_size, orientation, swaps_sides, video_info};
+use super::reader::{StreamReader, decoder_for, open};
+use crate::ffmpeg::{Converter, packed_rgb};
+
+const VIDEO: &str = "video";
+
+/// Opens the best video stream of a file. Frames are decoded on demand; only a few are in memory at a time.
+///
+/// The rotation in the metadata is applied. Timestamps are ignored: every frame is returned once.
+pub(crate) fn open_video(path: &Path, limits: ImageLimits) -> Result<(VideoInfo, VideoFrames), DemuxError> {
+    let input = open(path)?;
+    let stream = input.streams().best(media::Type::Video).ok_or(DemuxError::NoStream(VIDEO))?;
+    let decoder = decoder_for(&stream).and_then(|decoder| decoder.video());
+    let decoder = decoder.map_err(|source| DemuxError::Decoder { kind: VIDEO, source })?;
+    let size = (decoder.width(), decoder.height());
+    check_size(size, limits)?;
+    let orientation = orientation(&stream);
+    let upright = if swaps_sides(orientation) { (size.1, size.0) } else { size };
+    let info = video_info(&stream, upright)?;
+    let index = stream.index();
+    let reader = StreamReader::new(input, index, decoder.0, VIDEO);
+    Ok((info, VideoFrames { reader, orientation, size, limits, converter: None, is_done: false }))
+}
+
+/// Iterator over the frames of a video. It ends after the first error.
+pub(crate) struct VideoFrames {
+    reader: StreamReader,
+    orientation: Orientation,
+    /// Width and height before `orientation` is applied.
+    size: (u32, u32),
+    limits: ImageLimits,
+    converter: Option<Converter>,
+    is_done: bool,
+}
+
+impl VideoFrames {
+    fn next_frame(&mut self) -> Result<Option<RgbImage>, DemuxError> {
+        let mut frame = frame::Video::empty();
+        if !self.reader.next(&mut frame)? {
+            return Ok(None);
+        }
+        let rgb = self.to_rgb(&frame).map_err(|source| DemuxError::Decode { kind: VIDEO, source })?;
+        Ok(Some(self.make_upright(packed_rgb(&rgb))))
+    }
+
+    /// Converts a frame to RGB at the size of the stream. Size and pixel format may change in the middle of a stream.
+    fn to_rgb(&mut self, frame: &frame::Video) -> Result<frame::Video, ffmpeg_next::Error> {
+        if check_size((frame.width(), frame.height()), self.limits).is_err() {
+            return Err(ffmpeg_next::Error::InvalidData);
+        }
+        let mut converter = match self.converter.take() {
+            Some(converter) if converter.accepts(frame) => converter,
+            _ => Converter::to_rgb(frame, self.size)?,
+        };
+        let rgb = converter.run(frame);
+        self.converter = Some(converter);
+        rgb
+    }
+
+    fn make_upright(&self, data: Vec<u8>) -> RgbImage {
+        let (width, height) = self.size;
+        if self.orientation == Orientation::NoTransforms {
+            return RgbImage { width, height, data };
+        }
+        // The buffer has exactly the size of the frame, so that it is never empty here.
+        let image = image::RgbImage::from_raw(width, height, data).unwrap_or_default();
+        let mut image = DynamicImage::ImageRgb8(image);
+        image.apply_orientation(self.orientation);
+        RgbImage { width: image.width(), height: image.height(), data: image.into_rgb8().into_raw() }
+    }
+}
+
+impl Iterator for VideoFrames {
+    type Item = Result<RgbImage, DemuxError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_done {
+            return None;
+        }
+        let frame = self.next_frame().transpose();
+        self.is_done = !matches!(frame, Some(Ok(_)));
+        frame
+    }
+}
