@@ -3,7 +3,7 @@
 
     benches/device_memory.py --ltx2 target/release/ltx2 [--base ltx-2-19b] [--out benches/results/device-memory-NAME.json]
 
-Each case starts `ltx2 serve`, built with --features cuda, on the emulated card of crates/ltx2-cuda-emulator, which counts
+Each case starts `ltx2 serve`, built with --features cuda, on the emulated card of tools/cuda-emulator, which counts
 allocations and runs nothing, with a model set of the published shapes, and sends its requests one after the other. What is
 counted is exact for what the program asks for; what the driver loses between allocations and the context's own few hundred
 MB come on top. Steps do not matter to memory, so there are two. CUDA_HOME names the toolkit that ltx2 was built with.

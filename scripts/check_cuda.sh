@@ -29,7 +29,7 @@ modules="$(sed -n 's/^mdl!(\([A-Z_]*\),.*/\1/p' "$source/src/lib.rs")"
   echo '}'
 } >"$kernels/build.rs"
 
-for name in crates models scripts; do
+for name in crates models scripts tools; do
   ln -s "$root/$name" "$workspace/$name"
 done
 cp Cargo.lock "$workspace/"

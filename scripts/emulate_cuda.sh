@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run a program built with --features cuda on a machine without a GPU: crates/ltx2-cuda-emulator stands in for the driver,
+# Run a program built with --features cuda on a machine without a GPU: tools/cuda-emulator stands in for the driver,
 # cuBLAS and cuRAND. The toolkit's other libraries are the real ones, from CUDA_HOME/lib64.
 #
 #     scripts/emulate_cuda.sh PROGRAM ARGS...
