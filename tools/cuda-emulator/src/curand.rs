@@ -1,19 +1,20 @@
-//! The functions of cuRAND that candle calls. The numbers have the right distribution, but they are not cuRAND's.
+//! The functions of cuRAND that candle calls. The values have the requested distribution, but differ from those of
+//! cuRAND.
 
 use std::ffi::{c_int, c_ulonglong};
 
-use crate::driver::call::{Needs, Out, call};
+use crate::driver::call::{Out, Requires, call};
 use crate::driver::device::Device;
-use crate::driver::status::{Result, Status};
+use crate::driver::status::{CudaStatus, Result};
 use crate::driver::unsupported::unsupported;
 use crate::settings::Mode;
 
-/// A sequence of numbers.
+/// State of a pseudo-random generator.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Generator(u64);
+pub(crate) struct RandomGenerator(u64);
 
-impl Generator {
-    /// Even in [0, 1).
+impl RandomGenerator {
+    /// Returns a uniform value in [0, 1).
     fn uniform(&mut self) -> f64 {
         // SplitMix64.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -23,7 +24,7 @@ impl Generator {
         ((bits ^ (bits >> 31)) >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Two of a normal distribution, by Box and Muller.
+    /// Returns two normally distributed values, by the Box-Muller transform.
     fn normal(&mut self) -> [f64; 2] {
         let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
         let (sine, cosine) = (std::f64::consts::TAU * self.uniform()).sin_cos();
@@ -31,7 +32,7 @@ impl Generator {
     }
 }
 
-/// cuRAND's codes.
+/// Values of `curandStatus_t`.
 mod code {
     pub(super) const NOT_INITIALIZED: u32 = 101;
     pub(super) const LENGTH_NOT_MULTIPLE: u32 = 105;
@@ -40,63 +41,69 @@ mod code {
 }
 
 fn run(name: &str, body: impl FnOnce(&mut Device) -> Result) -> u32 {
-    match call(name, Needs::Context, body) {
+    match call(name, Requires::Context, body) {
         Ok(()) => 0,
-        Err(Status::InvalidHandle) => code::NOT_INITIALIZED,
+        Err(CudaStatus::InvalidHandle) => code::NOT_INITIALIZED,
         Err(_) => code::INITIALIZATION_FAILED,
     }
 }
 
-/// Has a generator fill memory with numbers, two at a time.
-fn fill<T: Copy>(name: &str, generator: usize, to: u64, count: usize, pair: impl Fn(&mut Generator) -> [T; 2]) -> u32 {
+/// Fills device memory with random values, generated in pairs.
+fn fill<T: Copy>(
+    name: &str,
+    generator: usize,
+    to: u64,
+    count: usize,
+    pair: impl Fn(&mut RandomGenerator) -> [T; 2],
+) -> u32 {
     if !count.is_multiple_of(2) {
         return code::LENGTH_NOT_MULTIPLE;
     }
     run(name, |device| {
-        let mut numbers = *device.generators.get(generator)?;
-        device.check("random numbers", to, count.checked_mul(size_of::<T>()).ok_or(Status::InvalidValue)?)?;
+        let mut state = *device.generators.get(generator)?;
+        device.check("random state", to, count.checked_mul(size_of::<T>()).ok_or(CudaStatus::InvalidValue)?)?;
         if !to.is_multiple_of(align_of::<T>() as u64) {
-            return Err(Status::InvalidValue);
+            return Err(CudaStatus::InvalidValue);
         }
         if device.mode == Mode::Run {
             for i in 0..count / 2 {
-                // SAFETY: the bytes were checked, and are aligned.
-                unsafe { (to as *mut [T; 2]).add(i).write(pair(&mut numbers)) };
+                // SAFETY: the range was checked to lie within one allocation, and is aligned for `T`.
+                unsafe { (to as *mut [T; 2]).add(i).write(pair(&mut state)) };
             }
         }
-        *device.generators.get_mut(generator)? = numbers;
+        *device.generators.get_mut(generator)? = state;
         Ok(())
     })
 }
 
-/// A new generator.
+/// Creates a generator.
 ///
 /// # Safety
-/// As cuRAND's function of this name.
+/// Same contract as the cuRAND function of this name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn curandCreateGenerator(generator: Out<usize>, _kind: c_int) -> u32 {
     run("curandCreateGenerator", |device| {
-        let handle = device.generators.insert(Generator(0));
-        generator.put(handle)
+        let handle = device.generators.insert(RandomGenerator(0));
+        generator.write(handle)
     })
 }
 
-/// Ends a generator.
+/// Destroys a generator.
 #[unsafe(no_mangle)]
 pub extern "C" fn curandDestroyGenerator(generator: usize) -> u32 {
     run("curandDestroyGenerator", |device| device.generators.remove(generator).map(drop))
 }
 
-/// What a generator begins with.
+/// Sets the seed of a generator.
 #[unsafe(no_mangle)]
 pub extern "C" fn curandSetPseudoRandomGeneratorSeed(generator: usize, seed: c_ulonglong) -> u32 {
     run("curandSetPseudoRandomGeneratorSeed", |device| {
-        *device.generators.get_mut(generator)? = Generator(seed);
+        *device.generators.get_mut(generator)? = RandomGenerator(seed);
         Ok(())
     })
 }
 
-/// The stream that a generator computes on.
+/// Sets the stream of a generator.
 #[unsafe(no_mangle)]
 pub extern "C" fn curandSetStream(generator: usize, stream: usize) -> u32 {
     run("curandSetStream", |device| {
@@ -105,13 +112,13 @@ pub extern "C" fn curandSetStream(generator: usize, stream: usize) -> u32 {
     })
 }
 
-/// Numbers of a normal distribution; an even count of them.
+/// Generates an even number of normally distributed values.
 #[unsafe(no_mangle)]
 pub extern "C" fn curandGenerateNormal(generator: usize, to: u64, count: usize, mean: f32, deviation: f32) -> u32 {
-    fill("curandGenerateNormal", generator, to, count, |numbers| numbers.normal().map(|x| mean + deviation * x as f32))
+    fill("curandGenerateNormal", generator, to, count, |state| state.normal().map(|x| mean + deviation * x as f32))
 }
 
-/// Numbers of a normal distribution; an even count of them.
+/// Generates an even number of normally distributed values.
 #[unsafe(no_mangle)]
 pub extern "C" fn curandGenerateNormalDouble(
     generator: usize,
@@ -120,7 +127,7 @@ pub extern "C" fn curandGenerateNormalDouble(
     mean: f64,
     deviation: f64,
 ) -> u32 {
-    fill("curandGenerateNormalDouble", generator, to, count, |numbers| numbers.normal().map(|x| mean + deviation * x))
+    fill("curandGenerateNormalDouble", generator, to, count, |state| state.normal().map(|x| mean + deviation * x))
 }
 
 unsupported! { code::LAUNCH_FAILURE;
@@ -133,9 +140,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_normal() {
-        let mut numbers = Generator(1);
-        let drawn: Vec<f64> = (0..50_000).flat_map(|_| numbers.normal()).collect();
+    fn values_are_normally_distributed() {
+        let mut state = RandomGenerator(1);
+        let drawn: Vec<f64> = (0..50_000).flat_map(|_| state.normal()).collect();
         let mean = drawn.iter().sum::<f64>() / drawn.len() as f64;
         let variance = drawn.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / drawn.len() as f64;
         let beyond_two = drawn.iter().filter(|x| x.abs() > 2.0).count() as f64 / drawn.len() as f64;

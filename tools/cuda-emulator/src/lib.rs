@@ -1,10 +1,9 @@
-//! A CUDA driver without a card, for tests and rehearsals on a machine that has none: a library that stands in for
-//! `libcuda.so.1`, cuBLAS and cuRAND, so that a program built for a GPU runs unchanged.
+//! A CUDA driver without a GPU, for tests: a shared library that replaces `libcuda.so.1`, cuBLAS and cuRAND, so that a
+//! program built for a GPU runs unchanged.
 //!
-//! Kernels are run as they are given to a real driver, as PTX, by an interpreter that steps warps of 32 lanes through it:
-//! launches, arguments, addresses, barriers and arithmetic are the true ones. Every access is checked against the
-//! allocations. Or nothing is run and only counted: launches, bytes and products, and the memory in use at the highest.
-//! It says what a program asks of a card and whether that is right, and nothing about how long a card takes.
+//! In [`Mode::Run`](settings::Mode), kernels are executed from their PTX by an interpreter that steps warps of 32
+//! lanes, and every memory access is checked against the allocations. In `Mode::Count`, nothing is executed; launches,
+//! copies, matrix products and device memory are counted. Execution times of a GPU are not modelled.
 
 mod cublas;
 mod curand;

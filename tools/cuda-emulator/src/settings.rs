@@ -1,38 +1,40 @@
-//! What the emulator is told from outside: environment variables, read once.
+//! EmulatorSettings, read once from environment variables. The host program is not aware of the emulator, so there is
+//! no other way in.
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-/// Whether kernels are run.
+/// Whether kernels are executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Kernels and products are computed.
+    /// Kernels and matrix products are computed.
     Run,
-    /// They are checked and counted; the device's memory holds nothing, and reads as zeros.
+    /// Kernels and matrix products are checked and counted. Device memory is not backed, and reads as zeros.
     Count,
 }
 
-/// All that can be set.
+/// EmulatorSettings of the emulator.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Settings {
+pub(crate) struct EmulatorSettings {
     /// `LTX2_EMULATED_MODE`: `run` or `count`.
     pub(crate) mode: Mode,
-    /// `LTX2_EMULATED_MEMORY`, in GiB there, in bytes here: what the card has.
+    /// `LTX2_EMULATED_MEMORY`: device memory; GiB in the variable, bytes here.
     pub(crate) memory: u64,
-    /// `LTX2_EMULATED_CAPABILITY`: major and minor.
+    /// `LTX2_EMULATED_CAPABILITY`: major and minor compute capability.
     pub(crate) capability: (i32, i32),
-    /// `LTX2_EMULATED_REPORT`: where the counts go, at the end and every 50 ms before; `{pid}` in it is the process's number.
+    /// `LTX2_EMULATED_REPORT`: path of the report, written every 50 ms and at exit. `{pid}` is replaced by the process
+    /// id.
     pub(crate) report: Option<PathBuf>,
-    /// `LTX2_EMULATED_FAULT`: the device is lost at the launch of this number, from 1 on.
+    /// `LTX2_EMULATED_FAULT`: number of the launch, from 1, at which the device is lost.
     pub(crate) fault: Option<u64>,
-    /// `LTX2_EMULATED_TRACE`: 1 prints every call.
+    /// `LTX2_EMULATED_TRACE`: `1` prints every call on standard error.
     pub(crate) trace: bool,
-    /// What could not be understood. The device does not open then.
+    /// Description of an invalid value. `cuInit` fails if there is one.
     pub(crate) problem: Option<String>,
 }
 
-impl Settings {
-    /// From variables by name.
+impl EmulatorSettings {
+    /// Reads the settings with `variable`, which looks up an environment variable by name.
     pub(crate) fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
         let mut settings = Self {
             mode: Mode::Run,
@@ -47,7 +49,7 @@ impl Settings {
         let mut set = |name: &str, wanted: &str, take: &mut dyn FnMut(&mut Self, &str) -> Option<()>| {
             let Some(value) = variable(name) else { return };
             if take(&mut settings, &value).is_none() {
-                settings.problem = Some(format!("{name} is {value}, but it must be {wanted}"));
+                settings.problem = Some(format!("{name} is {value}, expected {wanted}"));
             }
         };
         set("LTX2_EMULATED_MODE", "run or count", &mut |settings, value| {
@@ -63,11 +65,11 @@ impl Settings {
             settings.memory = (gib * f64::from(1 << 30)) as u64;
             Some(())
         });
-        set("LTX2_EMULATED_FAULT", "the number of a launch", &mut |settings, value| {
+        set("LTX2_EMULATED_FAULT", "a launch number", &mut |settings, value| {
             settings.fault = Some(value.parse().ok()?);
             Some(())
         });
-        set("LTX2_EMULATED_CAPABILITY", "as 9.0", &mut |settings, value| {
+        set("LTX2_EMULATED_CAPABILITY", "MAJOR.MINOR, such as 9.0", &mut |settings, value| {
             let (major, minor) = value.split_once('.')?;
             settings.capability = (major.parse().ok()?, minor.parse().ok()?);
             Some(())
@@ -76,9 +78,10 @@ impl Settings {
     }
 }
 
-/// This process's.
-pub(crate) fn settings() -> &'static Settings {
-    static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings::read(|name| std::env::var(name).ok()));
+/// EmulatorSettings of this process.
+pub(crate) fn settings() -> &'static EmulatorSettings {
+    static SETTINGS: LazyLock<EmulatorSettings> =
+        LazyLock::new(|| EmulatorSettings::read(|name| std::env::var(name).ok()));
     &SETTINGS
 }
 
@@ -86,19 +89,19 @@ pub(crate) fn settings() -> &'static Settings {
 mod tests {
     use super::*;
 
-    fn with(name: &str, value: &str) -> Settings {
-        Settings::read(|asked| (asked == name).then(|| value.to_owned()))
+    fn with(name: &str, value: &str) -> EmulatorSettings {
+        EmulatorSettings::read(|asked| (asked == name).then(|| value.to_owned()))
     }
 
     #[test]
-    fn what_is_not_said_is_a_whole_card_that_runs() {
-        let settings = Settings::read(|_| None);
+    fn defaults_are_an_h200_in_run_mode() {
+        let settings = EmulatorSettings::read(|_| None);
         assert_eq!((settings.mode, settings.memory, settings.capability), (Mode::Run, 141 << 30, (9, 0)));
         assert!(settings.report.is_none() && !settings.trace && settings.problem.is_none());
     }
 
     #[test]
-    fn what_is_said_is_taken() {
+    fn variables_override_the_defaults() {
         assert_eq!(with("LTX2_EMULATED_MODE", "count").mode, Mode::Count);
         assert_eq!(with("LTX2_EMULATED_MEMORY", "0.5").memory, 1 << 29);
         assert_eq!(with("LTX2_EMULATED_CAPABILITY", "12.1").capability, (12, 1));
@@ -108,13 +111,13 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_understood_is_said() {
+    fn invalid_values_are_reported_with_their_variable() {
         for (name, value) in
             [("MODE", "fast"), ("MEMORY", "-1"), ("MEMORY", "much"), ("CAPABILITY", "9"), ("FAULT", "soon")]
         {
             let name = format!("LTX2_EMULATED_{name}");
             let problem = with(&name, value).problem.unwrap();
-            assert!(problem.starts_with(&format!("{name} is {value}, but")), "{problem}");
+            assert!(problem.starts_with(&format!("{name} is {value}, expected")), "{problem}");
         }
     }
 }

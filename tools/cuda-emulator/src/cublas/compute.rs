@@ -1,61 +1,65 @@
-//! Products on the host: operands as float32 (or float64), summed in that, rounded once to what the result holds.
+//! Matrix products on the host. Operands are converted to float32 (float64 for float64), accumulated in that type, and
+//! rounded once to the result's type.
 
 use gemm::Parallelism;
 use half::{bf16, f16};
 
-use super::product::{Matrices, Product};
-use crate::report::{Number, Op};
+use super::gemm::{Gemm, MatrixBatch};
+use crate::report::{ElementType, Op};
 
-/// Multiplications from which on both of a small machine's cores are worth starting.
+/// Number of multiply-adds from which a product is computed in parallel.
 const LARGE: usize = 1 << 18;
 
-/// Computes a product whose operands were checked to lie in the device's memory.
-pub(super) fn compute(product: &Product) {
-    match product.c.number {
-        Number::F64 => multiply::<f64>(product),
+/// Computes a product whose operands were checked to lie within allocations.
+pub(super) fn compute(product: &Gemm) {
+    match product.c.element {
+        ElementType::F64 => multiply::<f64>(product),
         _ => multiply::<f32>(product),
     }
 }
 
-/// What is summed in.
-trait Sum: Copy + 'static {
+/// Type of the accumulators: float32 or float64.
+trait Accumulator: Copy + 'static {
     const ZERO: Self;
     const ONE: Self;
-    fn of(value: f64) -> Self;
-    fn value(self) -> f64;
-    /// `count` numbers from `address` on.
+    fn from_f64(value: f64) -> Self;
+    fn to_f64(self) -> f64;
+    /// Appends `count` elements starting at `address` to `to`.
     ///
     /// # Safety
-    /// They lie there, aligned.
-    unsafe fn read(address: u64, number: Number, count: usize, to: &mut Vec<Self>);
-    /// `alpha x + beta y`, with one rounding at most for each step.
+    /// `address` is aligned and valid for reads of `count` elements of the type.
+    unsafe fn read_elements(address: u64, element: ElementType, count: usize, to: &mut Vec<Self>);
+    /// Returns `alpha x + beta y`, rounded after each operation.
     fn combine(alpha: Self, x: Self, beta: Self, y: Self) -> Self;
 }
 
-macro_rules! sum {
+macro_rules! accumulator {
     ($type:ty) => {
-        impl Sum for $type {
+        impl Accumulator for $type {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
 
-            fn of(value: f64) -> Self {
+            fn from_f64(value: f64) -> Self {
                 value as Self
             }
 
-            fn value(self) -> f64 {
+            fn to_f64(self) -> f64 {
                 f64::from(self)
             }
 
-            unsafe fn read(address: u64, number: Number, count: usize, to: &mut Vec<Self>) {
-                // SAFETY: as the caller says.
+            unsafe fn read_elements(address: u64, element: ElementType, count: usize, to: &mut Vec<Self>) {
+                // SAFETY: the caller guarantees `count` readable, aligned elements of `element`, the type that the
+                // matching arm reads.
                 unsafe {
-                    match number {
-                        Number::F16 => to.extend(numbers::<f16>(address, count).iter().map(|x| Self::from(x.to_f32()))),
-                        Number::Bf16 => {
-                            to.extend(numbers::<bf16>(address, count).iter().map(|x| Self::from(x.to_f32())))
+                    match element {
+                        ElementType::F16 => {
+                            to.extend(slice::<f16>(address, count).iter().map(|x| Self::from(x.to_f32())))
                         }
-                        Number::F32 => to.extend(numbers::<f32>(address, count).iter().map(|x| *x as Self)),
-                        Number::F64 => to.extend(numbers::<f64>(address, count).iter().map(|x| *x as Self)),
+                        ElementType::Bf16 => {
+                            to.extend(slice::<bf16>(address, count).iter().map(|x| Self::from(x.to_f32())))
+                        }
+                        ElementType::F32 => to.extend(slice::<f32>(address, count).iter().map(|x| *x as Self)),
+                        ElementType::F64 => to.extend(slice::<f64>(address, count).iter().map(|x| *x as Self)),
                     }
                 }
             }
@@ -67,70 +71,72 @@ macro_rules! sum {
     };
 }
 
-sum!(f32);
-sum!(f64);
+accumulator!(f32);
+accumulator!(f64);
 
 /// # Safety
-/// So many of them lie there, aligned, and nothing writes to them meanwhile.
-unsafe fn numbers<'a, T>(address: u64, count: usize) -> &'a [T] {
-    // SAFETY: as the caller says.
+/// `address` is aligned and valid for reads of `count` values of `T`, which are not written during `'a`.
+unsafe fn slice<'a, T>(address: u64, count: usize) -> &'a [T] {
+    // SAFETY: the caller guarantees alignment, validity and the absence of writes during `'a`.
     unsafe { std::slice::from_raw_parts(address as *const T, count) }
 }
 
-/// One matrix of a batch, column by column without gaps.
-fn dense<T: Sum>(matrices: &Matrices, index: usize, to: &mut Vec<T>) {
+/// Copies one matrix of a batch to `to`, column-major without gaps.
+fn pack<T: Accumulator>(matrices: &MatrixBatch, index: usize, to: &mut Vec<T>) {
     to.clear();
-    // A matrix of nothing may lie nowhere.
+    // An empty matrix may have any address.
     if matrices.rows == 0 {
         return;
     }
     to.reserve(matrices.rows * matrices.columns);
     for column in 0..matrices.columns {
         let element = index * matrices.stride + column * matrices.leading;
-        let address = matrices.address + (element * matrices.number.bytes()) as u64;
-        // SAFETY: the batch's elements were checked to lie in one allocation, and the lock keeps others from writing.
-        unsafe { T::read(address, matrices.number, matrices.rows, to) };
+        let address = matrices.address + (element * matrices.element.bytes()) as u64;
+        // SAFETY: the whole batch was checked to lie within one allocation with aligned elements, and the driver's lock
+        // prevents concurrent writes.
+        unsafe { T::read_elements(address, matrices.element, matrices.rows, to) };
     }
 }
 
-fn multiply<T: Sum>(product: &Product) {
-    let (mut a, mut b, mut old) = (Vec::<T>::new(), Vec::new(), Vec::new());
-    let mut sums = vec![T::ZERO; product.m * product.n];
+fn multiply<T: Accumulator>(product: &Gemm) {
+    let (mut a, mut b, mut previous) = (Vec::<T>::new(), Vec::new(), Vec::new());
+    let mut accumulators = vec![T::ZERO; product.m * product.n];
     for index in 0..product.batch {
         if index == 0 || product.a.stride > 0 {
-            dense(&product.a, index, &mut a);
+            pack(&product.a, index, &mut a);
         }
         if index == 0 || product.b.stride > 0 {
-            dense(&product.b, index, &mut b);
+            pack(&product.b, index, &mut b);
         }
-        add_up(product, &a, &b, &mut sums);
-        // With a beta of 0 what was there is not read, be it NaN.
+        multiply_matrix(product, &a, &b, &mut accumulators);
+        // With beta = 0 the result is not read, so it may hold NaN.
         if product.beta != 0.0 {
-            dense(&product.c, index, &mut old);
+            pack(&product.c, index, &mut previous);
         }
-        store(product, index, &sums, &old);
+        store(product, index, &accumulators, &previous);
     }
 }
 
-/// `sums = op(a) op(b)`.
-fn add_up<T: Sum>(product: &Product, a: &[T], b: &[T], sums: &mut [T]) {
+/// Computes `accumulators = op(a) op(b)`.
+fn multiply_matrix<T: Accumulator>(product: &Gemm, a: &[T], b: &[T], accumulators: &mut [T]) {
     let (m, n, k) = (product.m, product.n, product.k);
-    assert!(a.len() == m * k && b.len() == k * n && sums.len() == m * n);
+    assert!(a.len() == m * k && b.len() == k * n && accumulators.len() == m * n);
     if k == 0 {
-        return sums.fill(T::ZERO);
+        return accumulators.fill(T::ZERO);
     }
-    // Steps from a column and a row to the next.
+    // Strides between columns and between rows.
     let steps = |op, rows: usize| if op == Op::N { (rows as isize, 1) } else { (1, rows as isize) };
     let ((a_column, a_row), (b_column, b_row)) =
         (steps(product.ops[0], product.a.rows), steps(product.ops[1], product.b.rows));
     let parallel = if m * n * k < LARGE { Parallelism::None } else { Parallelism::Rayon(0) };
-    // SAFETY: the three have as many elements as the steps reach.
+    // SAFETY: the assertion above guarantees that the three slices have the m x n, m x k and k x n elements that the
+    // strides address.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            sums.as_mut_ptr(),
+            accumulators.as_mut_ptr(),
             m as isize,
             1,
             false,
@@ -150,34 +156,35 @@ fn add_up<T: Sum>(product: &Product, a: &[T], b: &[T], sums: &mut [T]) {
     }
 }
 
-fn store<T: Sum>(product: &Product, index: usize, sums: &[T], old: &[T]) {
+fn store<T: Accumulator>(product: &Gemm, index: usize, accumulators: &[T], previous: &[T]) {
     let c = &product.c;
-    let (alpha, beta) = (T::of(product.alpha), T::of(product.beta));
+    let (alpha, beta) = (T::from_f64(product.alpha), T::from_f64(product.beta));
     for column in 0..c.columns {
         let element = index * c.stride + column * c.leading;
-        let address = c.address + (element * c.number.bytes()) as u64;
+        let address = c.address + (element * c.element.bytes()) as u64;
         let at = column * c.rows;
         let result = |row: usize| {
-            let y = if old.is_empty() { T::ZERO } else { old[at + row] };
-            T::combine(alpha, sums[at + row], beta, y)
+            let y = if previous.is_empty() { T::ZERO } else { previous[at + row] };
+            T::combine(alpha, accumulators[at + row], beta, y)
         };
-        // SAFETY: the batch's elements were checked to lie in one allocation, aligned, and no reference to them is kept.
+        // SAFETY: the whole batch was checked to lie within one allocation with aligned elements, and no reference to
+        // the result is held.
         unsafe {
-            match c.number {
-                Number::F16 => write(address, c.rows, |row| f16::from_f32(result(row).value() as f32)),
-                Number::Bf16 => write(address, c.rows, |row| bf16::from_f32(result(row).value() as f32)),
-                Number::F32 => write(address, c.rows, |row| result(row).value() as f32),
-                Number::F64 => write(address, c.rows, |row| result(row).value()),
+            match c.element {
+                ElementType::F16 => write(address, c.rows, |row| f16::from_f32(result(row).to_f64() as f32)),
+                ElementType::Bf16 => write(address, c.rows, |row| bf16::from_f32(result(row).to_f64() as f32)),
+                ElementType::F32 => write(address, c.rows, |row| result(row).to_f64() as f32),
+                ElementType::F64 => write(address, c.rows, |row| result(row).to_f64()),
             }
         }
     }
 }
 
 /// # Safety
-/// There is room for so many of them, aligned.
+/// `address` is aligned and valid for writes of `count` values of `T`.
 unsafe fn write<T>(address: u64, count: usize, value: impl Fn(usize) -> T) {
     for i in 0..count {
-        // SAFETY: as the caller says.
+        // SAFETY: the caller guarantees `count` writable, aligned values, and `i < count`.
         unsafe { (address as *mut T).add(i).write(value(i)) };
     }
 }

@@ -1,33 +1,33 @@
-//! The C functions of cuBLAS.
+//! The `extern "C"` functions of cuBLAS.
 
 use std::ffi::{c_int, c_longlong, c_uint, c_void};
 
 use half::f16;
 
-use super::product::{Given, Product, Sizes};
-use super::{Blas, Result, Status, multiply};
-use crate::driver::call::{Needs, Out, call};
+use super::gemm::{Gemm, MatrixArguments, SizeArguments};
+use super::{BlasHandle, CublasStatus, Result, multiply};
+use crate::driver::call::{Out, Requires, call};
 use crate::driver::device::Device;
 use crate::driver::unsupported::unsupported;
-use crate::report::Number;
+use crate::report::ElementType;
 
-/// Runs a function under the driver's lock, and answers as cuBLAS does.
-fn run(name: &str, body: impl FnOnce(&mut Device) -> Result) -> u32 {
+/// Runs a function under the driver's lock and returns its `cublasStatus_t` code.
+fn with_device(name: &str, body: impl FnOnce(&mut Device) -> Result) -> u32 {
     let mut answer = Ok(());
-    let called = call(name, Needs::Context, |device| {
+    let called = call(name, Requires::Context, |device| {
         answer = body(device);
         Ok(())
     });
     match (called, answer) {
         (Ok(()), Ok(())) => 0,
         (Ok(()), Err(status)) => status as u32,
-        // Without a context it is not initialised; with a lost device it fails.
-        (Err(crate::driver::status::Status::IllegalAddress), _) => Status::ExecutionFailed as u32,
-        (Err(_), _) => Status::NotInitialized as u32,
+        // A missing context means an uninitialised library; on a lost device, execution fails.
+        (Err(crate::driver::status::CudaStatus::IllegalAddress), _) => CublasStatus::ExecutionFailed as u32,
+        (Err(_), _) => CublasStatus::NotInitialized as u32,
     }
 }
 
-/// Defines functions of cuBLAS.
+/// Defines cuBLAS functions: `extern "C"` symbols that run their body under the driver's lock.
 macro_rules! cublas {
     ($(
         $(#[$doc:meta])*
@@ -36,110 +36,111 @@ macro_rules! cublas {
         $(#[$doc])*
         ///
         /// # Safety
-        /// As cuBLAS's function of this name.
+        /// Same contract as the cuBLAS function of this name.
         #[unsafe(no_mangle)]
-        #[allow(clippy::too_many_arguments, reason = "they are the library's")]
+        #[allow(clippy::too_many_arguments, reason = "the signature is that of the library")]
         pub unsafe extern "C" fn $name($($argument: $type),*) -> u32 {
-            run(stringify!($name), |$device: &mut Device| $body)
+            with_device(stringify!($name), |$device: &mut Device| $body)
         }
     )*};
 }
 
-/// What a matrix holds, by CUDA's number for it.
-fn number(number: c_uint) -> Option<Number> {
-    match number {
-        0 => Some(Number::F32),
-        1 => Some(Number::F64),
-        2 => Some(Number::F16),
-        14 => Some(Number::Bf16),
+/// Converts a `cudaDataType` to an element type.
+fn element_type(data_type: c_uint) -> Option<ElementType> {
+    match data_type {
+        0 => Some(ElementType::F32),
+        1 => Some(ElementType::F64),
+        2 => Some(ElementType::F16),
+        14 => Some(ElementType::Bf16),
         _ => None,
     }
 }
 
-/// What the scalars of a compute type are.
-fn scalar(compute: c_uint) -> Result<Number> {
+/// Returns the type of the scalars for a `cublasComputeType_t`.
+fn scalar(compute: c_uint) -> Result<ElementType> {
     match compute {
-        64 | 65 => Ok(Number::F16),
-        // float32, also by way of shorter numbers, which is not imitated.
-        68 | 69 | 74..=78 => Ok(Number::F32),
-        70 | 71 => Ok(Number::F64),
-        _ => Err(Status::NotSupported),
+        64 | 65 => Ok(ElementType::F16),
+        // float32, including the TF32 and 16-bit fast modes, which are computed in full precision.
+        68 | 69 | 74..=78 => Ok(ElementType::F32),
+        70 | 71 => Ok(ElementType::F64),
+        _ => Err(CublasStatus::NotSupported),
     }
 }
 
-/// A scalar in the host's memory.
+/// Reads a scalar from host memory.
 ///
 /// # Safety
-/// `place` is null or points to such a number.
-unsafe fn read(place: *const c_void, number: Number) -> Result<f64> {
-    if place.is_null() {
-        return Err(Status::InvalidValue);
+/// `pointer` is null or valid for reads of a value of the element type.
+unsafe fn read(pointer: *const c_void, element: ElementType) -> Result<f64> {
+    if pointer.is_null() {
+        return Err(CublasStatus::InvalidValue);
     }
-    // SAFETY: as the caller says.
+    // SAFETY: `pointer` is not null, and the caller guarantees that it points to a value of the type that is read.
     unsafe {
-        Ok(match number {
-            Number::F16 => f64::from(place.cast::<f16>().read()),
-            Number::Bf16 => return Err(Status::NotSupported),
-            Number::F32 => f64::from(place.cast::<f32>().read()),
-            Number::F64 => place.cast::<f64>().read(),
+        Ok(match element {
+            ElementType::F16 => f64::from(pointer.cast::<f16>().read()),
+            ElementType::Bf16 => return Err(CublasStatus::NotSupported),
+            ElementType::F32 => f64::from(pointer.cast::<f32>().read()),
+            ElementType::F64 => pointer.cast::<f64>().read(),
         })
     }
 }
 
-/// Products of one kind of number.
+/// Describes a product whose matrices and scalars have one element type.
 ///
 /// # Safety
-/// `alpha` and `beta` are null or point to such numbers.
-unsafe fn uniform(
-    kind: Number,
+/// `alpha` and `beta` are null or valid for reads of a value of the element type.
+unsafe fn uniform_gemm(
+    element: ElementType,
     ops: [c_uint; 2],
     sizes: [c_int; 4],
     scalars: [*const c_void; 2],
     matrices: [(u64, c_int, c_longlong); 3],
-) -> Result<Product> {
-    let given = matrices.map(|(address, leading, stride)| Given { address, number: Some(kind), leading, stride });
-    // SAFETY: as the caller says.
-    let scalars = unsafe { (read(scalars[0], kind)?, read(scalars[1], kind)?) };
-    Product::new(Sizes { ops, sizes }, given, scalars, kind)
+) -> Result<Gemm> {
+    let arguments =
+        matrices.map(|(address, leading, stride)| MatrixArguments { address, element: Some(element), leading, stride });
+    // SAFETY: the caller guarantees the scalars' types.
+    let scalars = unsafe { (read(scalars[0], element)?, read(scalars[1], element)?) };
+    Gemm::new(SizeArguments { ops, sizes }, arguments, scalars, element)
 }
 
 cublas! {
-    /// A new handle.
+    /// Creates a handle.
     fn cublasCreate_v2(handle: Out<usize>) |device| {
-        let blas = device.blas.insert(Blas::default());
-        handle.put(blas).map_err(|_| Status::InvalidValue)
+        let blas = device.blas.insert(BlasHandle::default());
+        handle.write(blas).map_err(|_| CublasStatus::InvalidValue)
     }
 
-    /// Ends a handle.
+    /// Destroys a handle.
     fn cublasDestroy_v2(handle: usize) |device| {
-        device.blas.remove(handle).map(drop).map_err(|_| Status::NotInitialized)
+        device.blas.remove(handle).map(drop).map_err(|_| CublasStatus::NotInitialized)
     }
 
-    /// The stream that products are computed on.
+    /// Sets the stream of a handle.
     fn cublasSetStream_v2(handle: usize, stream: usize) |device| {
-        device.stream(stream).map_err(|_| Status::InvalidValue)?;
-        device.blas.get_mut(handle).map_err(|_| Status::NotInitialized)?.stream = stream;
+        device.stream(stream).map_err(|_| CublasStatus::InvalidValue)?;
+        device.blas.get_mut(handle).map_err(|_| CublasStatus::NotInitialized)?.stream = stream;
         Ok(())
     }
 
-    /// How exact products have to be; they always are as exact as can be.
+    /// Sets the math mode, which is ignored: products are always computed in full precision.
     fn cublasSetMathMode(handle: usize, _mode: c_uint) |device| {
-        device.blas.get(handle).map(|_| ()).map_err(|_| Status::NotInitialized)
+        device.blas.get(handle).map(|_| ()).map_err(|_| CublasStatus::NotInitialized)
     }
 
-    /// Where scalars lie: in the host's memory alone.
+    /// Sets the pointer mode. Only host pointers are supported.
     fn cublasSetPointerMode_v2(handle: usize, mode: c_uint) |device| {
-        device.blas.get(handle).map_err(|_| Status::NotInitialized)?;
-        if mode == 0 { Ok(()) } else { Err(Status::NotSupported) }
+        device.blas.get(handle).map_err(|_| CublasStatus::NotInitialized)?;
+        if mode == 0 { Ok(()) } else { Err(CublasStatus::NotSupported) }
     }
 
-    /// Where scalars lie: in the host's memory.
+    /// Returns the pointer mode: host pointers.
     fn cublasGetPointerMode_v2(handle: usize, mode: Out<c_uint>) |device| {
-        device.blas.get(handle).map_err(|_| Status::NotInitialized)?;
-        mode.put(0).map_err(|_| Status::InvalidValue)
+        device.blas.get(handle).map_err(|_| CublasStatus::NotInitialized)?;
+        mode.write(0).map_err(|_| CublasStatus::InvalidValue)
     }
 
-    /// A batch of products, evenly spaced.
+    /// Strided batched matrix product with explicit types.
     fn cublasGemmStridedBatchedEx(
         handle: usize,
         op_a: c_uint, op_b: c_uint,
@@ -152,20 +153,20 @@ cublas! {
         batch: c_int, compute: c_uint, _algorithm: c_int,
     ) |device| {
         let product = scalar(compute).and_then(|scalar| {
-            let sizes = Sizes { ops: [op_a, op_b], sizes: [m, n, k, batch] };
-            let given = [
-                Given { address: a, number: number(type_a), leading: leading_a, stride: stride_a },
-                Given { address: b, number: number(type_b), leading: leading_b, stride: stride_b },
-                Given { address: c, number: number(type_c), leading: leading_c, stride: stride_c },
+            let sizes = SizeArguments { ops: [op_a, op_b], sizes: [m, n, k, batch] };
+            let arguments = [
+                MatrixArguments { address: a, element: element_type(type_a), leading: leading_a, stride: stride_a },
+                MatrixArguments { address: b, element: element_type(type_b), leading: leading_b, stride: stride_b },
+                MatrixArguments { address: c, element: element_type(type_c), leading: leading_c, stride: stride_c },
             ];
-            // SAFETY: the scalars are of the compute type's kind.
+            // SAFETY: cuBLAS requires scalars of the type that the compute type implies.
             let scalars = unsafe { (read(alpha, scalar)?, read(beta, scalar)?) };
-            Product::new(sizes, given, scalars, scalar)
+            Gemm::new(sizes, arguments, scalars, scalar)
         });
         multiply(device, handle, product)
     }
 
-    /// One product.
+    /// Matrix product with explicit types.
     fn cublasGemmEx(
         handle: usize,
         op_a: c_uint, op_b: c_uint,
@@ -178,44 +179,44 @@ cublas! {
         compute: c_uint, _algorithm: c_int,
     ) |device| {
         let product = scalar(compute).and_then(|scalar| {
-            let sizes = Sizes { ops: [op_a, op_b], sizes: [m, n, k, 1] };
-            let given = [
-                Given { address: a, number: number(type_a), leading: leading_a, stride: 0 },
-                Given { address: b, number: number(type_b), leading: leading_b, stride: 0 },
-                Given { address: c, number: number(type_c), leading: leading_c, stride: 0 },
+            let sizes = SizeArguments { ops: [op_a, op_b], sizes: [m, n, k, 1] };
+            let arguments = [
+                MatrixArguments { address: a, element: element_type(type_a), leading: leading_a, stride: 0 },
+                MatrixArguments { address: b, element: element_type(type_b), leading: leading_b, stride: 0 },
+                MatrixArguments { address: c, element: element_type(type_c), leading: leading_c, stride: 0 },
             ];
-            // SAFETY: the scalars are of the compute type's kind.
+            // SAFETY: cuBLAS requires scalars of the type that the compute type implies.
             let scalars = unsafe { (read(alpha, scalar)?, read(beta, scalar)?) };
-            Product::new(sizes, given, scalars, scalar)
+            Gemm::new(sizes, arguments, scalars, scalar)
         });
         multiply(device, handle, product)
     }
 
-    /// One product in float32.
+    /// Matrix product in float32.
     fn cublasSgemm_v2(
         handle: usize, op_a: c_uint, op_b: c_uint, m: c_int, n: c_int, k: c_int,
         alpha: *const c_void, a: u64, leading_a: c_int, b: u64, leading_b: c_int,
         beta: *const c_void, c: u64, leading_c: c_int,
     ) |device| {
         let matrices = [(a, leading_a, 0), (b, leading_b, 0), (c, leading_c, 0)];
-        // SAFETY: the scalars are of that kind.
-        let product = unsafe { uniform(Number::F32, [op_a, op_b], [m, n, k, 1], [alpha, beta], matrices) };
+        // SAFETY: cuBLAS requires float32 scalars.
+        let product = unsafe { uniform_gemm(ElementType::F32, [op_a, op_b], [m, n, k, 1], [alpha, beta], matrices) };
         multiply(device, handle, product)
     }
 
-    /// One product in float64.
+    /// Matrix product in float64.
     fn cublasDgemm_v2(
         handle: usize, op_a: c_uint, op_b: c_uint, m: c_int, n: c_int, k: c_int,
         alpha: *const c_void, a: u64, leading_a: c_int, b: u64, leading_b: c_int,
         beta: *const c_void, c: u64, leading_c: c_int,
     ) |device| {
         let matrices = [(a, leading_a, 0), (b, leading_b, 0), (c, leading_c, 0)];
-        // SAFETY: the scalars are of that kind.
-        let product = unsafe { uniform(Number::F64, [op_a, op_b], [m, n, k, 1], [alpha, beta], matrices) };
+        // SAFETY: cuBLAS requires float64 scalars.
+        let product = unsafe { uniform_gemm(ElementType::F64, [op_a, op_b], [m, n, k, 1], [alpha, beta], matrices) };
         multiply(device, handle, product)
     }
 
-    /// A batch of products in float32.
+    /// Strided batched matrix product in float32.
     fn cublasSgemmStridedBatched(
         handle: usize, op_a: c_uint, op_b: c_uint, m: c_int, n: c_int, k: c_int,
         alpha: *const c_void, a: u64, leading_a: c_int, stride_a: c_longlong,
@@ -223,12 +224,12 @@ cublas! {
         beta: *const c_void, c: u64, leading_c: c_int, stride_c: c_longlong, batch: c_int,
     ) |device| {
         let matrices = [(a, leading_a, stride_a), (b, leading_b, stride_b), (c, leading_c, stride_c)];
-        // SAFETY: the scalars are of that kind.
-        let product = unsafe { uniform(Number::F32, [op_a, op_b], [m, n, k, batch], [alpha, beta], matrices) };
+        // SAFETY: cuBLAS requires float32 scalars.
+        let product = unsafe { uniform_gemm(ElementType::F32, [op_a, op_b], [m, n, k, batch], [alpha, beta], matrices) };
         multiply(device, handle, product)
     }
 
-    /// A batch of products in float64.
+    /// Strided batched matrix product in float64.
     fn cublasDgemmStridedBatched(
         handle: usize, op_a: c_uint, op_b: c_uint, m: c_int, n: c_int, k: c_int,
         alpha: *const c_void, a: u64, leading_a: c_int, stride_a: c_longlong,
@@ -236,12 +237,12 @@ cublas! {
         beta: *const c_void, c: u64, leading_c: c_int, stride_c: c_longlong, batch: c_int,
     ) |device| {
         let matrices = [(a, leading_a, stride_a), (b, leading_b, stride_b), (c, leading_c, stride_c)];
-        // SAFETY: the scalars are of that kind.
-        let product = unsafe { uniform(Number::F64, [op_a, op_b], [m, n, k, batch], [alpha, beta], matrices) };
+        // SAFETY: cuBLAS requires float64 scalars.
+        let product = unsafe { uniform_gemm(ElementType::F64, [op_a, op_b], [m, n, k, batch], [alpha, beta], matrices) };
         multiply(device, handle, product)
     }
 }
 
-unsupported! { Status::NotSupported as u32;
+unsupported! { CublasStatus::NotSupported as u32;
     cublasDasum_v2 cublasSasum_v2 cublasDgemv_v2 cublasSgemv_v2 cublasGemmGroupedBatchedEx
 }

@@ -1,31 +1,31 @@
-//! What a product is: its operands and whether they are right.
+//! Arguments of a matrix product and their validation.
 
-use super::{Result, Status};
-use crate::report::{Number, Op, Shape};
+use super::{CublasStatus, Result};
+use crate::report::{ElementType, GemmShape, Op};
 
-/// A batch of matrices in the device's memory, column by column.
+/// A batch of column-major matrices in device memory.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Matrices {
+pub(super) struct MatrixBatch {
     pub(super) address: u64,
-    pub(super) number: Number,
-    /// As they lie in memory.
+    pub(super) element: ElementType,
+    /// Rows as stored, before a transposition.
     pub(super) rows: usize,
     pub(super) columns: usize,
-    /// Elements from one column to the next.
+    /// Elements between columns (leading dimension).
     pub(super) leading: usize,
-    /// Elements from one matrix to the next.
+    /// Elements between matrices.
     pub(super) stride: usize,
 }
 
-impl Matrices {
-    /// Bytes from the first to the last element of the batch.
+impl MatrixBatch {
+    /// Bytes from the first to the last element of the batch, or `None` on overflow.
     pub(super) fn bytes(&self, batch: usize) -> Option<usize> {
         let last_column = self.columns.checked_sub(1)?.checked_mul(self.leading)?.checked_add(self.rows)?;
         let elements = self.stride.checked_mul(batch.checked_sub(1)?)?.checked_add(last_column)?;
-        elements.checked_mul(self.number.bytes())
+        elements.checked_mul(self.element.bytes())
     }
 
-    /// How many different matrices a batch has.
+    /// Number of different matrices in the batch.
     fn distinct(&self, batch: usize) -> usize {
         if self.stride == 0 { 1 } else { batch }
     }
@@ -33,116 +33,121 @@ impl Matrices {
 
 /// `c = alpha op(a) op(b) + beta c`.
 #[derive(Debug, Clone)]
-pub(super) struct Product {
+pub(super) struct Gemm {
     pub(super) m: usize,
     pub(super) n: usize,
     pub(super) k: usize,
     pub(super) batch: usize,
     pub(super) ops: [Op; 2],
-    pub(super) a: Matrices,
-    pub(super) b: Matrices,
-    pub(super) c: Matrices,
+    pub(super) a: MatrixBatch,
+    pub(super) b: MatrixBatch,
+    pub(super) c: MatrixBatch,
     pub(super) alpha: f64,
     pub(super) beta: f64,
-    /// What the scalars are, and what sums are at least as exact as.
-    pub(super) scalar: Number,
+    /// Type of the scalars. Accumulation is at least as precise.
+    pub(super) scalar: ElementType,
 }
 
-/// A matrix as a caller gives it.
+/// Matrix arguments as passed by the caller.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Given {
+pub(super) struct MatrixArguments {
     pub(super) address: u64,
-    pub(super) number: Option<Number>,
+    pub(super) element: Option<ElementType>,
     pub(super) leading: i32,
     pub(super) stride: i64,
 }
 
-/// Sizes as a caller gives them.
+/// Size arguments as passed by the caller.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sizes {
+pub(super) struct SizeArguments {
     pub(super) ops: [u32; 2],
-    /// `m`, `n`, `k` and the batch.
+    /// `m`, `n`, `k` and the batch size.
     pub(super) sizes: [i32; 4],
 }
 
-impl Product {
-    /// From what a caller gives: `a`, `b` and `c`, then what multiplies and what is added.
-    pub(super) fn new(sizes: Sizes, given: [Given; 3], scalars: (f64, f64), scalar: Number) -> Result<Self> {
+impl Gemm {
+    /// Converts the caller's arguments: matrices `a`, `b` and `c`, and scalars `alpha` and `beta`.
+    pub(super) fn new(
+        sizes: SizeArguments,
+        arguments: [MatrixArguments; 3],
+        scalars: (f64, f64),
+        scalar: ElementType,
+    ) -> Result<Self> {
         let [m, n, k, batch] = sizes.sizes.map(usize::try_from);
-        let bad = |_| Status::InvalidValue;
+        let bad = |_| CublasStatus::InvalidValue;
         let (m, n, k, batch) = (m.map_err(bad)?, n.map_err(bad)?, k.map_err(bad)?, batch.map_err(bad)?);
         let ops = [op(sizes.ops[0])?, op(sizes.ops[1])?];
         let lies = |op, rows, columns| if op == Op::N { (rows, columns) } else { (columns, rows) };
-        let [a, b, c] = given;
+        let [a, b, c] = arguments;
         let (a, b, c) = (matrices(a, lies(ops[0], m, k))?, matrices(b, lies(ops[1], k, n))?, matrices(c, (m, n))?);
         Ok(Self { m, n, k, batch, ops, a, b, c, alpha: scalars.0, beta: scalars.1, scalar })
     }
 
-    /// Whether cuBLAS takes it.
-    pub(super) fn checked(self) -> Result<Self> {
+    /// Checks leading dimensions, alignment and the combination of types as cuBLAS does.
+    pub(super) fn validated(self) -> Result<Self> {
         for matrices in [&self.a, &self.b, &self.c] {
             if matrices.leading < matrices.rows.max(1)
-                || !matrices.address.is_multiple_of(matrices.number.bytes() as u64)
+                || !matrices.address.is_multiple_of(matrices.element.bytes() as u64)
             {
-                return Err(Status::InvalidValue);
+                return Err(CublasStatus::InvalidValue);
             }
         }
-        let [a, b, c] = [self.a.number, self.b.number, self.c.number];
+        let [a, b, c] = [self.a.element, self.b.element, self.c.element];
         let supported = a == b
             && match self.scalar {
-                Number::F64 => (a, c) == (Number::F64, Number::F64),
-                Number::F32 => a != Number::F64 && (c == a || c == Number::F32),
-                Number::F16 => (a, c) == (Number::F16, Number::F16),
-                Number::Bf16 => false,
+                ElementType::F64 => (a, c) == (ElementType::F64, ElementType::F64),
+                ElementType::F32 => a != ElementType::F64 && (c == a || c == ElementType::F32),
+                ElementType::F16 => (a, c) == (ElementType::F16, ElementType::F16),
+                ElementType::Bf16 => false,
             };
-        if supported { Ok(self) } else { Err(Status::NotSupported) }
+        if supported { Ok(self) } else { Err(CublasStatus::NotSupported) }
     }
 
-    /// Whether there is nothing to write.
+    /// Whether the result has no elements.
     pub(super) fn is_empty(&self) -> bool {
         self.m == 0 || self.n == 0 || self.batch == 0
     }
 
-    /// Address and bytes of what is read and written; an operand's is none where there is nothing of it.
+    /// Returns name, address and size of each operand; the range is `None` for an empty operand.
     pub(super) fn operands(&self) -> [(&'static str, Option<(u64, usize)>); 3] {
-        let span = |matrices: &Matrices| {
+        let span = |matrices: &MatrixBatch| {
             let has_some = matrices.rows > 0 && matrices.columns > 0;
-            // What does not fit into an address space fits into no allocation.
+            // A range that overflows the address space fits in no allocation.
             has_some.then(|| (matrices.address, matrices.bytes(self.batch).unwrap_or(usize::MAX)))
         };
         [
-            ("the left operand of a product", span(&self.a)),
-            ("the right operand of a product", span(&self.b)),
-            ("the result of a product", span(&self.c)),
+            ("operand A of a matrix product", span(&self.a)),
+            ("operand B of a matrix product", span(&self.b)),
+            ("result C of a matrix product", span(&self.c)),
         ]
     }
 
-    pub(super) fn shape(&self) -> Shape {
-        Shape {
+    pub(super) fn shape(&self) -> GemmShape {
+        GemmShape {
             m: self.m,
             n: self.n,
             k: self.k,
             batch: self.batch,
             ops: self.ops,
-            numbers: [self.a.number, self.b.number, self.c.number],
+            elements: [self.a.element, self.b.element, self.c.element],
             operands: [self.a.distinct(self.batch), self.b.distinct(self.batch)],
-            adds: self.beta != 0.0,
+            accumulates: self.beta != 0.0,
         }
     }
 }
 
-fn matrices(given: Given, (rows, columns): (usize, usize)) -> Result<Matrices> {
-    let leading = usize::try_from(given.leading).map_err(|_| Status::InvalidValue)?;
-    let stride = usize::try_from(given.stride).map_err(|_| Status::InvalidValue)?;
-    let number = given.number.ok_or(Status::NotSupported)?;
-    Ok(Matrices { address: given.address, number, rows, columns, leading, stride })
+fn matrices(arguments: MatrixArguments, (rows, columns): (usize, usize)) -> Result<MatrixBatch> {
+    let leading = usize::try_from(arguments.leading).map_err(|_| CublasStatus::InvalidValue)?;
+    let stride = usize::try_from(arguments.stride).map_err(|_| CublasStatus::InvalidValue)?;
+    let element = arguments.element.ok_or(CublasStatus::NotSupported)?;
+    Ok(MatrixBatch { address: arguments.address, element, rows, columns, leading, stride })
 }
 
-/// The conjugate of a real matrix is itself.
-fn op(number: u32) -> Result<Op> {
-    match number {
+/// Converts a `cublasOperation_t`. The conjugate transpose of a real matrix is its transpose.
+fn op(element: u32) -> Result<Op> {
+    match element {
         0 => Ok(Op::N),
         1 | 2 => Ok(Op::T),
-        _ => Err(Status::InvalidValue),
+        _ => Err(CublasStatus::InvalidValue),
     }
 }

@@ -2,7 +2,7 @@
 
 mod compute;
 mod functions;
-mod product;
+mod gemm;
 
 #[cfg(test)]
 mod tests;
@@ -11,45 +11,45 @@ use std::time::{Duration, Instant};
 
 use crate::driver::device::Device;
 use crate::settings::Mode;
-use product::Product;
+use gemm::Gemm;
 
-/// What cuBLAS answers where it is not success.
+/// Error code of a cuBLAS function (`cublasStatus_t`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-pub(crate) enum Status {
+pub(crate) enum CublasStatus {
     NotInitialized = 1,
     InvalidValue = 7,
     ExecutionFailed = 13,
     NotSupported = 15,
 }
 
-type Result<T = (), E = Status> = std::result::Result<T, E>;
+type Result<T = (), E = CublasStatus> = std::result::Result<T, E>;
 
-/// A handle's settings.
+/// State of a cuBLAS handle.
 #[derive(Debug, Default)]
-pub(crate) struct Blas {
+pub(crate) struct BlasHandle {
     stream: usize,
 }
 
-/// Checks a product, counts it, and computes it where kernels are run.
-fn multiply(device: &mut Device, handle: usize, product: Result<Product>) -> Result {
-    let blas = device.blas.get(handle).map_err(|_| Status::NotInitialized)?;
-    device.stream(blas.stream).map_err(|_| Status::NotInitialized)?;
-    let product = product.and_then(Product::checked).inspect_err(|status| {
-        eprintln!("emulator: a product is not computed: {status:?}");
+/// Checks and counts a product, and computes it in run mode.
+fn multiply(device: &mut Device, handle: usize, product: Result<Gemm>) -> Result {
+    let blas = device.blas.get(handle).map_err(|_| CublasStatus::NotInitialized)?;
+    device.stream(blas.stream).map_err(|_| CublasStatus::NotInitialized)?;
+    let product = product.and_then(Gemm::validated).inspect_err(|status| {
+        eprintln!("emulator: matrix product rejected: {status:?}");
     })?;
     if product.is_empty() {
         return Ok(());
     }
     for (what, operand) in product.operands() {
         let Some((address, bytes)) = operand else { continue };
-        device.check(what, address, bytes).map_err(|_| Status::ExecutionFailed)?;
+        device.check(what, address, bytes).map_err(|_| CublasStatus::ExecutionFailed)?;
     }
     let start = Instant::now();
     if device.mode == Mode::Run {
         compute::compute(&product);
     }
     let time = if device.mode == Mode::Run { start.elapsed() } else { Duration::ZERO };
-    device.report.multiplied(&product.shape(), time);
+    device.report.record_product(&product.shape(), time);
     Ok(())
 }

@@ -1,31 +1,31 @@
-//! Products against sums in float64, element by element.
+//! Comparisons with products computed element by element in float64.
 
 use half::{bf16, f16};
 
-use super::product::{Given, Sizes};
+use super::gemm::{MatrixArguments, SizeArguments};
 use super::*;
 use crate::memory::{self, Owner};
-use crate::report::{Number, Op};
+use crate::report::{ElementType, Op};
 
-/// A device's buffer of numbers, freed at its end.
+/// A buffer in device memory, freed when dropped.
 struct Buffer {
     address: u64,
-    number: Number,
+    element: ElementType,
     count: usize,
 }
 
 impl Buffer {
-    fn of(number: Number, values: &[f64]) -> Self {
-        let address = memory::memory().allocate((values.len() * number.bytes()) as u64, Owner::Pool).unwrap();
-        let buffer = Self { address, number, count: values.len() };
+    fn of(element: ElementType, values: &[f64]) -> Self {
+        let address = memory::memory().allocate((values.len() * element.bytes()) as u64, Owner::Pool).unwrap();
+        let buffer = Self { address, element, count: values.len() };
         for (i, value) in values.iter().enumerate() {
-            // SAFETY: there is room for so many.
+            // SAFETY: the buffer was allocated with `values.len()` elements of the type, and `i` is in range.
             unsafe {
-                match number {
-                    Number::F16 => (address as *mut f16).add(i).write(f16::from_f64(*value)),
-                    Number::Bf16 => (address as *mut bf16).add(i).write(bf16::from_f64(*value)),
-                    Number::F32 => (address as *mut f32).add(i).write(*value as f32),
-                    Number::F64 => (address as *mut f64).add(i).write(*value),
+                match element {
+                    ElementType::F16 => (address as *mut f16).add(i).write(f16::from_f64(*value)),
+                    ElementType::Bf16 => (address as *mut bf16).add(i).write(bf16::from_f64(*value)),
+                    ElementType::F32 => (address as *mut f32).add(i).write(*value as f32),
+                    ElementType::F64 => (address as *mut f64).add(i).write(*value),
                 }
             }
         }
@@ -34,21 +34,26 @@ impl Buffer {
 
     fn values(&self) -> Vec<f64> {
         let value = |i: usize| {
-            // SAFETY: there are so many.
+            // SAFETY: the buffer holds `count` initialised elements of the type, and `i` is in range.
             unsafe {
-                match self.number {
-                    Number::F16 => (self.address as *const f16).add(i).read().to_f64(),
-                    Number::Bf16 => (self.address as *const bf16).add(i).read().to_f64(),
-                    Number::F32 => f64::from((self.address as *const f32).add(i).read()),
-                    Number::F64 => (self.address as *const f64).add(i).read(),
+                match self.element {
+                    ElementType::F16 => (self.address as *const f16).add(i).read().to_f64(),
+                    ElementType::Bf16 => (self.address as *const bf16).add(i).read().to_f64(),
+                    ElementType::F32 => f64::from((self.address as *const f32).add(i).read()),
+                    ElementType::F64 => (self.address as *const f64).add(i).read(),
                 }
             }
         };
         (0..self.count).map(value).collect()
     }
 
-    fn given(&self, leading: usize, stride: usize) -> Given {
-        Given { address: self.address, number: Some(self.number), leading: leading as i32, stride: stride as i64 }
+    fn arguments(&self, leading: usize, stride: usize) -> MatrixArguments {
+        MatrixArguments {
+            address: self.address,
+            element: Some(self.element),
+            leading: leading as i32,
+            stride: stride as i64,
+        }
     }
 }
 
@@ -58,7 +63,7 @@ impl Drop for Buffer {
     }
 }
 
-/// Numbers in [-1, 1] that every kind holds exactly enough of.
+/// Returns pseudo-random values in [-1, 1).
 fn noise(count: usize, seed: u64) -> Vec<f64> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -72,24 +77,24 @@ fn noise(count: usize, seed: u64) -> Vec<f64> {
 
 fn device() -> (Device, usize) {
     let mut device = Device::new(Mode::Run);
-    let handle = device.blas.insert(Blas::default());
+    let handle = device.blas.insert(BlasHandle::default());
     (device, handle)
 }
 
-/// One kind of product, with gaps between columns and between matrices.
+/// A product with gaps between columns and between matrices.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     sizes: [usize; 4],
     ops: [Op; 2],
-    numbers: [Number; 3],
+    elements: [ElementType; 3],
     scalars: (f64, f64),
     gap: usize,
-    /// Whether all products of the batch have the same right operand.
+    /// Whether the batch shares one right operand.
     shared: bool,
 }
 
 impl Case {
-    /// Of the operand as it lies: rows, columns, leading dimension, and the step to the next matrix.
+    /// Returns rows, columns, leading dimension and stride of an operand as stored.
     fn layout(&self, op: Op, rows: usize, columns: usize) -> [usize; 4] {
         let (rows, columns) = if op == Op::N { (rows, columns) } else { (columns, rows) };
         let leading = rows + self.gap;
@@ -103,17 +108,17 @@ impl Case {
         let [a, b, c] = [(la[3], 1), (lb[3], 2), (lc[3], 3)]
             .map(|(stride, seed)| noise(stride * batch, seed))
             .into_iter()
-            .zip(self.numbers)
-            .map(|(values, number)| Buffer::of(number, &values))
+            .zip(self.elements)
+            .map(|(values, element)| Buffer::of(element, &values))
             .collect::<Vec<_>>()
             .try_into()
             .unwrap_or_else(|_| unreachable!());
         let before = c.values();
-        let scalar = if self.numbers[0] == Number::F64 { Number::F64 } else { Number::F32 };
-        let sizes = Sizes { ops: self.ops.map(|op| op as u32), sizes: self.sizes.map(|size| size as i32) };
-        let given = [a.given(la[2], la[3]), b.given(lb[2], stride_b), c.given(lc[2], lc[3])];
+        let scalar = if self.elements[0] == ElementType::F64 { ElementType::F64 } else { ElementType::F32 };
+        let sizes = SizeArguments { ops: self.ops.map(|op| op as u32), sizes: self.sizes.map(|size| size as i32) };
+        let arguments = [a.arguments(la[2], la[3]), b.arguments(lb[2], stride_b), c.arguments(lc[2], lc[3])];
         let (mut device, handle) = device();
-        multiply(&mut device, handle, Product::new(sizes, given, self.scalars, scalar)).unwrap();
+        multiply(&mut device, handle, Gemm::new(sizes, arguments, self.scalars, scalar)).unwrap();
         let (a, b, after) = (a.values(), b.values(), c.values());
         let at = |op, layout: [usize; 4], row: usize, column: usize| match op {
             Op::N => column * layout[2] + row,
@@ -130,36 +135,36 @@ impl Case {
                 let place = index * lc[3] + column * lc[2] + row;
                 let wanted = self.scalars.0 * sum + self.scalars.1 * before[place];
                 let allowed = self.allowed(wanted);
-                assert!((after[place] - wanted).abs() <= allowed, "{self:?}: {} is not {wanted}", after[place]);
+                assert!((after[place] - wanted).abs() <= allowed, "{self:?}: {} differs from {wanted}", after[place]);
                 untouched[place] = after[place];
             }
         }
-        assert_eq!(untouched, after, "{self:?}: what lies between was written");
+        assert_eq!(untouched, after, "{self:?}: gaps were overwritten");
     }
 
-    /// One rounding to the result's kind, and what sums of float32 may be off.
+    /// Tolerance: one rounding to the result's type plus the error of float32 accumulation.
     fn allowed(&self, wanted: f64) -> f64 {
-        let (rounding, sums) = match self.numbers[2] {
-            Number::Bf16 => (2f64.powi(-8), 1e-5),
-            Number::F16 => (2f64.powi(-11), 1e-5),
-            Number::F32 => (0.0, 1e-5),
-            Number::F64 => (0.0, 1e-13),
+        let (rounding, sums) = match self.elements[2] {
+            ElementType::Bf16 => (2f64.powi(-8), 1e-5),
+            ElementType::F16 => (2f64.powi(-11), 1e-5),
+            ElementType::F32 => (0.0, 1e-5),
+            ElementType::F64 => (0.0, 1e-13),
         };
         wanted.abs() * rounding + sums * (self.sizes[2] as f64).sqrt().max(1.0)
     }
 }
 
 #[test]
-fn products_are_what_they_should_be() {
+fn products_match_a_float64_reference() {
     let kinds = [
-        [Number::Bf16; 3],
-        [Number::F16; 3],
-        [Number::F32; 3],
-        [Number::F64; 3],
-        [Number::Bf16, Number::Bf16, Number::F32],
+        [ElementType::Bf16; 3],
+        [ElementType::F16; 3],
+        [ElementType::F32; 3],
+        [ElementType::F64; 3],
+        [ElementType::Bf16, ElementType::Bf16, ElementType::F32],
     ];
     let mut cases = 0;
-    for numbers in kinds {
+    for elements in kinds {
         for ops in [[Op::N, Op::N], [Op::N, Op::T], [Op::T, Op::N], [Op::T, Op::T]] {
             for (sizes, gap, shared) in [
                 ([5, 3, 7, 1], 0, false),
@@ -168,7 +173,7 @@ fn products_are_what_they_should_be() {
                 ([70, 65, 80, 2], 0, true),
             ] {
                 for scalars in [(1.0, 0.0), (0.5, -2.0)] {
-                    Case { sizes, ops, numbers, scalars, gap, shared }.check();
+                    Case { sizes, ops, elements, scalars, gap, shared }.check();
                     cases += 1;
                 }
             }
@@ -178,63 +183,73 @@ fn products_are_what_they_should_be() {
 }
 
 #[test]
-fn a_result_that_is_not_added_to_may_have_been_anything() {
-    let a = Buffer::of(Number::F32, &[1.0, 2.0]);
-    let c = Buffer::of(Number::F32, &[f64::NAN]);
-    let sizes = Sizes { ops: [1, 0], sizes: [1, 1, 2, 1] };
-    let given = [a.given(2, 0), a.given(2, 0), c.given(1, 0)];
+fn zero_beta_ignores_nan_in_the_result() {
+    let a = Buffer::of(ElementType::F32, &[1.0, 2.0]);
+    let c = Buffer::of(ElementType::F32, &[f64::NAN]);
+    let sizes = SizeArguments { ops: [1, 0], sizes: [1, 1, 2, 1] };
+    let arguments = [a.arguments(2, 0), a.arguments(2, 0), c.arguments(1, 0)];
     let (mut device, handle) = device();
-    multiply(&mut device, handle, Product::new(sizes, given, (1.0, 0.0), Number::F32)).unwrap();
+    multiply(&mut device, handle, Gemm::new(sizes, arguments, (1.0, 0.0), ElementType::F32)).unwrap();
     assert_eq!(c.values(), [5.0]);
 }
 
 #[test]
-fn an_empty_sum_is_zero() {
-    let c = Buffer::of(Number::Bf16, &[3.0, 4.0]);
-    let nothing = Given { address: 0, number: Some(Number::Bf16), leading: 2, stride: 0 };
-    let sizes = Sizes { ops: [0, 0], sizes: [2, 1, 0, 1] };
+fn product_with_zero_inner_dimension_is_zero() {
+    let c = Buffer::of(ElementType::Bf16, &[3.0, 4.0]);
+    let nothing = MatrixArguments { address: 0, element: Some(ElementType::Bf16), leading: 2, stride: 0 };
+    let sizes = SizeArguments { ops: [0, 0], sizes: [2, 1, 0, 1] };
     let (mut device, handle) = device();
-    multiply(&mut device, handle, Product::new(sizes, [nothing, nothing, c.given(2, 0)], (1.0, 0.5), Number::F32))
-        .unwrap();
+    multiply(
+        &mut device,
+        handle,
+        Gemm::new(sizes, [nothing, nothing, c.arguments(2, 0)], (1.0, 0.5), ElementType::F32),
+    )
+    .unwrap();
     assert_eq!(c.values(), [1.5, 2.0]);
 }
 
 #[test]
-fn what_cublas_does_not_take_is_refused() {
-    let a = Buffer::of(Number::Bf16, &[0.0; 64]);
+fn invalid_arguments_are_rejected() {
+    let a = Buffer::of(ElementType::Bf16, &[0.0; 64]);
     let (mut device, handle) = device();
-    let mut answer = |handle, sizes: [i32; 4], given: [Given; 3], scalar| {
-        let product = Product::new(Sizes { ops: [0, 0], sizes }, given, (1.0, 0.0), scalar);
+    let mut answer = |handle, sizes: [i32; 4], arguments: [MatrixArguments; 3], scalar| {
+        let product = Gemm::new(SizeArguments { ops: [0, 0], sizes }, arguments, (1.0, 0.0), scalar);
         multiply(&mut device, handle, product).err()
     };
-    let right = [a.given(4, 16); 3];
-    let with = |leading, stride| Given { leading, stride, ..right[0] };
-    assert_eq!(answer(handle, [4, 4, 4, 4], right, Number::F32), None);
-    assert_eq!(answer(handle + 1, [4, 4, 4, 4], right, Number::F32), Some(Status::NotInitialized));
-    assert_eq!(answer(handle, [5, 4, 4, 1], right, Number::F32), Some(Status::InvalidValue));
-    assert_eq!(answer(handle, [-1, 4, 4, 1], right, Number::F32), Some(Status::InvalidValue));
+    let right = [a.arguments(4, 16); 3];
+    let with = |leading, stride| MatrixArguments { leading, stride, ..right[0] };
+    assert_eq!(answer(handle, [4, 4, 4, 4], right, ElementType::F32), None);
+    assert_eq!(answer(handle + 1, [4, 4, 4, 4], right, ElementType::F32), Some(CublasStatus::NotInitialized));
+    assert_eq!(answer(handle, [5, 4, 4, 1], right, ElementType::F32), Some(CublasStatus::InvalidValue));
+    assert_eq!(answer(handle, [-1, 4, 4, 1], right, ElementType::F32), Some(CublasStatus::InvalidValue));
     assert_eq!(
-        answer(handle, [4, 4, 4, 2], [with(4, -16), right[1], right[2]], Number::F32),
-        Some(Status::InvalidValue)
+        answer(handle, [4, 4, 4, 2], [with(4, -16), right[1], right[2]], ElementType::F32),
+        Some(CublasStatus::InvalidValue)
     );
-    assert_eq!(answer(handle, [4, 4, 4, 1], [with(3, 0), right[1], right[2]], Number::F32), Some(Status::InvalidValue));
-    assert_eq!(answer(handle, [4, 4, 4, 1], right, Number::F64), Some(Status::NotSupported));
-    let odd = Given { address: a.address + 1, ..right[0] };
-    assert_eq!(answer(handle, [4, 4, 4, 1], [odd, right[1], right[2]], Number::F32), Some(Status::InvalidValue));
-    // The last one loses the device.
-    assert_eq!(answer(handle, [4, 4, 4, 5], right, Number::F32), Some(Status::ExecutionFailed));
-    assert!(device.answers().is_err());
+    assert_eq!(
+        answer(handle, [4, 4, 4, 1], [with(3, 0), right[1], right[2]], ElementType::F32),
+        Some(CublasStatus::InvalidValue)
+    );
+    assert_eq!(answer(handle, [4, 4, 4, 1], right, ElementType::F64), Some(CublasStatus::NotSupported));
+    let odd = MatrixArguments { address: a.address + 1, ..right[0] };
+    assert_eq!(
+        answer(handle, [4, 4, 4, 1], [odd, right[1], right[2]], ElementType::F32),
+        Some(CublasStatus::InvalidValue)
+    );
+    // The fifth matrix is out of bounds, which loses the device.
+    assert_eq!(answer(handle, [4, 4, 4, 5], right, ElementType::F32), Some(CublasStatus::ExecutionFailed));
+    assert!(device.ensure_alive().is_err());
 }
 
 #[test]
 fn products_are_counted_by_shape() {
-    let a = Buffer::of(Number::F32, &[0.0; 64]);
+    let a = Buffer::of(ElementType::F32, &[0.0; 64]);
     let mut device = Device::new(Mode::Count);
-    let handle = device.blas.insert(Blas::default());
+    let handle = device.blas.insert(BlasHandle::default());
     for stride in [16, 16, 0] {
-        let sizes = Sizes { ops: [0, 1], sizes: [4, 4, 4, 4] };
-        let given = [a.given(4, 16), a.given(4, stride), a.given(4, 16)];
-        multiply(&mut device, handle, Product::new(sizes, given, (1.0, 0.0), Number::F32)).unwrap();
+        let sizes = SizeArguments { ops: [0, 1], sizes: [4, 4, 4, 4] };
+        let arguments = [a.arguments(4, 16), a.arguments(4, stride), a.arguments(4, 16)];
+        multiply(&mut device, handle, Gemm::new(sizes, arguments, (1.0, 0.0), ElementType::F32)).unwrap();
     }
     let report = device.report.json(None);
     let rows = report["phases"][0]["rows"].as_array().unwrap();

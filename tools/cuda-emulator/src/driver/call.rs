@@ -1,26 +1,26 @@
-//! What every function of the driver begins with: the one lock, and whether the device still answers.
+//! Common entry of all driver functions: takes the global lock and checks the device's state.
 
 use std::cell::Cell;
 use std::sync::{Mutex, PoisonError, TryLockError};
 
 use super::device::Device;
-use super::status::{Result, Status};
+use super::status::{CudaStatus, Result};
 use crate::settings::settings;
 
-/// The primary context's handle, the only context there is.
+/// Handle of the primary context, the only context.
 pub(crate) const CONTEXT: usize = 0xc0_0000_1000;
 
-/// What a call takes.
+/// State that a driver function requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Needs {
-    /// A driver that was initialised.
+pub(crate) enum Requires {
+    /// `cuInit` was called.
     Driver,
-    /// A device that has had no fault, and the context to be current on the calling thread.
+    /// The device has no fault, and its context is current on the calling thread.
     Context,
 }
 
-/// Calls that neither wait for copies from page-locked memory nor need what they bring.
-const GO_ON_BESIDE_COPIES: [&str; 8] = [
+/// Functions that do not complete pending copies from page-locked memory, because they do not depend on them.
+const INDEPENDENT_OF_COPIES: [&str; 8] = [
     "cuEventCreate",
     "cuEventDestroy_v2",
     "cuEventRecord",
@@ -37,37 +37,37 @@ thread_local! {
     static CURRENT: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Opens the device, once.
+/// Creates the device. Later calls do nothing.
 pub(crate) fn initialise() -> Result {
     let settings = settings();
     if let Some(problem) = &settings.problem {
         eprintln!("emulator: {problem}");
-        return Err(Status::InvalidValue);
+        return Err(CudaStatus::InvalidValue);
     }
     let mut device = DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
     if device.is_none() {
         *device = Some(Device::new(settings.mode));
-        // SAFETY: the function takes nothing, and unwinds nowhere.
+        // SAFETY: `at_exit` is an `extern "C"` function without arguments that does not unwind, as `atexit` requires.
         unsafe { libc::atexit(at_exit) };
     }
     Ok(())
 }
 
-/// Runs one call on the device.
-pub(crate) fn call<T>(name: &str, needs: Needs, run: impl FnOnce(&mut Device) -> Result<T>) -> Result<T> {
+/// Runs one driver function on the device.
+pub(crate) fn call<T>(name: &str, requires: Requires, run: impl FnOnce(&mut Device) -> Result<T>) -> Result<T> {
     let mut device = DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
-    let answer = device.as_mut().ok_or(Status::NotInitialized).and_then(|device| {
-        if needs == Needs::Context {
-            device.answers()?;
+    let answer = device.as_mut().ok_or(CudaStatus::NotInitialized).and_then(|device| {
+        if requires == Requires::Context {
+            device.ensure_alive()?;
             if CURRENT.get() != CONTEXT || !device.has_context() {
-                return Err(Status::InvalidContext);
+                return Err(CudaStatus::InvalidContext);
             }
-            if !GO_ON_BESIDE_COPIES.contains(&name) {
-                device.pinned.land(device.pinned.begun());
+            if !INDEPENDENT_OF_COPIES.contains(&name) {
+                device.pinned.complete(device.pinned.started());
             }
         }
         let answer = run(device);
-        device.report_in_time();
+        device.refresh_report();
         answer
     });
     if settings().trace {
@@ -79,7 +79,7 @@ pub(crate) fn call<T>(name: &str, needs: Needs, run: impl FnOnce(&mut Device) ->
     answer
 }
 
-/// The code of an answer.
+/// Returns the `CUresult` code of a result.
 pub(crate) fn code(answer: Result) -> u32 {
     answer.map_or_else(|status| status as u32, |()| 0)
 }
@@ -96,52 +96,53 @@ extern "C" fn at_exit() {
     let device = match DEVICE.try_lock() {
         Ok(device) => device,
         Err(TryLockError::Poisoned(device)) => device.into_inner(),
-        // A thread of the process computes to its end.
-        Err(TryLockError::WouldBlock) => return eprintln!("emulator: the process ends amid a call; no report"),
+        // Another thread is inside a call, possibly in a long kernel.
+        Err(TryLockError::WouldBlock) => return eprintln!("emulator: no report: the process exits during a call"),
     };
     if let Some(device) = device.as_ref() {
         device.write_report();
     }
 }
 
-/// Defines functions of the driver.
+/// Defines driver functions: `extern "C"` symbols that run their body under the lock.
 macro_rules! driver {
     ($(
         $(#[$doc:meta])*
-        fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $needs:ident |$device:pat_param| $body:block
+        fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $requires:ident |$device:pat_param| $body:block
     )*) => {$(
         $(#[$doc])*
         ///
         /// # Safety
-        /// As the driver's function of this name.
+        /// Same contract as the CUDA driver function of this name.
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name($($argument: $type),*) -> u32 {
             use $crate::driver::{call, device, status};
             let run = |$device: &mut device::Device| -> status::Result { $body };
-            call::code(call::call(stringify!($name), call::Needs::$needs, run))
+            call::code(call::call(stringify!($name), call::Requires::$requires, run))
         }
     )*};
 }
 pub(crate) use driver;
 
-/// Where a caller wants a result.
+/// Output argument of a driver function.
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy)]
 pub struct Out<T>(*mut T);
 
 impl<T> Out<T> {
-    pub(crate) fn put(self, value: T) -> Result {
+    pub(crate) fn write(self, value: T) -> Result {
         if self.0.is_null() {
-            return Err(Status::InvalidValue);
+            return Err(CudaStatus::InvalidValue);
         }
-        // SAFETY: a caller of the driver gives a place for a value of the type that the function documents.
+        // SAFETY: the caller of a driver function passes null, checked above, or a pointer valid for writes of the
+        // documented type.
         unsafe { self.0.write(value) };
         Ok(())
     }
 
-    /// As [`Out::put`], where null means that the value is not wanted.
-    pub(crate) fn put_if_wanted(self, value: T) -> Result {
-        if self.0.is_null() { Ok(()) } else { self.put(value) }
+    /// As [`Out::write`], except that null means that the caller does not need the value.
+    pub(crate) fn write_optional(self, value: T) -> Result {
+        if self.0.is_null() { Ok(()) } else { self.write(value) }
     }
 
     #[cfg(test)]

@@ -1,80 +1,80 @@
-//! The driver, the device and its context.
+//! Driver initialisation, device queries and contexts.
 
 use std::ffi::{c_char, c_int, c_uint};
 
 use super::attributes;
-use super::call::{CONTEXT, Needs, Out, call, code, current, driver, initialise, set_current};
-use super::status::{Result, Status, symbol, text};
+use super::call::{CONTEXT, Out, Requires, call, code, current, driver, initialise, set_current};
+use super::status::{CudaStatus, Result, description, symbol};
 use crate::memory;
 use crate::settings::settings;
 
-/// CUDA 13.0, the newest that the programs here are built with.
+/// Reported driver version: CUDA 13.0, the newest release that the programs are built with.
 const VERSION: c_int = 13_000;
 
-/// What the card calls itself.
+/// Device name.
 const NAME: &std::ffi::CStr = c"Emulated (no GPU)";
 
-/// The only device.
+/// Checks that an ordinal is that of the only device.
 fn device(number: c_int) -> Result {
-    if number == 0 { Ok(()) } else { Err(Status::InvalidDevice) }
+    if number == 0 { Ok(()) } else { Err(CudaStatus::InvalidDevice) }
 }
 
-/// Opens the driver.
+/// Initialises the driver.
 #[unsafe(no_mangle)]
 pub extern "C" fn cuInit(flags: c_uint) -> u32 {
-    let flags = if flags == 0 { Ok(()) } else { Err(Status::InvalidValue) };
+    let flags = if flags == 0 { Ok(()) } else { Err(CudaStatus::InvalidValue) };
     code(flags.and_then(|()| initialise()))
 }
 
-/// The newest CUDA that the driver can run.
+/// Returns the newest supported CUDA version.
 ///
 /// # Safety
-/// As the driver's function of this name.
+/// Same contract as the CUDA driver function of this name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDriverGetVersion(version: Out<c_int>) -> u32 {
-    code(version.put(VERSION))
+    code(version.write(VERSION))
 }
 
-/// The symbol of a code.
+/// Returns the symbol of an error code.
 ///
 /// # Safety
-/// As the driver's function of this name.
+/// Same contract as the CUDA driver function of this name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuGetErrorName(status: u32, name: Out<*const c_char>) -> u32 {
-    code(name.put(symbol(status).map_or(std::ptr::null(), |name| name.as_ptr())).and(known(status)))
+    code(name.write(symbol(status).map_or(std::ptr::null(), |name| name.as_ptr())).and(check_known(status)))
 }
 
-/// A code in words.
+/// Returns the description of an error code.
 ///
 /// # Safety
-/// As the driver's function of this name.
+/// Same contract as the CUDA driver function of this name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuGetErrorString(status: u32, words: Out<*const c_char>) -> u32 {
-    code(words.put(text(status).map_or(std::ptr::null(), |text| text.as_ptr())).and(known(status)))
+    code(words.write(description(status).map_or(std::ptr::null(), |text| text.as_ptr())).and(check_known(status)))
 }
 
-fn known(status: u32) -> Result {
-    symbol(status).map(|_| ()).ok_or(Status::InvalidValue)
+fn check_known(status: u32) -> Result {
+    symbol(status).map(|_| ()).ok_or(CudaStatus::InvalidValue)
 }
 
 driver! {
-    /// How many devices there are.
-    fn cuDeviceGetCount(count: Out<c_int>) -> Driver |_| { count.put(1) }
+    /// Returns the number of devices.
+    fn cuDeviceGetCount(count: Out<c_int>) -> Driver |_| { count.write(1) }
 
-    /// A device's handle: its number.
+    /// Returns a device's handle, which equals its ordinal.
     fn cuDeviceGet(handle: Out<c_int>, ordinal: c_int) -> Driver |_| {
         device(ordinal)?;
-        handle.put(ordinal)
+        handle.write(ordinal)
     }
 
-    /// A device's name, cut to `length` bytes with the zero at its end.
+    /// Returns a device's name, truncated to `length` bytes including the terminating null.
     fn cuDeviceGetName(name: *mut c_char, length: c_int, number: c_int) -> Driver |_| {
         device(number)?;
         let room = usize::try_from(length).ok().filter(|room| *room > 0 && !name.is_null());
-        let room = room.ok_or(Status::InvalidValue)?;
+        let room = room.ok_or(CudaStatus::InvalidValue)?;
         let bytes = NAME.to_bytes();
         let kept = bytes.len().min(room - 1);
-        // SAFETY: the caller has room for `length` bytes there.
+        // SAFETY: the caller passes a buffer of `length` bytes; `kept` is at most `length - 1`.
         unsafe {
             name.copy_from_nonoverlapping(bytes.as_ptr().cast(), kept);
             name.add(kept).write(0);
@@ -82,75 +82,75 @@ driver! {
         Ok(())
     }
 
-    /// Sixteen bytes that tell cards apart.
+    /// Returns a device's UUID.
     fn cuDeviceGetUuid_v2(uuid: Out<[u8; 16]>, number: c_int) -> Driver |_| {
         device(number)?;
-        uuid.put(*b"emulated, no GPU")
+        uuid.write(*b"emulated, no GPU")
     }
 
-    /// Bytes of memory.
+    /// Returns the bytes of device memory.
     fn cuDeviceTotalMem_v2(bytes: Out<usize>, number: c_int) -> Driver |_| {
         device(number)?;
-        bytes.put(settings().memory as usize)
+        bytes.write(settings().memory as usize)
     }
 
-    /// What the device can do.
+    /// Returns a device attribute.
     fn cuDeviceGetAttribute(value: Out<c_int>, attribute: c_uint, number: c_int) -> Driver |_| {
         device(number)?;
-        value.put(attributes::of_device(attribute, settings().capability).ok_or(Status::InvalidValue)?)
+        value.write(attributes::device_attribute(attribute, settings().capability).ok_or(CudaStatus::InvalidValue)?)
     }
 
-    /// The context that all of a process's users share.
+    /// Retains the primary context of the device.
     fn cuDevicePrimaryCtxRetain(context: Out<usize>, number: c_int) -> Driver |emulated| {
         device(number)?;
-        emulated.answers()?;
-        context.put(CONTEXT)?;
+        emulated.ensure_alive()?;
+        context.write(CONTEXT)?;
         emulated.retained += 1;
         Ok(())
     }
 
-    /// Gives up a use of it. What was made in it is gone with the last one.
+    /// Releases the primary context. The report is written when the last user releases it.
     fn cuDevicePrimaryCtxRelease_v2(number: c_int) -> Driver |emulated| {
         device(number)?;
-        emulated.retained = emulated.retained.checked_sub(1).ok_or(Status::InvalidContext)?;
+        emulated.retained = emulated.retained.checked_sub(1).ok_or(CudaStatus::InvalidContext)?;
         if emulated.retained == 0 {
             emulated.write_report();
         }
         Ok(())
     }
 
-    /// Waits for the device, which is never at work between calls.
+    /// Waits for the device, which is idle between calls.
     fn cuCtxSynchronize() -> Context |_| {
         memory::memory().usage.synchronise();
         Ok(())
     }
 
-    /// Free and total bytes of memory.
+    /// Returns free and total bytes of device memory.
     fn cuMemGetInfo_v2(free: Out<usize>, total: Out<usize>) -> Context |_| {
         let (left, all) = { let memory = memory::memory(); (memory.usage.free(), memory.usage.total()) };
-        free.put(left as usize)?;
-        total.put(all as usize)
+        free.write(left as usize)?;
+        total.write(all as usize)
     }
 }
 
-/// The calling thread's context, null if it has none.
+/// Returns the calling thread's context, or null if it has none.
 ///
 /// # Safety
-/// As the driver's function of this name.
+/// Same contract as the CUDA driver function of this name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuCtxGetCurrent(context: Out<usize>) -> u32 {
-    code(call("cuCtxGetCurrent", Needs::Driver, |_| context.put(current())))
+    code(call("cuCtxGetCurrent", Requires::Driver, |_| context.write(current())))
 }
 
-/// Makes a context the calling thread's, or leaves it without.
+/// Sets the calling thread's context; null detaches it.
 ///
 /// # Safety
-/// As the driver's function of this name.
+/// Same contract as the CUDA driver function of this name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuCtxSetCurrent(context: usize) -> u32 {
-    code(call("cuCtxSetCurrent", Needs::Driver, |device| {
+    code(call("cuCtxSetCurrent", Requires::Driver, |device| {
         if context != 0 && (context != CONTEXT || !device.has_context()) {
-            return Err(Status::InvalidContext);
+            return Err(CudaStatus::InvalidContext);
         }
         set_current(context);
         Ok(())

@@ -1,43 +1,44 @@
-//! Copies, and setting memory.
+//! Memory copies and memsets.
 
 use std::ffi::{c_uchar, c_uint, c_ushort, c_void};
 
 use super::call::driver;
 use super::device::Device;
-use super::status::{Result, Status};
-use crate::report::Copy;
+use super::status::{CudaStatus, Result};
+use crate::report::CopyKind;
 use crate::settings::Mode;
 
-/// Whether the caller waits for the copy.
+/// Whether a copy is complete when the call returns.
 #[derive(PartialEq, Eq)]
-enum Until {
-    Begun,
-    Done,
+enum Completion {
+    Asynchronous,
+    Synchronous,
 }
 
-fn to_device(device: &mut Device, to: u64, from: *const c_void, bytes: usize, until: Until) -> Result {
+fn copy_to_device(device: &mut Device, to: u64, from: *const c_void, bytes: usize, completion: Completion) -> Result {
     if from.is_null() && bytes > 0 {
-        return Err(Status::InvalidValue);
+        return Err(CudaStatus::InvalidValue);
     }
     device.check("a copy to the device", to, bytes)?;
-    device.report.copied(Copy::ToDevice, bytes);
-    if device.mode == Mode::Run && until == Until::Begun && device.pinned.holds(from, bytes) {
-        device.pinned.copy(to, from, bytes);
+    device.report.record_copy(CopyKind::ToDevice, bytes);
+    if device.mode == Mode::Run && completion == Completion::Asynchronous && device.pinned.contains(from, bytes) {
+        device.pinned.start_copy(to, from, bytes);
     } else if device.mode == Mode::Run {
-        device.pinned.land(device.pinned.begun());
-        // SAFETY: the caller has that many bytes there, and the device's were checked.
+        device.pinned.complete(device.pinned.started());
+        // SAFETY: the caller passes `bytes` readable bytes at `from`; `to` was checked to lie within one allocation.
         unsafe { std::ptr::copy(from.cast::<u8>(), to as *mut u8, bytes) };
     }
     Ok(())
 }
 
-fn to_host(device: &mut Device, to: *mut c_void, from: u64, bytes: usize) -> Result {
+fn copy_to_host(device: &mut Device, to: *mut c_void, from: u64, bytes: usize) -> Result {
     if to.is_null() && bytes > 0 {
-        return Err(Status::InvalidValue);
+        return Err(CudaStatus::InvalidValue);
     }
     device.check("a copy to the host", from, bytes)?;
-    device.report.copied(Copy::ToHost, bytes);
-    // SAFETY: the caller has room for that many bytes there, and the device's were checked.
+    device.report.record_copy(CopyKind::ToHost, bytes);
+    // SAFETY: the caller passes `bytes` writable bytes at `to`; `from` was checked to lie within one allocation, which
+    // is mapped in run mode and is not read in counting mode.
     unsafe {
         match device.mode {
             Mode::Run => std::ptr::copy(from as *const u8, to.cast(), bytes),
@@ -47,26 +48,27 @@ fn to_host(device: &mut Device, to: *mut c_void, from: u64, bytes: usize) -> Res
     Ok(())
 }
 
-fn on_device(device: &mut Device, to: u64, from: u64, bytes: usize) -> Result {
-    device.check("a copy's target", to, bytes)?;
-    device.check("a copy's source", from, bytes)?;
-    device.report.copied(Copy::OnDevice, bytes);
+fn copy_on_device(device: &mut Device, to: u64, from: u64, bytes: usize) -> Result {
+    device.check("the destination of a copy", to, bytes)?;
+    device.check("the source of a copy", from, bytes)?;
+    device.report.record_copy(CopyKind::OnDevice, bytes);
     if device.mode == Mode::Run {
-        // SAFETY: both were checked.
+        // SAFETY: both ranges were checked to lie within one allocation each; `copy` allows overlap.
         unsafe { std::ptr::copy(from as *const u8, to as *mut u8, bytes) };
     }
     Ok(())
 }
 
-fn set<T: std::marker::Copy>(device: &mut Device, to: u64, value: T, count: usize) -> Result {
-    let bytes = count.checked_mul(size_of::<T>()).ok_or(Status::InvalidValue)?;
+fn memset<T: Copy>(device: &mut Device, to: u64, value: T, count: usize) -> Result {
+    let bytes = count.checked_mul(size_of::<T>()).ok_or(CudaStatus::InvalidValue)?;
     if !to.is_multiple_of(align_of::<T>() as u64) {
-        return Err(Status::InvalidValue);
+        return Err(CudaStatus::InvalidValue);
     }
-    device.check("setting memory", to, bytes)?;
-    device.report.copied(Copy::Set, bytes);
+    device.check("a memset", to, bytes)?;
+    device.report.record_copy(CopyKind::Set, bytes);
     if device.mode == Mode::Run {
-        // SAFETY: the bytes were checked, and all of them are open to the emulator alone while it has its lock.
+        // SAFETY: the range was checked to lie within one allocation and is aligned for `T`; the driver's lock gives
+        // exclusive access to device memory, and `MaybeUninit` allows any bit pattern.
         unsafe { std::slice::from_raw_parts_mut(to as *mut std::mem::MaybeUninit<T>, count) }
             .fill(std::mem::MaybeUninit::new(value));
     }
@@ -74,55 +76,55 @@ fn set<T: std::marker::Copy>(device: &mut Device, to: u64, value: T, count: usiz
 }
 
 driver! {
-    /// From the host to the device.
+    /// Copies from the host to the device.
     fn cuMemcpyHtoD_v2(to: u64, from: *const c_void, bytes: usize) -> Context |device| {
-        to_device(device, to, from, bytes, Until::Done)
+        copy_to_device(device, to, from, bytes, Completion::Synchronous)
     }
 
-    /// From the host to the device.
+    /// Copies from the host to the device, asynchronously if the source is page-locked.
     fn cuMemcpyHtoDAsync_v2(to: u64, from: *const c_void, bytes: usize, stream: usize) -> Context |device| {
         device.stream(stream)?;
-        to_device(device, to, from, bytes, Until::Begun)
+        copy_to_device(device, to, from, bytes, Completion::Asynchronous)
     }
 
-    /// From the device to the host.
+    /// Copies from the device to the host.
     fn cuMemcpyDtoH_v2(to: *mut c_void, from: u64, bytes: usize) -> Context |device| {
-        to_host(device, to, from, bytes)
+        copy_to_host(device, to, from, bytes)
     }
 
-    /// From the device to the host.
+    /// Copies from the device to the host; complete when the call returns.
     fn cuMemcpyDtoHAsync_v2(to: *mut c_void, from: u64, bytes: usize, stream: usize) -> Context |device| {
         device.stream(stream)?;
-        to_host(device, to, from, bytes)
+        copy_to_host(device, to, from, bytes)
     }
 
-    /// Within the device.
-    fn cuMemcpyDtoD_v2(to: u64, from: u64, bytes: usize) -> Context |device| { on_device(device, to, from, bytes) }
+    /// Copies within the device.
+    fn cuMemcpyDtoD_v2(to: u64, from: u64, bytes: usize) -> Context |device| { copy_on_device(device, to, from, bytes) }
 
-    /// Within the device.
+    /// Copies within the device.
     fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, stream: usize) -> Context |device| {
         device.stream(stream)?;
-        on_device(device, to, from, bytes)
+        copy_on_device(device, to, from, bytes)
     }
 
-    /// Sets bytes.
-    fn cuMemsetD8_v2(to: u64, value: c_uchar, count: usize) -> Context |device| { set(device, to, value, count) }
+    /// Sets 8-bit values.
+    fn cuMemsetD8_v2(to: u64, value: c_uchar, count: usize) -> Context |device| { memset(device, to, value, count) }
 
-    /// Sets bytes.
+    /// Sets 8-bit values.
     fn cuMemsetD8Async(to: u64, value: c_uchar, count: usize, stream: usize) -> Context |device| {
         device.stream(stream)?;
-        set(device, to, value, count)
+        memset(device, to, value, count)
     }
 
-    /// Sets numbers of 16 bits.
+    /// Sets 16-bit values.
     fn cuMemsetD16Async(to: u64, value: c_ushort, count: usize, stream: usize) -> Context |device| {
         device.stream(stream)?;
-        set(device, to, value, count)
+        memset(device, to, value, count)
     }
 
-    /// Sets numbers of 32 bits.
+    /// Sets 32-bit values.
     fn cuMemsetD32Async(to: u64, value: c_uint, count: usize, stream: usize) -> Context |device| {
         device.stream(stream)?;
-        set(device, to, value, count)
+        memset(device, to, value, count)
     }
 }

@@ -1,49 +1,49 @@
-//! The one device: what was made on it, and whether it still answers.
+//! State of the emulated device.
 
 use std::time::{Duration, Instant};
 
 use super::handles::Handles;
 use super::modules::{Function, LoadedModule};
 use super::pinned::Pinned;
-use super::status::{Result, Status};
-use crate::cublas::Blas;
-use crate::curand::Generator;
+use super::status::{CudaStatus, Result};
+use crate::cublas::BlasHandle;
+use crate::curand::RandomGenerator;
 use crate::memory;
-use crate::report::Report;
+use crate::report::UsageReport;
 use crate::settings::{Mode, settings};
 
-/// A recorded moment.
+/// A CUDA event.
 #[derive(Debug)]
 pub(crate) struct Event {
     pub(crate) timed: bool,
     pub(crate) at: Option<Instant>,
-    /// Copies from page-locked memory that were begun before it.
+    /// Number of copies from page-locked memory that were started before the event was recorded.
     pub(crate) copies: u64,
 }
 
-/// All that calls share, behind one lock. Work on any stream is done when its call returns, but for copies from page-locked
-/// memory.
+/// State shared by all calls, behind one lock. Work on a stream is complete when its call returns, except for copies
+/// from page-locked memory.
 pub(crate) struct Device {
     pub(crate) mode: Mode,
-    /// Why nothing is answered any more.
+    /// Cause of the device's loss, if it is lost.
     fault: Option<String>,
-    /// Users of the primary context.
+    /// Reference count of the primary context.
     pub(crate) retained: u32,
     pub(crate) streams: Handles<()>,
     pub(crate) events: Handles<Event>,
     pub(crate) modules: Handles<LoadedModule>,
     pub(crate) functions: Handles<Function>,
-    pub(crate) blas: Handles<Blas>,
-    pub(crate) generators: Handles<Generator>,
+    pub(crate) blas: Handles<BlasHandle>,
+    pub(crate) generators: Handles<RandomGenerator>,
     pub(crate) pinned: Pinned,
-    pub(crate) report: Report,
-    /// Kernels that were launched so far.
+    pub(crate) report: UsageReport,
+    /// Number of kernel launches so far.
     pub(crate) launches: u64,
-    reported: Instant,
+    last_report: Instant,
 }
 
-/// How old the report may be while the device is in use.
-const REPORT_EVERY: Duration = Duration::from_millis(50);
+/// Maximum age of the report while the device is in use.
+const REPORT_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Device {
     pub(crate) fn new(mode: Mode) -> Self {
@@ -58,66 +58,66 @@ impl Device {
             blas: Handles::new(5),
             generators: Handles::new(6),
             pinned: Pinned::default(),
-            report: Report::default(),
+            report: UsageReport::default(),
             launches: 0,
-            reported: Instant::now(),
+            last_report: Instant::now(),
         }
     }
 
-    /// Whether someone has the primary context.
+    /// Whether the primary context is retained.
     pub(crate) fn has_context(&self) -> bool {
         self.retained > 0
     }
 
-    /// An error for ever once there was a fault.
-    pub(crate) fn answers(&self) -> Result {
-        if self.fault.is_some() { Err(Status::IllegalAddress) } else { Ok(()) }
+    /// Fails if the device is lost.
+    pub(crate) fn ensure_alive(&self) -> Result {
+        if self.fault.is_some() { Err(CudaStatus::IllegalAddress) } else { Ok(()) }
     }
 
-    /// Loses the device, as a real one is lost by a wrong access.
-    pub(crate) fn fail(&mut self, why: String) -> Status {
-        eprintln!("emulator: the device is lost: {why}");
-        self.fault.get_or_insert(why);
-        Status::IllegalAddress
+    /// Marks the device as lost, as CUDA does after an illegal access (a sticky error).
+    pub(crate) fn fail(&mut self, reason: String) -> CudaStatus {
+        eprintln!("emulator: device lost: {reason}");
+        self.fault.get_or_insert(reason);
+        CudaStatus::IllegalAddress
     }
 
-    /// Whether a stream's handle may be used: the two default streams have fixed ones.
+    /// Checks a stream handle. The two default streams have fixed handles.
     pub(crate) fn stream(&self, stream: usize) -> Result {
         if stream <= 2 { Ok(()) } else { self.streams.get(stream).copied() }
     }
 
-    /// Bytes in one allocation, or the device is lost.
+    /// Checks that a range lies within one allocation. Otherwise the device is lost.
     pub(crate) fn check(&mut self, what: &str, address: u64, bytes: usize) -> Result {
-        if memory::memory().ranges().holds(address, bytes as u64) {
+        if memory::memory().ranges().contains(address, bytes as u64) {
             return Ok(());
         }
-        Err(self.fail(format!("{what} of {bytes} bytes at {address:#x}, {}", whereabouts(address))))
+        Err(self.fail(format!("{what} of {bytes} bytes at {address:#x}, {}", describe_address(address))))
     }
 
-    /// Writes the report if the last one is old: a process may end without a word.
-    pub(crate) fn report_in_time(&mut self) {
-        if settings().report.is_some() && self.reported.elapsed() > REPORT_EVERY {
+    /// Writes the report if the last one is older than [`REPORT_INTERVAL`], since a process may be killed at any time.
+    pub(crate) fn refresh_report(&mut self) {
+        if settings().report.is_some() && self.last_report.elapsed() > REPORT_INTERVAL {
             self.write_report();
-            self.reported = Instant::now();
+            self.last_report = Instant::now();
         }
     }
 
-    /// Writes the report where it is wanted, if it is.
+    /// Writes the report if a path is configured.
     pub(crate) fn write_report(&self) {
         let Some(path) = &settings().report else { return };
         if let Err(error) = self.report.write(path, self.fault.as_deref()) {
-            eprintln!("emulator: {}: {error}", path.display());
+            eprintln!("emulator: cannot write the report to {}: {error}", path.display());
         }
     }
 }
 
-/// An address beside the allocation before it.
-pub(crate) fn whereabouts(address: u64) -> String {
+/// Describes an address relative to the allocation at or before it.
+pub(crate) fn describe_address(address: u64) -> String {
     let ranges = memory::ranges();
     match ranges.0[..ranges.0.partition_point(|range| range.0 <= address)].last() {
         Some((start, end)) => {
             format!("{} bytes into an allocation of {} bytes at {start:#x}", address - start, end - start)
         }
-        None => "where nothing is allocated".into(),
+        None => "before every allocation".into(),
     }
 }

@@ -1,14 +1,14 @@
-//! Events, by the host's clock: what lies between two of them is the time that emulating takes, not a card's.
+//! Events. Their timestamps are the host's: elapsed times are those of the emulation, not of a GPU.
 
 use std::ffi::c_uint;
 use std::time::Instant;
 
 use super::call::{Out, driver};
 use super::device::{Device, Event};
-use super::status::{Result, Status};
+use super::status::{CudaStatus, Result};
 use crate::memory;
 
-/// An event that keeps no time.
+/// `CU_EVENT_DISABLE_TIMING`.
 const DISABLE_TIMING: c_uint = 2;
 
 fn milliseconds(device: &Device, start: usize, end: usize) -> Result<f32> {
@@ -19,50 +19,50 @@ fn milliseconds(device: &Device, start: usize, end: usize) -> Result<f32> {
                 to.saturating_duration_since(from).as_secs_f64() - from.saturating_duration_since(to).as_secs_f64();
             Ok((seconds * 1e3) as f32)
         }
-        _ => Err(Status::InvalidHandle),
+        _ => Err(CudaStatus::InvalidHandle),
     }
 }
 
 driver! {
-    /// A new event.
+    /// Creates an event.
     fn cuEventCreate(event: Out<usize>, flags: c_uint) -> Context |device| {
         if flags > 7 {
-            return Err(Status::InvalidValue);
+            return Err(CudaStatus::InvalidValue);
         }
         let handle = device.events.insert(Event { timed: flags & DISABLE_TIMING == 0, at: None, copies: 0 });
-        event.put(handle)
+        event.write(handle)
     }
 
-    /// Ends an event.
+    /// Destroys an event.
     fn cuEventDestroy_v2(event: usize) -> Context |device| { device.events.remove(event).map(|_| ()) }
 
-    /// Notes that a stream has come this far.
+    /// Records an event on a stream.
     fn cuEventRecord(event: usize, stream: usize) -> Context |device| {
         device.stream(stream)?;
-        let copies = device.pinned.begun();
+        let copies = device.pinned.started();
         let event = device.events.get_mut(event)?;
         (event.at, event.copies) = (Some(Instant::now()), copies);
         Ok(())
     }
 
-    /// Whether an event is over: always.
+    /// Queries an event, which is always complete.
     fn cuEventQuery(event: usize) -> Context |device| { device.events.get(event).map(|_| ()) }
 
-    /// Waits for an event, and with it for the copies before it.
+    /// Waits for an event, and completes the copies started before it.
     fn cuEventSynchronize(event: usize) -> Context |device| {
         let copies = device.events.get(event)?.copies;
-        device.pinned.land(copies);
+        device.pinned.complete(copies);
         memory::memory().usage.synchronise();
         Ok(())
     }
 
-    /// Milliseconds of the host between two events.
+    /// Returns the host's milliseconds between two events.
     fn cuEventElapsedTime(time: Out<f32>, start: usize, end: usize) -> Context |device| {
-        time.put(milliseconds(device, start, end)?)
+        time.write(milliseconds(device, start, end)?)
     }
 
-    /// Milliseconds of the host between two events.
+    /// Returns the host's milliseconds between two events.
     fn cuEventElapsedTime_v2(time: Out<f32>, start: usize, end: usize) -> Context |device| {
-        time.put(milliseconds(device, start, end)?)
+        time.write(milliseconds(device, start, end)?)
     }
 }

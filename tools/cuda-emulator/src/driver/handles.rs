@@ -1,10 +1,10 @@
-//! Handles: numbers that stand for what the driver keeps.
+//! Handle tables.
 
 use std::collections::HashMap;
 
-use super::status::{Result, Status};
+use super::status::{CudaStatus, Result};
 
-/// Things by handle. A handle is never given twice, so that one that was freed is noticed.
+/// Objects by handle. Handles are never reused, so that a stale handle is detected.
 #[derive(Debug)]
 pub(crate) struct Handles<T> {
     next: usize,
@@ -12,7 +12,7 @@ pub(crate) struct Handles<T> {
 }
 
 impl<T> Handles<T> {
-    /// `kind` tells handles of different things apart.
+    /// Creates a table. `kind` distinguishes the handles of different tables.
     pub(crate) fn new(kind: u8) -> Self {
         Self { next: (usize::from(kind) << 40) + 0x1000, live: HashMap::new() }
     }
@@ -25,18 +25,18 @@ impl<T> Handles<T> {
     }
 
     pub(crate) fn get(&self, handle: usize) -> Result<&T> {
-        self.live.get(&handle).ok_or(Status::InvalidHandle)
+        self.live.get(&handle).ok_or(CudaStatus::InvalidHandle)
     }
 
     pub(crate) fn get_mut(&mut self, handle: usize) -> Result<&mut T> {
-        self.live.get_mut(&handle).ok_or(Status::InvalidHandle)
+        self.live.get_mut(&handle).ok_or(CudaStatus::InvalidHandle)
     }
 
     pub(crate) fn remove(&mut self, handle: usize) -> Result<T> {
-        self.live.remove(&handle).ok_or(Status::InvalidHandle)
+        self.live.remove(&handle).ok_or(CudaStatus::InvalidHandle)
     }
 
-    /// Drops what `keep` is not true of.
+    /// Removes the objects for which `keep` returns false.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         self.live.retain(|_, value| keep(value));
     }
@@ -47,13 +47,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn freed_and_foreign_handles_are_noticed() {
+    fn stale_and_foreign_handles_are_rejected() {
         let (mut streams, mut events) = (Handles::new(1), Handles::new(2));
         let (stream, event) = (streams.insert('s'), events.insert('e'));
         assert_eq!(streams.get(stream), Ok(&'s'));
-        assert_eq!(streams.get(event), Err(Status::InvalidHandle));
+        assert_eq!(streams.get(event), Err(CudaStatus::InvalidHandle));
         assert_eq!(streams.remove(stream), Ok('s'));
-        assert_eq!(streams.remove(stream), Err(Status::InvalidHandle));
+        assert_eq!(streams.remove(stream), Err(CudaStatus::InvalidHandle));
         assert_ne!(streams.insert('t'), stream);
     }
 }

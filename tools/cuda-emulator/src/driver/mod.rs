@@ -1,4 +1,4 @@
-//! The functions of `libcuda.so.1` that programs built on cudarc call.
+//! The functions of `libcuda.so.1` that programs built with cudarc call.
 
 mod attributes;
 pub(crate) mod call;

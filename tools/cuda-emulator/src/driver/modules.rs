@@ -1,31 +1,31 @@
-//! Modules of kernels, and their functions.
+//! Modules and functions.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::Arc;
 
-use super::attributes::{BLOCK, SHARED, SHARED_OPT_IN};
+use super::attributes::{MAX_BLOCK_THREADS, SHARED_MEMORY, SHARED_MEMORY_OPT_IN};
 use super::call::{Out, driver};
 use super::device::Device;
-use super::status::{Result, Status};
-use crate::machine::{Kernel, Module};
+use super::status::{CudaStatus, Result};
+use crate::machine::{LoadedKernel, Module};
 use crate::settings::settings;
 
-/// A module, and the handles of the functions that were asked for.
+/// A loaded module, and the handles of the functions requested from it.
 pub(crate) struct LoadedModule {
     pub(super) module: Module,
     pub(super) functions: HashMap<String, usize>,
 }
 
-/// A kernel of a module.
+/// A kernel of a loaded module.
 pub(crate) struct Function {
-    pub(crate) kernel: Arc<Kernel>,
-    /// Most bytes of dynamic shared memory.
-    pub(crate) dynamic: u32,
+    pub(crate) kernel: Arc<LoadedKernel>,
+    /// Limit of dynamic shared memory in bytes.
+    pub(crate) max_dynamic_shared: u32,
     pub(super) module: usize,
 }
 
-/// Attributes of a function, by number.
+/// Values of `CUfunction_attribute`.
 mod attribute {
     pub(super) const MAX_THREADS: u32 = 0;
     pub(super) const SHARED: u32 = 1;
@@ -33,27 +33,27 @@ mod attribute {
     pub(super) const CARVEOUT: u32 = 9;
 }
 
-/// Whether a card of this capability may load PTX: what multiplies by warpgroups is for Hopper alone. A target that only says
-/// what a build was made for does not count, so that one build can be tried as several cards.
-fn is_for(text: &str, capability: (i32, i32)) -> bool {
+/// Whether a device of this compute capability can load PTX: `wgmma` instructions exist on Hopper only. The `.target`
+/// directive is ignored, so that one build can be tested with several capabilities.
+fn can_load(text: &str, capability: (i32, i32)) -> bool {
     capability == (9, 0) || !text.contains("wgmma.")
 }
 
 fn load(device: &mut Device, handle: Out<usize>, image: &[u8]) -> Result {
     let text = std::str::from_utf8(image).ok().filter(|text| text.contains(".version") && text.contains(".target"));
     let Some(text) = text else {
-        eprintln!("emulator: a module is not PTX text, and nothing else can be run");
-        return Err(Status::NoBinaryForGpu);
+        eprintln!("emulator: module rejected: expected PTX text; cubin and fatbin images are not supported");
+        return Err(CudaStatus::NoBinaryForGpu);
     };
-    if !is_for(text, settings().capability) {
-        eprintln!("emulator: a module has instructions of Hopper alone");
-        return Err(Status::NoBinaryForGpu);
+    if !can_load(text, settings().capability) {
+        eprintln!("emulator: module rejected: it contains wgmma instructions, which require compute capability 9.0");
+        return Err(CudaStatus::NoBinaryForGpu);
     }
-    let module = Module::load(text).map_err(|why| {
-        eprintln!("emulator: a module cannot be read: {why}");
-        Status::InvalidPtx
+    let module = Module::load(text).map_err(|reason| {
+        eprintln!("emulator: module rejected: {reason}");
+        CudaStatus::InvalidPtx
     })?;
-    handle.put(device.modules.insert(LoadedModule { module, functions: HashMap::new() }))
+    handle.write(device.modules.insert(LoadedModule { module, functions: HashMap::new() }))
 }
 
 fn function(device: &mut Device, handle: usize, name: &str) -> Result<usize> {
@@ -61,104 +61,105 @@ fn function(device: &mut Device, handle: usize, name: &str) -> Result<usize> {
     if let Some(function) = loaded.functions.get(name) {
         return Ok(*function);
     }
-    let kernel = loaded.module.kernel(name).ok_or(Status::NotFound)?;
-    let dynamic = SHARED.saturating_sub(kernel.shared);
-    let function = device.functions.insert(Function { kernel, dynamic, module: handle });
+    let kernel = loaded.module.kernel(name).ok_or(CudaStatus::NotFound)?;
+    let max_dynamic_shared = SHARED_MEMORY.saturating_sub(kernel.shared);
+    let function = device.functions.insert(Function { kernel, max_dynamic_shared, module: handle });
     loaded.functions.insert(name.to_owned(), function);
     Ok(function)
 }
 
-/// A caller's text.
+/// Borrows a C string argument.
 ///
 /// # Safety
-/// `text` is null or a text with a zero at its end that lives as long as the result is used.
-unsafe fn text<'a>(text: *const c_char) -> Result<&'a CStr> {
+/// `text` is null or a null-terminated string that outlives `'a`.
+unsafe fn c_string<'a>(text: *const c_char) -> Result<&'a CStr> {
     if text.is_null() {
-        return Err(Status::InvalidValue);
+        return Err(CudaStatus::InvalidValue);
     }
-    // SAFETY: as the caller says.
+    // SAFETY: `text` is not null, and the caller guarantees a null-terminated string that outlives `'a`.
     Ok(unsafe { CStr::from_ptr(text) })
 }
 
 driver! {
-    /// Reads a module from PTX text.
+    /// Loads a module from PTX text in memory.
     fn cuModuleLoadData(module: Out<usize>, image: *const c_void) -> Context |device| {
-        // SAFETY: an image is a text with a zero at its end, or one of the binary formats, which have zeros in their headers.
-        let image = unsafe { text(image.cast()) }?;
+        // SAFETY: a module image is null-terminated text, or a binary format whose header contains a null byte.
+        let image = unsafe { c_string(image.cast()) }?;
         load(device, module, image.to_bytes())
     }
 
-    /// Reads a module from a file.
+    /// Loads a module from a PTX file.
     fn cuModuleLoad(module: Out<usize>, path: *const c_char) -> Context |device| {
-        // SAFETY: a path is a text with a zero at its end.
-        let path = unsafe { text(path) }?.to_str().map_err(|_| Status::InvalidValue)?;
-        let image = std::fs::read(path).map_err(|_| Status::FileNotFound)?;
+        // SAFETY: the caller passes a null-terminated path.
+        let path = unsafe { c_string(path) }?.to_str().map_err(|_| CudaStatus::InvalidValue)?;
+        let image = std::fs::read(path).map_err(|_| CudaStatus::FileNotFound)?;
         load(device, module, &image)
     }
 
-    /// Ends a module and its functions.
+    /// Unloads a module and its functions.
     fn cuModuleUnload(module: usize) -> Context |device| {
         device.modules.remove(module)?;
         device.functions.retain(|function| function.module != module);
         Ok(())
     }
 
-    /// A kernel by name.
+    /// Returns the handle of a kernel by name.
     fn cuModuleGetFunction(handle: Out<usize>, module: usize, name: *const c_char) -> Context |device| {
-        // SAFETY: a name is a text with a zero at its end.
-        let name = unsafe { text(name) }?.to_str().map_err(|_| Status::NotFound)?;
-        handle.put(function(device, module, name)?)
+        // SAFETY: the caller passes a null-terminated name.
+        let name = unsafe { c_string(name) }?.to_str().map_err(|_| CudaStatus::NotFound)?;
+        handle.write(function(device, module, name)?)
     }
 
-    /// A global's address and bytes by name.
+    /// Returns the address and the size of a global variable by name.
     fn cuModuleGetGlobal_v2(
         address: Out<u64>, bytes: Out<usize>, module: usize, name: *const c_char,
     ) -> Context |device| {
-        // SAFETY: a name is a text with a zero at its end.
-        let name = unsafe { text(name) }?.to_str().map_err(|_| Status::NotFound)?;
-        let (at, size) = device.modules.get(module)?.module.global(name).ok_or(Status::NotFound)?;
-        address.put_if_wanted(at)?;
-        bytes.put_if_wanted(size)
+        // SAFETY: the caller passes a null-terminated name.
+        let name = unsafe { c_string(name) }?.to_str().map_err(|_| CudaStatus::NotFound)?;
+        let (at, size) = device.modules.get(module)?.module.global(name).ok_or(CudaStatus::NotFound)?;
+        address.write_optional(at)?;
+        bytes.write_optional(size)
     }
 
-    /// A number about a kernel. Registers are not known.
+    /// Returns an attribute of a kernel. Register counts are not known.
     fn cuFuncGetAttribute(value: Out<c_int>, number: c_uint, function: usize) -> Context |device| {
         let function = device.functions.get(function)?;
-        value.put(match number {
-            attribute::MAX_THREADS => function.kernel.max_threads.unwrap_or(BLOCK.0) as c_int,
+        value.write(match number {
+            attribute::MAX_THREADS => function.kernel.max_threads.unwrap_or(MAX_BLOCK_THREADS) as c_int,
             attribute::SHARED => function.kernel.shared as c_int,
-            attribute::MAX_DYNAMIC => function.dynamic as c_int,
-            _ => return Err(Status::NotSupported),
+            attribute::MAX_DYNAMIC => function.max_dynamic_shared as c_int,
+            _ => return Err(CudaStatus::NotSupported),
         })
     }
 
-    /// Allows a kernel more dynamic shared memory. How the cache is split changes nothing here.
+    /// Sets an attribute of a kernel: its limit of dynamic shared memory. The cache carve-out is ignored.
     fn cuFuncSetAttribute(function: usize, number: c_uint, value: c_int) -> Context |device| {
         let function = device.functions.get_mut(function)?;
         match number {
             attribute::CARVEOUT => Ok(()),
             attribute::MAX_DYNAMIC => {
-                let bytes = u32::try_from(value).map_err(|_| Status::InvalidValue)?;
-                if bytes > SHARED_OPT_IN - function.kernel.shared {
-                    eprintln!("emulator: {} may not have {bytes} bytes of shared memory", function.kernel.name);
-                    return Err(Status::InvalidValue);
+                let bytes = u32::try_from(value).map_err(|_| CudaStatus::InvalidValue)?;
+                if bytes > SHARED_MEMORY_OPT_IN - function.kernel.shared {
+                    let name = &function.kernel.name;
+                    eprintln!("emulator: {name}: {bytes} bytes of dynamic shared memory exceed the device's limit");
+                    return Err(CudaStatus::InvalidValue);
                 }
-                function.dynamic = bytes;
+                function.max_dynamic_shared = bytes;
                 Ok(())
             }
-            _ => Err(Status::InvalidValue),
+            _ => Err(CudaStatus::InvalidValue),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_for;
+    use super::can_load;
 
     #[test]
-    fn products_of_warpgroups_are_for_hopper_alone() {
+    fn wgmma_requires_hopper() {
         let text = ".version 9.0\n.target sm_90a\n wgmma.fence.sync.aligned;";
-        assert!(is_for(text, (9, 0)) && !is_for(text, (8, 0)) && !is_for(text, (10, 0)));
-        assert!(is_for(".version 9.0\n.target sm_90a\n", (8, 0)));
+        assert!(can_load(text, (9, 0)) && !can_load(text, (8, 0)) && !can_load(text, (10, 0)));
+        assert!(can_load(".version 9.0\n.target sm_90a\n", (8, 0)));
     }
 }

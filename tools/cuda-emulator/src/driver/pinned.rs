@@ -1,28 +1,29 @@
-//! Page-locked memory of the host. Copies from it go on beside the host's own work, so each lands here as late as it may on
-//! a card: when the host waits for it, or when another call could need it.
+//! Page-locked host memory. Copies from it are asynchronous on a GPU, so each copy is performed here as late as a GPU
+//! may perform it: when the host waits for it, or before a call that could depend on it. This exposes missing
+//! synchronisation.
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{c_uint, c_void};
 
 use super::call::{Out, driver};
-use super::status::{Result, Status};
+use super::status::{CudaStatus, Result};
 
-/// As a card's driver aligns it.
+/// Alignment of page-locked allocations.
 const PAGE: usize = 4096;
 
-/// All of it, and the copies under way.
+/// Page-locked allocations and pending copies from them.
 #[derive(Debug, Default)]
 pub(crate) struct Pinned {
-    /// Bytes by address.
+    /// Sizes by address.
     allocations: BTreeMap<usize, usize>,
-    under_way: VecDeque<Underway>,
-    /// Copies that were begun so far.
-    begun: u64,
+    pending: VecDeque<PendingCopy>,
+    /// Number of copies started so far.
+    started: u64,
 }
 
 #[derive(Debug)]
-struct Underway {
+struct PendingCopy {
     number: u64,
     to: u64,
     from: usize,
@@ -30,72 +31,73 @@ struct Underway {
 }
 
 impl Pinned {
-    /// Whether the bytes are page-locked.
-    pub(crate) fn holds(&self, from: *const c_void, bytes: usize) -> bool {
+    /// Whether a range lies within a page-locked allocation.
+    pub(crate) fn contains(&self, from: *const c_void, bytes: usize) -> bool {
         let from = from.addr();
         self.allocations.range(..=from).next_back().is_some_and(|(start, size)| from + bytes <= start + size)
     }
 
-    /// Begins a copy to checked memory of the device.
-    pub(crate) fn copy(&mut self, to: u64, from: *const c_void, bytes: usize) {
-        self.begun += 1;
-        self.under_way.push_back(Underway { number: self.begun, to, from: from.expose_provenance(), bytes });
+    /// Starts a copy to device memory that was already checked.
+    pub(crate) fn start_copy(&mut self, to: u64, from: *const c_void, bytes: usize) {
+        self.started += 1;
+        self.pending.push_back(PendingCopy { number: self.started, to, from: from.expose_provenance(), bytes });
     }
 
-    /// What [`Pinned::land`] takes to end all copies begun so far.
-    pub(crate) fn begun(&self) -> u64 {
-        self.begun
+    /// Number of copies started so far: the argument with which [`Pinned::complete`] completes all of them.
+    pub(crate) fn started(&self) -> u64 {
+        self.started
     }
 
-    /// Ends the first `count` of all copies.
-    pub(crate) fn land(&mut self, count: u64) {
-        while let Some(copy) = self.under_way.pop_front_if(|copy| copy.number <= count) {
+    /// Completes the copies up to number `count`.
+    pub(crate) fn complete(&mut self, count: u64) {
+        while let Some(copy) = self.pending.pop_front_if(|copy| copy.number <= count) {
             let from = std::ptr::with_exposed_provenance::<u8>(copy.from);
-            // SAFETY: the source is page-locked memory that cannot be freed before, and the target was checked.
+            // SAFETY: the source lies within a page-locked allocation, which `free` keeps while copies from it are
+            // pending; the destination was checked when the copy was started.
             unsafe { std::ptr::copy(from, copy.to as *mut u8, copy.bytes) };
         }
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<*mut c_void> {
         let layout = layout(bytes)?;
-        // SAFETY: it is not empty.
+        // SAFETY: `layout` has a non-zero size.
         let address = unsafe { alloc(layout) };
         if address.is_null() {
-            return Err(Status::OutOfMemory);
+            return Err(CudaStatus::OutOfMemory);
         }
-        // What nobody wrote is no number.
-        // SAFETY: just allocated.
+        // Unwritten bytes read as NaN.
+        // SAFETY: `address` is valid for writes of `bytes`, the size it was allocated with.
         unsafe { address.write_bytes(0xff, bytes) };
         self.allocations.insert(address.expose_provenance(), bytes);
         Ok(address.cast())
     }
 
     fn free(&mut self, address: *mut c_void) -> Result {
-        let bytes = *self.allocations.get(&address.addr()).ok_or(Status::InvalidValue)?;
+        let bytes = *self.allocations.get(&address.addr()).ok_or(CudaStatus::InvalidValue)?;
         let range = address.addr()..address.addr() + bytes;
-        if self.under_way.iter().any(|copy| range.contains(&copy.from)) {
-            eprintln!("emulator: page-locked memory at {address:?} is freed while a copy from it may be under way");
-            return Err(Status::InvalidValue);
+        if self.pending.iter().any(|copy| range.contains(&copy.from)) {
+            eprintln!("emulator: page-locked memory at {address:?} is freed while a copy from it is pending");
+            return Err(CudaStatus::InvalidValue);
         }
         self.allocations.remove(&address.addr());
-        // SAFETY: allocated above with this layout.
+        // SAFETY: `address` was allocated by `allocate` with the same layout, and was removed from the table.
         unsafe { dealloc(address.cast(), layout(bytes)?) };
         Ok(())
     }
 }
 
 fn layout(bytes: usize) -> Result<Layout> {
-    let layout = Layout::from_size_align(bytes, PAGE).map_err(|_| Status::InvalidValue)?;
-    if bytes == 0 { Err(Status::InvalidValue) } else { Ok(layout) }
+    let layout = Layout::from_size_align(bytes, PAGE).map_err(|_| CudaStatus::InvalidValue)?;
+    if bytes == 0 { Err(CudaStatus::InvalidValue) } else { Ok(layout) }
 }
 
 driver! {
-    /// Page-locked memory.
+    /// Allocates page-locked memory.
     fn cuMemHostAlloc(address: Out<*mut c_void>, bytes: usize, flags: c_uint) -> Context |device| {
         if flags > 7 {
-            return Err(Status::InvalidValue);
+            return Err(CudaStatus::InvalidValue);
         }
-        address.put(device.pinned.allocate(bytes)?)
+        address.write(device.pinned.allocate(bytes)?)
     }
 
     /// Frees page-locked memory.

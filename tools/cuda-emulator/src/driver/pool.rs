@@ -1,16 +1,16 @@
-//! Allocations, and the pool that those of streams come from.
+//! Device memory allocations and the memory pool of stream-ordered allocations.
 
 use std::ffi::{c_int, c_uint, c_void};
 
 use super::call::{Out, driver};
 use super::device::Device;
-use super::status::{Result, Status};
+use super::status::{CudaStatus, Result};
 use crate::memory::{self, Owner};
 
-/// The device's one pool.
+/// Handle of the default pool, the only pool.
 const POOL: usize = 0x70_0000_1000;
 
-/// A pool's attributes, by number.
+/// Values of `CUmemPool_attribute`.
 mod attribute {
     pub(super) const RELEASE_THRESHOLD: u32 = 4;
     pub(super) const RESERVED: u32 = 5;
@@ -21,29 +21,29 @@ mod attribute {
 
 fn allocate(device: &mut Device, address: Out<u64>, bytes: usize, owner: Owner) -> Result {
     if bytes == 0 {
-        return Err(Status::InvalidValue);
+        return Err(CudaStatus::InvalidValue);
     }
     let mut memory = memory::memory();
     let allocated = memory.allocate(bytes as u64, owner);
-    device.report.allocated(allocated.is_some(), &memory);
-    address.put(allocated.ok_or(Status::OutOfMemory)?)
+    device.report.record_allocation(allocated.is_some(), &memory);
+    address.write(allocated.ok_or(CudaStatus::OutOfMemory)?)
 }
 
 fn free(device: &mut Device, address: u64) -> Result {
     if address == 0 || memory::memory().free(address).is_some() {
         return Ok(());
     }
-    eprintln!("emulator: {address:#x} is freed, {}", super::device::whereabouts(address));
-    device.report.wrong_frees += 1;
-    Err(Status::InvalidValue)
+    eprintln!("emulator: invalid free of {address:#x}, {}", super::device::describe_address(address));
+    device.report.invalid_frees += 1;
+    Err(CudaStatus::InvalidValue)
 }
 
 fn pool(handle: usize) -> Result {
-    if handle == POOL { Ok(()) } else { Err(Status::InvalidValue) }
+    if handle == POOL { Ok(()) } else { Err(CudaStatus::InvalidValue) }
 }
 
 driver! {
-    /// Memory outside of the pool.
+    /// Allocates memory outside the pool.
     fn cuMemAlloc_v2(address: Out<u64>, bytes: usize) -> Context |device| {
         allocate(device, address, bytes, Owner::Driver)
     }
@@ -51,13 +51,13 @@ driver! {
     /// Frees memory of either kind.
     fn cuMemFree_v2(address: u64) -> Context |device| { free(device, address) }
 
-    /// Memory of the pool.
+    /// Allocates memory from the default pool.
     fn cuMemAllocAsync(address: Out<u64>, bytes: usize, stream: usize) -> Context |device| {
         device.stream(stream)?;
         allocate(device, address, bytes, Owner::Pool)
     }
 
-    /// Memory of the pool, which can be but the one.
+    /// Allocates memory from a pool, which must be the default pool.
     fn cuMemAllocFromPoolAsync(address: Out<u64>, bytes: usize, from: usize, stream: usize) -> Context |device| {
         pool(from)?;
         device.stream(stream)?;
@@ -70,35 +70,35 @@ driver! {
         free(device, address)
     }
 
-    /// The pool.
+    /// Returns the default pool.
     fn cuDeviceGetDefaultMemPool(handle: Out<usize>, number: c_int) -> Driver |_| {
         if number != 0 {
-            return Err(Status::InvalidDevice);
+            return Err(CudaStatus::InvalidDevice);
         }
-        handle.put(POOL)
+        handle.write(POOL)
     }
 
-    /// The pool.
+    /// Returns the current pool, which is the default pool.
     fn cuDeviceGetMemPool(handle: Out<usize>, number: c_int) -> Driver |_| {
         if number != 0 {
-            return Err(Status::InvalidDevice);
+            return Err(CudaStatus::InvalidDevice);
         }
-        handle.put(POOL)
+        handle.write(POOL)
     }
 
-    /// Has the pool give back what is not in use beyond `keep` bytes.
+    /// Releases unused memory of the pool beyond `keep` bytes.
     fn cuMemPoolTrimTo(handle: usize, keep: usize) -> Context |_| {
         pool(handle)?;
         memory::memory().usage.trim(keep as u64);
         Ok(())
     }
 
-    /// A number about the pool.
+    /// Returns an attribute of the pool.
     fn cuMemPoolGetAttribute(handle: usize, number: c_uint, value: *mut c_void) -> Context |_| {
         pool(handle)?;
         if (1..=3).contains(&number) {
-            // SAFETY: these attributes are of that type; the rules for reuse change nothing here.
-            return unsafe { out::<c_int>(value) }.put(1);
+            // SAFETY: these attributes (reuse policies, which have no effect here) are of type `int`.
+            return unsafe { typed_output::<c_int>(value) }.write(1);
         }
         let memory = memory::memory();
         let bytes = match number {
@@ -107,22 +107,23 @@ driver! {
             attribute::RESERVED_HIGH => memory.usage.reserved_high,
             attribute::USED => memory.usage.used,
             attribute::USED_HIGH => memory.usage.used_high,
-            _ => return Err(Status::InvalidValue),
+            _ => return Err(CudaStatus::InvalidValue),
         };
-        // SAFETY: these attributes are of that type.
-        unsafe { out::<u64>(value) }.put(bytes)
+        // SAFETY: these attributes are of type `cuuint64_t`.
+        unsafe { typed_output::<u64>(value) }.write(bytes)
     }
 
-    /// Sets a number of the pool. The highest can be set to 0 alone, which begins them anew.
+    /// Sets an attribute of the pool. A high-water mark can only be reset, by 0; resetting the used one starts a new
+    /// phase of the report.
     fn cuMemPoolSetAttribute(handle: usize, number: c_uint, value: *mut c_void) -> Context |device| {
         pool(handle)?;
         if value.is_null() {
-            return Err(Status::InvalidValue);
+            return Err(CudaStatus::InvalidValue);
         }
         if (1..=3).contains(&number) {
             return Ok(());
         }
-        // SAFETY: the other attributes are of that type, and the caller gives one.
+        // SAFETY: the remaining attributes are of type `cuuint64_t`, and the caller passes a pointer to one.
         let bytes = unsafe { value.cast::<u64>().read_unaligned() };
         let mut memory = memory::memory();
         match (number, bytes) {
@@ -132,17 +133,17 @@ driver! {
                 memory.usage.used_high = memory.usage.used;
                 device.report.begin_phase(&memory);
             }
-            _ => return Err(Status::InvalidValue),
+            _ => return Err(CudaStatus::InvalidValue),
         }
         Ok(())
     }
 }
 
-/// A result's place by its type.
+/// Converts an untyped output argument to a typed one.
 ///
 /// # Safety
-/// `place` is null or has room for a value of this type.
-unsafe fn out<T>(place: *mut c_void) -> Out<T> {
-    // SAFETY: both are one pointer.
-    unsafe { std::mem::transmute::<*mut T, Out<T>>(place.cast()) }
+/// `pointer` is null or valid for writes of a `T`.
+unsafe fn typed_output<T>(pointer: *mut c_void) -> Out<T> {
+    // SAFETY: `Out<T>` is a transparent wrapper around `*mut T`.
+    unsafe { std::mem::transmute::<*mut T, Out<T>>(pointer.cast()) }
 }

@@ -1,15 +1,15 @@
-//! The driver's answers.
+//! Result codes of the driver.
 
 use std::ffi::CStr;
 
 macro_rules! statuses {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $symbol:literal, $text:literal;)*) => {
-        /// What a call of the driver answers where it is not success.
+        /// Error code of a driver function (`CUresult`).
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[repr(u32)]
-        pub(crate) enum Status { $($(#[$doc])* $name = $code,)* }
+        pub(crate) enum CudaStatus { $($(#[$doc])* $name = $code,)* }
 
-        /// Code, symbol and words of each.
+        /// Code, symbol and description of each status.
         const TABLE: &[(u32, &CStr, &CStr)] = &[(0, c"CUDA_SUCCESS", c"no error"), $(($code, $symbol, $text),)*];
     };
 }
@@ -30,16 +30,16 @@ statuses! {
     NotSupported = 801, c"CUDA_ERROR_NOT_SUPPORTED", c"operation not supported";
 }
 
-/// What a call answers.
-pub(crate) type Result<T = (), E = Status> = std::result::Result<T, E>;
+/// Result of a driver function.
+pub(crate) type Result<T = (), E = CudaStatus> = std::result::Result<T, E>;
 
-/// The symbol of a code; `None` for codes that the emulator never gives.
+/// Returns the symbol of a code, or `None` for codes that the emulator never returns.
 pub(crate) fn symbol(code: u32) -> Option<&'static CStr> {
     TABLE.iter().find(|row| row.0 == code).map(|row| row.1)
 }
 
-/// A code in words.
-pub(crate) fn text(code: u32) -> Option<&'static CStr> {
+/// Returns the description of a code.
+pub(crate) fn description(code: u32) -> Option<&'static CStr> {
     TABLE.iter().find(|row| row.0 == code).map(|row| row.2)
 }
 
@@ -48,9 +48,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_have_their_names() {
+    fn codes_map_to_their_symbols() {
         assert_eq!(symbol(0), Some(c"CUDA_SUCCESS"));
-        assert_eq!(symbol(Status::LaunchOutOfResources as u32), Some(c"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES"));
-        assert_eq!((symbol(9), text(9)), (None, None));
+        assert_eq!(symbol(CudaStatus::LaunchOutOfResources as u32), Some(c"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES"));
+        assert_eq!((symbol(9), description(9)), (None, None));
     }
 }

@@ -8,12 +8,12 @@ use super::events::*;
 use super::modules::*;
 use super::pinned::*;
 use super::pool::*;
-use super::status::Status;
+use super::status::CudaStatus;
 use super::streams::*;
 use crate::memory::{self, Owner};
 use crate::settings::Mode;
 
-/// A kernel that takes an address and a number, in blocks of up to 128 threads.
+/// A kernel with an address and an integer as parameters, and a limit of 128 threads per block.
 const PTX: &CStr = c"\
 .version 8.0
 .target sm_80
@@ -30,24 +30,24 @@ const PTX: &CStr = c"\
 ";
 
 fn bad(code: u32) -> bool {
-    code == Status::InvalidHandle as u32
+    code == CudaStatus::InvalidHandle as u32
 }
 
-/// All that the process shares, in one test: without a context, then with it.
+/// Covers the process-wide state in one test: first without a context, then with one.
 #[test]
-fn a_program_s_calls_are_answered() {
+fn driver_functions_return_their_documented_results() {
     let mut free = 0usize;
-    // SAFETY: every pointer is to a place of the right type, or null where that is the point.
+    // SAFETY: every pointer refers to a local of the documented type, or is null where the test requires it.
     unsafe {
-        assert_eq!(cuStreamSynchronize(0), Status::NotInitialized as u32);
+        assert_eq!(cuStreamSynchronize(0), CudaStatus::NotInitialized as u32);
         assert_eq!(cuInit(0), 0);
         assert_eq!(cuInit(0), 0);
-        assert_eq!(cuMemGetInfo_v2(Out::to(&mut free), Out::to(&mut 0)), Status::InvalidContext as u32);
+        assert_eq!(cuMemGetInfo_v2(Out::to(&mut free), Out::to(&mut 0)), CudaStatus::InvalidContext as u32);
         let (mut count, mut device, mut context) = (0, -1, 0);
         assert_eq!((cuDeviceGetCount(Out::to(&mut count)), count), (0, 1));
-        assert_eq!(cuDeviceGet(Out::to(&mut device), 1), Status::InvalidDevice as u32);
+        assert_eq!(cuDeviceGet(Out::to(&mut device), 1), CudaStatus::InvalidDevice as u32);
         assert_eq!((cuDeviceGet(Out::to(&mut device), 0), device), (0, 0));
-        assert_eq!(cuCtxSetCurrent(CONTEXT), Status::InvalidContext as u32);
+        assert_eq!(cuCtxSetCurrent(CONTEXT), CudaStatus::InvalidContext as u32);
         assert_eq!((cuDevicePrimaryCtxRetain(Out::to(&mut context), 0), context), (0, CONTEXT));
         assert_eq!((cuCtxSetCurrent(context), current()), (0, CONTEXT));
         names_and_attributes();
@@ -56,21 +56,21 @@ fn a_program_s_calls_are_answered() {
         streams_and_events();
         modules_and_functions();
         assert_eq!(cuDevicePrimaryCtxRelease_v2(0), 0);
-        assert_eq!(cuDevicePrimaryCtxRelease_v2(0), Status::InvalidContext as u32);
-        assert_eq!(cuCtxSynchronize(), Status::InvalidContext as u32);
+        assert_eq!(cuDevicePrimaryCtxRelease_v2(0), CudaStatus::InvalidContext as u32);
+        assert_eq!(cuCtxSynchronize(), CudaStatus::InvalidContext as u32);
     }
     set_current(0);
 }
 
 unsafe fn names_and_attributes() {
     let (mut name, mut value, mut words) = ([1i8; 9], 0, std::ptr::null());
-    // SAFETY: as in the test.
+    // SAFETY: every pointer refers to a local of the documented type and size.
     unsafe {
         assert_eq!(cuDeviceGetName(name.as_mut_ptr(), 9, 0), 0);
         assert_eq!(name.map(|letter| letter as u8), *b"Emulated\0");
         assert_eq!((cuDeviceGetAttribute(Out::to(&mut value), 75, 0), value), (0, 9));
         assert_eq!((cuDeviceGetAttribute(Out::to(&mut value), 97, 0), value), (0, 227 << 10));
-        assert_eq!(cuDeviceGetAttribute(Out::to(&mut value), 999, 0), Status::InvalidValue as u32);
+        assert_eq!(cuDeviceGetAttribute(Out::to(&mut value), 999, 0), CudaStatus::InvalidValue as u32);
         assert_eq!(cuGetErrorName(700, Out::to(&mut words)), 0);
         assert_eq!(CStr::from_ptr(words), c"CUDA_ERROR_ILLEGAL_ADDRESS");
         assert_eq!((cuGetErrorString(12_345, Out::to(&mut words)), words.is_null()), (1, true));
@@ -79,26 +79,26 @@ unsafe fn names_and_attributes() {
 
 unsafe fn memory_is_allocated_set_and_copied() {
     let (mut a, mut b, mut back) = (0u64, 0u64, [0u8; 8]);
-    // SAFETY: as in the test.
+    // SAFETY: every host pointer refers to a local of at least the copied size.
     unsafe {
         assert_eq!(cuMemAllocAsync(Out::to(&mut a), 8, 0), 0);
         assert_eq!(cuMemAlloc_v2(Out::to(&mut b), 8), 0);
-        assert_eq!(cuMemAlloc_v2(Out::to(&mut b), 0), Status::InvalidValue as u32);
-        assert_eq!(cuMemAllocAsync(Out::to(&mut b), 1 << 60, 0), Status::OutOfMemory as u32);
+        assert_eq!(cuMemAlloc_v2(Out::to(&mut b), 0), CudaStatus::InvalidValue as u32);
+        assert_eq!(cuMemAllocAsync(Out::to(&mut b), 1 << 60, 0), CudaStatus::OutOfMemory as u32);
         assert_eq!(cuMemcpyHtoDAsync_v2(a, [7u8; 8].as_ptr().cast(), 8, 0), 0);
         assert_eq!(cuMemsetD16Async(a + 2, 0x0201, 2, 0), 0);
-        assert_eq!(cuMemsetD16Async(a + 1, 0, 1, 0), Status::InvalidValue as u32);
+        assert_eq!(cuMemsetD16Async(a + 1, 0, 1, 0), CudaStatus::InvalidValue as u32);
         assert_eq!(cuMemcpyDtoDAsync_v2(b, a, 8, 0), 0);
         assert_eq!(cuMemcpyDtoHAsync_v2(back.as_mut_ptr().cast(), b, 8, 0), 0);
         assert_eq!(back, [7, 7, 1, 2, 1, 2, 7, 7]);
-        assert_eq!(cuMemcpyDtoHAsync_v2(std::ptr::null_mut(), b, 8, 0), Status::InvalidValue as u32);
-        // More than other tests take or give back meanwhile.
+        assert_eq!(cuMemcpyDtoHAsync_v2(std::ptr::null_mut(), b, 8, 0), CudaStatus::InvalidValue as u32);
+        // Larger than all that other tests allocate or free at the same time.
         let mut large = 0u64;
         assert_eq!(cuMemAllocAsync(Out::to(&mut large), 32 << 20, 0), 0);
         let used = pool_attribute(7);
         assert_eq!(cuMemFreeAsync(large, 0), 0);
         assert!(pool_attribute(7) + (16 << 20) < used);
-        assert_eq!(cuMemFreeAsync(large, 0), Status::InvalidValue as u32);
+        assert_eq!(cuMemFreeAsync(large, 0), CudaStatus::InvalidValue as u32);
         assert_eq!(cuMemFreeAsync(a, 0), 0);
         assert_eq!((cuMemFree_v2(b), cuMemFree_v2(0)), (0, 0));
     }
@@ -106,7 +106,7 @@ unsafe fn memory_is_allocated_set_and_copied() {
 
 unsafe fn copies_from_page_locked_memory_land_when_waited_for() {
     let (mut host, mut to, mut event, mut back) = (std::ptr::null_mut(), 0u64, 0usize, [0u8; 4]);
-    // SAFETY: as in the test.
+    // SAFETY: `host` is used for at most the four bytes allocated, and only until it is freed.
     unsafe {
         assert_eq!(cuMemHostAlloc(Out::to(&mut host), 4, 0), 0);
         assert_eq!(cuMemAllocAsync(Out::to(&mut to), 4, 0), 0);
@@ -116,24 +116,24 @@ unsafe fn copies_from_page_locked_memory_land_when_waited_for() {
         assert_eq!((cuMemcpyHtoDAsync_v2(to, host, 2, 0), cuEventRecord(event, 0)), (0, 0));
         assert_eq!(cuMemcpyHtoDAsync_v2(to + 2, host, 2, 0), 0);
         assert_eq!(cuEventSynchronize(event), 0);
-        // The first copy was waited for, and the second takes what it finds.
+        // The first copy was completed by the wait, the second one copies the new contents.
         bytes.write_bytes(9, 4);
-        assert_eq!(cuMemFreeHost(host), Status::InvalidValue as u32, "a copy is under way");
+        assert_eq!(cuMemFreeHost(host), CudaStatus::InvalidValue as u32, "a copy is pending");
         assert_eq!(cuMemcpyDtoHAsync_v2(back.as_mut_ptr().cast(), to, 4, 0), 0);
         assert_eq!(back, [1, 1, 9, 9]);
         assert_eq!((cuMemFreeHost(host), cuEventDestroy_v2(event), cuMemFreeAsync(to, 0)), (0, 0, 0));
-        assert_eq!(cuMemFreeHost(host), Status::InvalidValue as u32);
-        assert_eq!(cuMemHostAlloc(Out::to(&mut host), 0, 0), Status::InvalidValue as u32);
+        assert_eq!(cuMemFreeHost(host), CudaStatus::InvalidValue as u32);
+        assert_eq!(cuMemHostAlloc(Out::to(&mut host), 0, 0), CudaStatus::InvalidValue as u32);
     }
 }
 
 unsafe fn pool_attribute(number: u32) -> u64 {
     let (mut pool, mut value) = (0usize, 0u64);
-    // SAFETY: as in the test.
+    // SAFETY: every pointer refers to a local of the documented type.
     unsafe {
         assert_eq!(cuDeviceGetDefaultMemPool(Out::to(&mut pool), 0), 0);
         assert_eq!(cuMemPoolGetAttribute(pool, number, (&raw mut value).cast()), 0);
-        assert_eq!(cuMemPoolGetAttribute(pool + 1, number, (&raw mut value).cast()), Status::InvalidValue as u32);
+        assert_eq!(cuMemPoolGetAttribute(pool + 1, number, (&raw mut value).cast()), CudaStatus::InvalidValue as u32);
     }
     value
 }
@@ -141,7 +141,7 @@ unsafe fn pool_attribute(number: u32) -> u64 {
 unsafe fn streams_and_events() {
     let (mut stream, mut untimed, mut time) = (0usize, 0usize, -1f32);
     let mut events = [0usize; 2];
-    // SAFETY: as in the test.
+    // SAFETY: every pointer refers to a local of the documented type.
     unsafe {
         assert_eq!(cuStreamCreate(Out::to(&mut stream), 1), 0);
         assert_eq!(cuStreamSynchronize(stream), 0);
@@ -166,17 +166,23 @@ unsafe fn streams_and_events() {
 
 unsafe fn modules_and_functions() {
     let (mut module, mut function, mut again, mut value) = (0usize, 0usize, 0usize, 0 as c_int);
-    // SAFETY: as in the test.
+    // SAFETY: every pointer refers to a local of the documented type, every string is null-terminated.
     unsafe {
-        assert_eq!(cuModuleLoadData(Out::to(&mut module), c"\x7fELF".as_ptr().cast()), Status::NoBinaryForGpu as u32);
+        assert_eq!(
+            cuModuleLoadData(Out::to(&mut module), c"\x7fELF".as_ptr().cast()),
+            CudaStatus::NoBinaryForGpu as u32
+        );
         assert_eq!(cuModuleLoadData(Out::to(&mut module), PTX.as_ptr().cast::<c_void>()), 0);
-        assert_eq!(cuModuleGetFunction(Out::to(&mut function), module, c"missing".as_ptr()), Status::NotFound as u32);
+        assert_eq!(
+            cuModuleGetFunction(Out::to(&mut function), module, c"missing".as_ptr()),
+            CudaStatus::NotFound as u32
+        );
         assert_eq!(cuModuleGetFunction(Out::to(&mut function), module, c"nothing".as_ptr()), 0);
         assert_eq!(cuModuleGetFunction(Out::to(&mut again), module, c"nothing".as_ptr()), 0);
         assert_eq!(again, function);
         assert_eq!((cuFuncGetAttribute(Out::to(&mut value), 0, function), value), (0, 128));
         assert_eq!((cuFuncGetAttribute(Out::to(&mut value), 8, function), value), (0, 48 << 10));
-        assert_eq!(cuFuncSetAttribute(function, 8, 228 << 10), Status::InvalidValue as u32);
+        assert_eq!(cuFuncSetAttribute(function, 8, 228 << 10), CudaStatus::InvalidValue as u32);
         assert_eq!(cuFuncSetAttribute(function, 8, 227 << 10), 0);
         assert_eq!(cuModuleUnload(module), 0);
         assert!(bad(cuFuncSetAttribute(function, 8, 0)) && bad(cuModuleUnload(module)));
@@ -184,14 +190,14 @@ unsafe fn modules_and_functions() {
 }
 
 #[test]
-fn a_wrong_address_loses_the_device_for_good() {
+fn illegal_address_is_a_sticky_error() {
     let mut device = Device::new(Mode::Run);
     let address = memory::memory().allocate(100, Owner::Pool).unwrap();
     assert_eq!(device.check("a test", address + 40, 60), Ok(()));
     assert_eq!(device.check("a test", 0, 0), Ok(()));
-    assert_eq!(device.answers(), Ok(()));
-    assert_eq!(device.check("a test", address + 40, 61), Err(Status::IllegalAddress));
-    assert_eq!(device.answers(), Err(Status::IllegalAddress));
+    assert_eq!(device.ensure_alive(), Ok(()));
+    assert_eq!(device.check("a test", address + 40, 61), Err(CudaStatus::IllegalAddress));
+    assert_eq!(device.ensure_alive(), Err(CudaStatus::IllegalAddress));
     memory::memory().free(address);
-    assert!(super::device::whereabouts(1).contains("nothing is allocated"));
+    assert!(super::device::describe_address(1).contains("before every allocation"));
 }

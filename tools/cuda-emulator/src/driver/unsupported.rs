@@ -1,6 +1,6 @@
-//! Functions that have to be there for programs to load, and have no meaning here.
+//! Functions that must exist for programs to load, but are not emulated.
 
-/// Defines functions that say that they are not supported, whatever they are given.
+/// Defines functions that return an error whatever their arguments are.
 macro_rules! unsupported {
     ($status:expr; $($name:ident)*) => {$(
         /// Not supported.
@@ -13,9 +13,9 @@ macro_rules! unsupported {
 }
 pub(crate) use unsupported;
 
-use super::status::Status;
+use super::status::CudaStatus;
 
-unsupported! { Status::NotSupported as u32;
+unsupported! { CudaStatus::NotSupported as u32;
     cuCtxCreate_v3 cuCtxCreate_v4 cuCtxDestroy_v2 cuCtxGetCacheConfig cuCtxGetLimit cuCtxGetStreamPriorityRange
     cuCtxSetCacheConfig cuCtxSetFlags cuCtxSetLimit cuDestroyExternalMemory cuDeviceGetUuid cuDeviceSetMemPool
     cuExternalMemoryGetMappedBuffer cuFuncSetCacheConfig cuGetProcAddress cuGetProcAddress_v2 cuGraphDestroy

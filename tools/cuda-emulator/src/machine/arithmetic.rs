@@ -1,15 +1,15 @@
-//! What instructions compute from numbers.
+//! Arithmetic, logic and comparison instructions, over all lanes of a warp.
 
 use half::{bf16, f16};
 
 use super::lanes::{Lanes, half, map, map2, map3, pair};
-use super::number::Number;
+use super::value::Value;
 use crate::ptx::{Binary, Carry, Comparison, Rounding, Ternary, Type, Unary};
 
 type Computed = Result<Lanes, String>;
 
-fn missing<T>(what: impl std::fmt::Debug, kind: Type) -> Result<T, String> {
-    Err(format!("{what:?} of {kind:?} is not emulated"))
+fn unsupported<T>(what: impl std::fmt::Debug, kind: Type) -> Result<T, String> {
+    Err(format!("unsupported operation {what:?} on {kind:?}"))
 }
 
 pub(super) fn unary(function: Unary, kind: Type, a: &Lanes) -> Computed {
@@ -38,26 +38,26 @@ pub(super) fn unary(function: Unary, kind: Type, a: &Lanes) -> Computed {
         Type::Bf16x2 => {
             Ok(pair(&unary(function, Type::Bf16, &half(a, 0))?, &unary(function, Type::Bf16, &half(a, 1))?))
         }
-        _ => missing(function, kind),
+        _ => unsupported(function, kind),
     }
 }
 
-/// Functions of integers, as signed ones of the same size; `S` of 64 bits holds every smaller one.
+/// Applies an integer function, computed in the signed type `S` and sign-extended to 64 bits.
 fn integer<U, S>(function: Unary, kind: Type, a: &Lanes, signed: impl Fn(U) -> S, back: impl Fn(i64) -> U) -> Computed
 where
-    U: Number,
+    U: Value,
     S: Into<i64>,
 {
     let f: fn(i64) -> i64 = match function {
         Unary::Not => |value| !value,
         Unary::Negate => i64::wrapping_neg,
         Unary::Absolute => i64::wrapping_abs,
-        _ => return missing(function, kind),
+        _ => return unsupported(function, kind),
     };
     Ok(map(a, |bits: U| back(f(signed(bits).into()))))
 }
 
-fn float<T: Number>(
+fn float<T: Value>(
     function: Unary,
     kind: Type,
     a: &Lanes,
@@ -75,84 +75,59 @@ fn float<T: Number>(
         Unary::Sine => f64::sin,
         Unary::Cosine => f64::cos,
         Unary::Tanh => f64::tanh,
-        _ => return missing(function, kind),
+        _ => return unsupported(function, kind),
     };
     Ok(map(a, |value: T| back(f(wide(value)))))
 }
 
+/// Evaluates a binary function of integers: unsigned and signed type, and types of twice the width for the upper half
+/// of a product and for `mul.wide`.
+macro_rules! integers {
+    ($function:expr, $type:expr, $a:expr, $b:expr; $unsigned:ty, $kind:ty, $wide:ty, $twice:ty) => {{
+        use Binary as B;
+        let (function, kind, a, b) = ($function, $type, $a, $b);
+        type U = $unsigned;
+        type N = $kind;
+        let bits = <U>::BITS;
+        match function {
+            B::Add(_) => Ok(map2(a, b, U::wrapping_add)),
+            B::Subtract(_) => Ok(map2(a, b, U::wrapping_sub)),
+            B::MultiplyLow(_) => Ok(map2(a, b, U::wrapping_mul)),
+            B::MultiplyHigh => Ok(map2(a, b, |a: N, b: N| ((a as $wide * b as $wide) >> bits) as N)),
+            B::MultiplyWide => Ok(map2(a, b, |a: N, b: N| (a as $twice).wrapping_mul(b as $twice))),
+            // The result of a division by zero is unspecified.
+            B::Divide => Ok(map2(a, b, |a: N, b: N| if b == 0 { !0 } else { a.wrapping_div(b) })),
+            B::Remainder => Ok(map2(a, b, |a: N, b: N| if b == 0 { a } else { a.wrapping_rem(b) })),
+            B::Minimum { .. } => Ok(map2(a, b, |a: N, b: N| a.min(b))),
+            B::Maximum { .. } => Ok(map2(a, b, |a: N, b: N| a.max(b))),
+            B::And => Ok(map2(a, b, |a: U, b: U| a & b)),
+            B::Or => Ok(map2(a, b, |a: U, b: U| a | b)),
+            B::Xor => Ok(map2(a, b, |a: U, b: U| a ^ b)),
+            // Shift amounts are 32 bits wide and are clamped to the width.
+            B::ShiftLeft => Ok(map2(a, b, |a: u64, b: u64| if b as u32 >= bits { 0 } else { (a as U) << (b as u32) })),
+            B::ShiftRight => Ok(map2(a, b, |a: u64, b: u64| {
+                let value = a as N;
+                let by = (b as u32).min(bits);
+                if by == bits { (value >> (bits - 1)) >> 1 } else { value >> by }
+            })),
+            B::CopySign => unsupported(function, kind),
+        }
+    }};
+}
+
 pub(super) fn binary(function: Binary, kind: Type, a: &Lanes, b: &Lanes) -> Computed {
-    use Binary as B;
-    macro_rules! integers {
-        ($unsigned:ty, $kind:ty, $wide:ty, $twice:ty) => {{
-            type U = $unsigned;
-            type N = $kind;
-            let bits = <U>::BITS;
-            match function {
-                B::Add(_) => Ok(map2(a, b, U::wrapping_add)),
-                B::Subtract(_) => Ok(map2(a, b, U::wrapping_sub)),
-                B::MultiplyLow(_) => Ok(map2(a, b, U::wrapping_mul)),
-                B::MultiplyHigh => Ok(map2(a, b, |a: N, b: N| ((a as $wide * b as $wide) >> bits) as N)),
-                B::MultiplyWide => Ok(map2(a, b, |a: N, b: N| (a as $twice).wrapping_mul(b as $twice))),
-                // Divisions by zero have no result that a program may rely on.
-                B::Divide => Ok(map2(a, b, |a: N, b: N| if b == 0 { !0 } else { a.wrapping_div(b) })),
-                B::Remainder => Ok(map2(a, b, |a: N, b: N| if b == 0 { a } else { a.wrapping_rem(b) })),
-                B::Minimum { .. } => Ok(map2(a, b, |a: N, b: N| a.min(b))),
-                B::Maximum { .. } => Ok(map2(a, b, |a: N, b: N| a.max(b))),
-                B::And => Ok(map2(a, b, |a: U, b: U| a & b)),
-                B::Or => Ok(map2(a, b, |a: U, b: U| a | b)),
-                B::Xor => Ok(map2(a, b, |a: U, b: U| a ^ b)),
-                // Counts are of 32 bits, and those beyond the width leave nothing but the sign.
-                B::ShiftLeft => {
-                    Ok(map2(a, b, |a: u64, b: u64| if b as u32 >= bits { 0 } else { (a as U) << (b as u32) }))
-                }
-                B::ShiftRight => Ok(map2(a, b, |a: u64, b: u64| {
-                    let value = a as N;
-                    let by = (b as u32).min(bits);
-                    if by == bits { (value >> (bits - 1)) >> 1 } else { value >> by }
-                })),
-                B::CopySign => missing(function, kind),
-            }
-        }};
-    }
     match kind {
-        Type::Pred => match function {
-            B::And => Ok(map2(a, b, |a: u64, b: u64| a & b & 1)),
-            B::Or => Ok(map2(a, b, |a: u64, b: u64| (a | b) & 1)),
-            B::Xor => Ok(map2(a, b, |a: u64, b: u64| (a ^ b) & 1)),
-            _ => missing(function, kind),
-        },
-        Type::U8 => integers!(u8, u8, u16, u16),
-        Type::S8 => integers!(u8, i8, i16, i16),
-        Type::U16 => integers!(u16, u16, u32, u32),
-        Type::S16 => integers!(u16, i16, i32, i32),
-        Type::U32 => integers!(u32, u32, u64, u64),
-        Type::S32 => integers!(u32, i32, i64, i64),
-        Type::U64 => integers!(u64, u64, u128, u64),
-        Type::S64 => integers!(u64, i64, i128, i64),
-        Type::F32 => match function {
-            B::Add(rounding) => Ok(map2(a, b, |a, b| sum(a, b, rounding))),
-            B::Subtract(rounding) => Ok(map2(a, b, |a: f32, b: f32| sum(a, -b, rounding))),
-            B::MultiplyLow(Rounding::Nearest) => Ok(map2(a, b, |a: f32, b: f32| a * b)),
-            B::MultiplyLow(rounding) => {
-                Ok(map2(a, b, |a: f32, b: f32| rounded(f64::from(a) * f64::from(b), 0.0, rounding)))
-            }
-            B::Divide => Ok(map2(a, b, |a: f32, b: f32| a / b)),
-            B::Minimum { nan } => Ok(map2(a, b, |a: f32, b: f32| lesser(a, b, nan))),
-            B::Maximum { nan } => Ok(map2(a, b, |a: f32, b: f32| -lesser(-a, -b, nan))),
-            B::CopySign => Ok(map2(a, b, |a: f32, b: f32| b.copysign(a))),
-            _ => missing(function, kind),
-        },
-        Type::F64 => match function {
-            B::Add(Rounding::Nearest) => Ok(map2(a, b, |a: f64, b: f64| a + b)),
-            B::Add(Rounding::Zero) => Ok(map2(a, b, sum_to_zero)),
-            B::Subtract(Rounding::Nearest) => Ok(map2(a, b, |a: f64, b: f64| a - b)),
-            B::MultiplyLow(Rounding::Nearest) => Ok(map2(a, b, |a: f64, b: f64| a * b)),
-            B::Divide => Ok(map2(a, b, |a: f64, b: f64| a / b)),
-            B::Minimum { .. } => Ok(map2(a, b, f64::min)),
-            B::Maximum { .. } => Ok(map2(a, b, f64::max)),
-            B::CopySign => Ok(map2(a, b, |a: f64, b: f64| b.copysign(a))),
-            _ => missing(function, kind),
-        },
+        Type::Pred => binary_predicate(function, a, b),
+        Type::U8 => integers!(function, kind, a, b; u8, u8, u16, u16),
+        Type::S8 => integers!(function, kind, a, b; u8, i8, i16, i16),
+        Type::U16 => integers!(function, kind, a, b; u16, u16, u32, u32),
+        Type::S16 => integers!(function, kind, a, b; u16, i16, i32, i32),
+        Type::U32 => integers!(function, kind, a, b; u32, u32, u64, u64),
+        Type::S32 => integers!(function, kind, a, b; u32, i32, i64, i64),
+        Type::U64 => integers!(function, kind, a, b; u64, u64, u128, u64),
+        Type::S64 => integers!(function, kind, a, b; u64, i64, i128, i64),
+        Type::F32 => binary_f32(function, a, b),
+        Type::F64 => binary_f64(function, a, b),
         Type::F16 => narrow(function, kind, a, b, f16::to_f32, f16::from_f32),
         Type::Bf16 => narrow(function, kind, a, b, bf16::to_f32, bf16::from_f32),
         Type::F16x2 | Type::Bf16x2 => {
@@ -160,12 +135,54 @@ pub(super) fn binary(function: Binary, kind: Type, a: &Lanes, b: &Lanes) -> Comp
             let lower = binary(function, one, &half(a, 0), &half(b, 0))?;
             Ok(pair(&lower, &binary(function, one, &half(a, 1), &half(b, 1))?))
         }
-        Type::E4m3x2 => missing(function, kind),
+        Type::E4m3x2 => unsupported(function, kind),
     }
 }
 
-/// Of two 16-bit floats: computed wider, and rounded once.
-fn narrow<T: Number>(
+fn binary_predicate(function: Binary, a: &Lanes, b: &Lanes) -> Computed {
+    use Binary as B;
+    match function {
+        B::And => Ok(map2(a, b, |a: u64, b: u64| a & b & 1)),
+        B::Or => Ok(map2(a, b, |a: u64, b: u64| (a | b) & 1)),
+        B::Xor => Ok(map2(a, b, |a: u64, b: u64| (a ^ b) & 1)),
+        _ => unsupported(function, Type::Pred),
+    }
+}
+
+fn binary_f32(function: Binary, a: &Lanes, b: &Lanes) -> Computed {
+    use Binary as B;
+    match function {
+        B::Add(rounding) => Ok(map2(a, b, |a, b| sum(a, b, rounding))),
+        B::Subtract(rounding) => Ok(map2(a, b, |a: f32, b: f32| sum(a, -b, rounding))),
+        B::MultiplyLow(Rounding::Nearest) => Ok(map2(a, b, |a: f32, b: f32| a * b)),
+        B::MultiplyLow(rounding) => {
+            Ok(map2(a, b, |a: f32, b: f32| rounded(f64::from(a) * f64::from(b), 0.0, rounding)))
+        }
+        B::Divide => Ok(map2(a, b, |a: f32, b: f32| a / b)),
+        B::Minimum { nan } => Ok(map2(a, b, |a: f32, b: f32| minimum(a, b, nan))),
+        B::Maximum { nan } => Ok(map2(a, b, |a: f32, b: f32| -minimum(-a, -b, nan))),
+        B::CopySign => Ok(map2(a, b, |a: f32, b: f32| b.copysign(a))),
+        _ => unsupported(function, Type::F32),
+    }
+}
+
+fn binary_f64(function: Binary, a: &Lanes, b: &Lanes) -> Computed {
+    use Binary as B;
+    match function {
+        B::Add(Rounding::Nearest) => Ok(map2(a, b, |a: f64, b: f64| a + b)),
+        B::Add(Rounding::Zero) => Ok(map2(a, b, sum_to_zero)),
+        B::Subtract(Rounding::Nearest) => Ok(map2(a, b, |a: f64, b: f64| a - b)),
+        B::MultiplyLow(Rounding::Nearest) => Ok(map2(a, b, |a: f64, b: f64| a * b)),
+        B::Divide => Ok(map2(a, b, |a: f64, b: f64| a / b)),
+        B::Minimum { .. } => Ok(map2(a, b, f64::min)),
+        B::Maximum { .. } => Ok(map2(a, b, f64::max)),
+        B::CopySign => Ok(map2(a, b, |a: f64, b: f64| b.copysign(a))),
+        _ => unsupported(function, Type::F64),
+    }
+}
+
+/// Applies a function to 16-bit floats: computed in float32 and rounded once.
+fn narrow<T: Value>(
     function: Binary,
     kind: Type,
     a: &Lanes,
@@ -178,21 +195,21 @@ fn narrow<T: Number>(
         Binary::Subtract(_) => |a, b| a - b,
         Binary::MultiplyLow(_) => |a, b| a * b,
         Binary::Divide => |a, b| a / b,
-        Binary::Minimum { nan: true } => |a, b| lesser(a, b, true),
-        Binary::Minimum { nan: false } => |a, b| lesser(a, b, false),
-        Binary::Maximum { nan: true } => |a, b| -lesser(-a, -b, true),
-        Binary::Maximum { nan: false } => |a, b| -lesser(-a, -b, false),
-        _ => return missing(function, kind),
+        Binary::Minimum { nan: true } => |a, b| minimum(a, b, true),
+        Binary::Minimum { nan: false } => |a, b| minimum(a, b, false),
+        Binary::Maximum { nan: true } => |a, b| -minimum(-a, -b, true),
+        Binary::Maximum { nan: false } => |a, b| -minimum(-a, -b, false),
+        _ => return unsupported(function, kind),
     };
     Ok(map2(a, b, |a: T, b: T| back(f(wide(a), wide(b)))))
 }
 
-fn lesser(a: f32, b: f32, nan: bool) -> f32 {
+fn minimum(a: f32, b: f32, nan: bool) -> f32 {
     if nan && (a.is_nan() || b.is_nan()) { f32::NAN } else { a.min(b) }
 }
 
-/// What two floats' sum lost by rounding.
-fn lost(a: f64, b: f64) -> f64 {
+/// Rounding error of `a + b` (two-sum).
+fn rounding_error(a: f64, b: f64) -> f64 {
     let sum = a + b;
     let from_b = sum - a;
     (a - (sum - from_b)) + (b - from_b)
@@ -203,21 +220,21 @@ fn sum(a: f32, b: f32, rounding: Rounding) -> f32 {
         return a + b;
     }
     let (a, b) = (f64::from(a), f64::from(b));
-    rounded(a + b, lost(a, b), rounding)
+    rounded(a + b, rounding_error(a, b), rounding)
 }
 
 fn sum_to_zero(a: f64, b: f64) -> f64 {
-    let (sum, lost) = (a + b, lost(a, b));
-    if sum > 0.0 && lost < 0.0 {
+    let (sum, error) = (a + b, rounding_error(a, b));
+    if sum > 0.0 && error < 0.0 {
         sum.next_down()
-    } else if sum < 0.0 && lost > 0.0 {
+    } else if sum < 0.0 && error > 0.0 {
         sum.next_up()
     } else {
         sum
     }
 }
 
-/// `value + rest`, where `rest` is less than the last place of `value`, as one of the two floats next to it.
+/// Rounds `value + rest` to float32, where `rest` is less than one unit in the last place of `value`.
 pub(super) fn rounded(value: f64, rest: f64, rounding: Rounding) -> f32 {
     let nearest = value as f32;
     if !nearest.is_finite() {
@@ -234,27 +251,38 @@ pub(super) fn rounded(value: f64, rest: f64, rounding: Rounding) -> f32 {
 }
 
 fn fused(a: f32, b: f32, c: f32, rounding: Rounding) -> f32 {
-    // A product of two floats is exact in twice the bits.
+    // A product of two float32 values is exact in float64.
     let (product, c) = (f64::from(a) * f64::from(b), f64::from(c));
-    if rounding == Rounding::Nearest { (product + c) as f32 } else { rounded(product + c, lost(product, c), rounding) }
+    if rounding == Rounding::Nearest {
+        (product + c) as f32
+    } else {
+        rounded(product + c, rounding_error(product, c), rounding)
+    }
 }
 
-pub(super) fn ternary(function: Ternary, kind: Type, a: &Lanes, b: &Lanes, c: &Lanes) -> Computed {
-    use Ternary as T;
-    match (function, kind) {
-        (T::Fused(rounding), Type::F32) => Ok(map3(a, b, c, |a, b, c| fused(a, b, c, rounding))),
-        (T::Fused(Rounding::Nearest), Type::F64) => Ok(map3(a, b, c, f64::mul_add)),
-        (T::Fused(_), Type::F16) => {
+fn fused_multiply_add(rounding: Rounding, kind: Type, a: &Lanes, b: &Lanes, c: &Lanes) -> Computed {
+    match (rounding, kind) {
+        (_, Type::F32) => Ok(map3(a, b, c, |a, b, c| fused(a, b, c, rounding))),
+        (Rounding::Nearest, Type::F64) => Ok(map3(a, b, c, f64::mul_add)),
+        (_, Type::F16) => {
             Ok(map3(a, b, c, |a: f16, b: f16, c: f16| f16::from_f64(a.to_f64() * b.to_f64() + c.to_f64())))
         }
-        (T::Fused(_), Type::Bf16) => {
+        (_, Type::Bf16) => {
             Ok(map3(a, b, c, |a: bf16, b: bf16, c: bf16| bf16::from_f64(a.to_f64() * b.to_f64() + c.to_f64())))
         }
-        (T::Fused(_), Type::F16x2 | Type::Bf16x2) => {
+        (_, Type::F16x2 | Type::Bf16x2) => {
             let one = if kind == Type::F16x2 { Type::F16 } else { Type::Bf16 };
-            let part = |which| ternary(function, one, &half(a, which), &half(b, which), &half(c, which));
+            let part = |which| fused_multiply_add(rounding, one, &half(a, which), &half(b, which), &half(c, which));
             Ok(pair(&part(0)?, &part(1)?))
         }
+        _ => unsupported(Ternary::FusedMultiplyAdd(rounding), kind),
+    }
+}
+
+/// Integer multiply-add.
+fn multiply_add(function: Ternary, kind: Type, a: &Lanes, b: &Lanes, c: &Lanes) -> Computed {
+    use Ternary as T;
+    match (function, kind) {
         (T::MultiplyAddLow, Type::U64 | Type::S64) => {
             Ok(map3(a, b, c, |a: u64, b: u64, c: u64| a.wrapping_mul(b).wrapping_add(c)))
         }
@@ -272,6 +300,15 @@ pub(super) fn ternary(function: Ternary, kind: Type, a: &Lanes, b: &Lanes, c: &L
             let wide = if kind.bytes() == 4 { Type::U64 } else { Type::U32 };
             binary(Binary::Add(Rounding::Nearest), wide, &product, c)
         }
+        _ => unsupported(function, kind),
+    }
+}
+
+pub(super) fn ternary(function: Ternary, kind: Type, a: &Lanes, b: &Lanes, c: &Lanes) -> Computed {
+    use Ternary as T;
+    match (function, kind) {
+        (T::FusedMultiplyAdd(rounding), _) => fused_multiply_add(rounding, kind, a, b, c),
+        (T::MultiplyAddLow | T::MultiplyAddHigh | T::MultiplyAddWide, _) => multiply_add(function, kind, a, b, c),
         (T::Permute, _) => Ok(map3(a, b, c, permute)),
         (T::DotBytes, _) => Ok(map3(a, b, c, |a: u32, b: u32, c: i32| {
             let products = a.to_le_bytes().into_iter().zip(b.to_le_bytes());
@@ -299,7 +336,7 @@ pub(super) fn ternary(function: Ternary, kind: Type, a: &Lanes, b: &Lanes, c: &L
             };
             (0..8).filter(|bit| table >> bit & 1 == 1).fold(0, |all, bit| all | term(bit))
         })),
-        _ => missing(function, kind),
+        _ => unsupported(function, kind),
     }
 }
 
@@ -315,7 +352,7 @@ fn ones(count: u32) -> u64 {
     1u64.checked_shl(count).map_or(u64::MAX, |bit| bit - 1)
 }
 
-/// Each of four bytes by a digit of the selector: of eight bytes, or that byte's sign.
+/// `prmt`: each selector digit picks one of eight bytes, or replicates its sign bit.
 fn permute(a: u32, b: u32, selector: u32) -> u32 {
     let bytes = (u64::from(b) << 32 | u64::from(a)).to_le_bytes();
     u32::from_le_bytes(std::array::from_fn(|at| {
@@ -325,7 +362,7 @@ fn permute(a: u32, b: u32, selector: u32) -> u32 {
     }))
 }
 
-/// The result and the carry that is left.
+/// Returns the result and the carry-out.
 pub(super) fn carry(
     function: Carry,
     kind: Type,
@@ -334,7 +371,7 @@ pub(super) fn carry(
 ) -> Result<(Lanes, Lanes), String> {
     let bits = 8 * kind.bytes() as u32;
     if !matches!(bits, 32 | 64) {
-        return missing(function, kind);
+        return unsupported(function, kind);
     }
     let whole = |value: u64| u128::from(if bits == 32 { value as u32 as u64 } else { value });
     let (mut result, mut left) = (*a, *taken);
@@ -353,7 +390,7 @@ pub(super) fn carry(
     Ok((result, left))
 }
 
-/// 1 where it holds.
+/// Returns 1 in the lanes in which the comparison holds, else 0.
 pub(super) fn compare(comparison: Comparison, kind: Type, a: &Lanes, b: &Lanes) -> Computed {
     Ok(match kind {
         Type::Pred => map2(a, b, |a: u64, b: u64| holds(comparison, a & 1, b & 1)),
@@ -369,7 +406,7 @@ pub(super) fn compare(comparison: Comparison, kind: Type, a: &Lanes, b: &Lanes) 
         Type::F64 => map2(a, b, |a: f64, b: f64| holds(comparison, a, b)),
         Type::F16 => map2(a, b, |a: f16, b: f16| holds(comparison, a, b)),
         Type::Bf16 => map2(a, b, |a: bf16, b: bf16| holds(comparison, a, b)),
-        Type::F16x2 | Type::Bf16x2 | Type::E4m3x2 => return missing(comparison, kind),
+        Type::F16x2 | Type::Bf16x2 | Type::E4m3x2 => return unsupported(comparison, kind),
     })
 }
 

@@ -1,13 +1,13 @@
-//! One kind of number to another.
+//! Conversions between types (`cvt`).
 
 use half::{bf16, f16};
 
 use super::arithmetic::rounded;
 use super::lanes::{Lanes, map};
-use super::number::{Number, e4m3_nearest, e4m3_value};
+use super::value::{Value, e4m3_nearest, e4m3_value};
 use crate::ptx::{Rounding, Type};
 
-/// `a` of type `kind` as `result`. `upper` goes into the upper half of those that hold two.
+/// Converts `a` from type `kind` to `result`. For packed results, `upper` is converted into the upper half.
 pub(super) fn convert(
     result: Type,
     kind: Type,
@@ -16,9 +16,9 @@ pub(super) fn convert(
     a: &Lanes,
     upper: Option<&Lanes>,
 ) -> Result<Lanes, String> {
-    let missing = || Err(format!("conversion of {kind:?} to {result:?} is not emulated"));
+    let missing = || Err(format!("unsupported conversion from {kind:?} to {result:?}"));
     match (result, kind, upper) {
-        // The most common ones, without the detours of the others.
+        // Fast paths for the most frequent conversions.
         (Type::U64 | Type::S64, Type::U32, None) => Ok(map(a, |value: u32| u64::from(value))),
         (Type::S64 | Type::U64, Type::S32, None) => Ok(map(a, |value: i32| i64::from(value))),
         (Type::U32, Type::U64, None) => Ok(map(a, |value: u32| value)),
@@ -31,7 +31,7 @@ pub(super) fn convert(
             Ok(super::lanes::pair(&lower, &upper))
         }
         (Type::E4m3x2, Type::F32, Some(upper)) => Ok(std::array::from_fn(|lane| {
-            let code = |bits| u64::from(e4m3_nearest(f32::of(bits)));
+            let code = |bits| u64::from(e4m3_nearest(f32::from_register(bits)));
             code(a[lane]) | code(upper[lane]) << 8
         })),
         (Type::F16x2, Type::E4m3x2, None) => Ok(map(a, |codes: u16| {
@@ -65,7 +65,7 @@ fn integer(kind: Type, bits: u64) -> i128 {
     }
 }
 
-/// The bits that a type has.
+/// Truncates bits to the width of a type.
 fn cut(kind: Type, bits: u64) -> u64 {
     bits & (u64::MAX >> (64 - 8 * kind.bytes()))
 }
@@ -79,21 +79,21 @@ fn saturated(kind: Type, value: i128) -> u64 {
 
 fn from_integer(result: Type, value: i128, rounding: Rounding) -> u64 {
     match (result, rounding) {
-        (Type::F32, Rounding::Nearest) => (value as f32).bits(),
-        // Up to 53 bits are exact in between; more is not asked for with these roundings.
-        (Type::F32, _) => rounded(value as f64, 0.0, rounding).bits(),
-        (Type::F16, _) => f16::from_f64(value as f64).bits(),
-        (Type::Bf16, _) => bf16::from_f64(value as f64).bits(),
-        _ => (value as f64).bits(),
+        (Type::F32, Rounding::Nearest) => (value as f32).to_register(),
+        // Exact below 2^53. Larger integers are not expected with directed rounding.
+        (Type::F32, _) => rounded(value as f64, 0.0, rounding).to_register(),
+        (Type::F16, _) => f16::from_f64(value as f64).to_register(),
+        (Type::Bf16, _) => bf16::from_f64(value as f64).to_register(),
+        _ => (value as f64).to_register(),
     }
 }
 
 fn float(kind: Type, bits: u64) -> f64 {
     match kind {
-        Type::F32 => f64::from(f32::of(bits)),
-        Type::F16 => f16::of(bits).to_f64(),
-        Type::Bf16 => bf16::of(bits).to_f64(),
-        _ => f64::of(bits),
+        Type::F32 => f64::from(f32::from_register(bits)),
+        Type::F16 => f16::from_register(bits).to_f64(),
+        Type::Bf16 => bf16::from_register(bits).to_f64(),
+        _ => f64::from_register(bits),
     }
 }
 
@@ -107,17 +107,17 @@ fn whole(value: f64, rounding: Rounding) -> f64 {
     }
 }
 
-/// Beyond the range the nearest end; NaN is 0.
+/// Converts with saturation to the type's range. NaN becomes 0.
 fn to_integer(result: Type, value: f64, rounding: Rounding) -> u64 {
     let value = whole(value, rounding);
     match result {
-        Type::U8 => (value as u8).bits(),
-        Type::U16 => (value as u16).bits(),
-        Type::U32 => (value as u32).bits(),
-        Type::S8 => (value as i8).bits(),
-        Type::S16 => (value as i16).bits(),
-        Type::S32 => (value as i32).bits(),
-        Type::S64 => (value as i64).bits(),
+        Type::U8 => (value as u8).to_register(),
+        Type::U16 => (value as u16).to_register(),
+        Type::U32 => (value as u32).to_register(),
+        Type::S8 => (value as i8).to_register(),
+        Type::S16 => (value as i16).to_register(),
+        Type::S32 => (value as i32).to_register(),
+        Type::S64 => (value as i64).to_register(),
         _ => value as u64,
     }
 }
@@ -130,9 +130,9 @@ fn to_float(result: Type, value: f64, rounding: Rounding, saturate: bool) -> u64
         false => value,
     };
     match result {
-        Type::F32 => rounded(value, 0.0, rounding).bits(),
-        Type::F16 => f16::from_f64(value).bits(),
-        Type::Bf16 => bf16::from_f64(value).bits(),
-        _ => value.bits(),
+        Type::F32 => rounded(value, 0.0, rounding).to_register(),
+        Type::F16 => f16::from_f64(value).to_register(),
+        Type::Bf16 => bf16::from_f64(value).to_register(),
+        _ => value.to_register(),
     }
 }

@@ -1,33 +1,33 @@
-//! Whether the warps of a warpgroup do the same.
+//! Check that the warps of a warpgroup execute the same sequence of `wgmma` instructions.
 
-/// What tells a product from others: its instruction, and where its matrices are.
-pub(super) type Call = (usize, [u64; 2]);
+/// Identity of a product: instruction and descriptors.
+pub(super) type ProductId = (usize, [u64; 2]);
 
-/// The products that a warpgroup's warps have begun since the last barrier.
+/// Products that the warps of a warpgroup have started since the last barrier.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Roll {
-    calls: Vec<Call>,
-    /// By how many of them each warp has come.
+pub(super) struct IssueOrder {
+    products: Vec<ProductId>,
+    /// Number of products that each warp has started.
     counts: [usize; 4],
 }
 
-impl Roll {
-    /// One of the four warps begins a product.
-    pub(super) fn call(&mut self, warp: usize, call: Call) -> Result<(), String> {
+impl IssueOrder {
+    /// Records that one of the four warps starts a product.
+    pub(super) fn record(&mut self, warp: usize, product: ProductId) -> Result<(), String> {
         let count = &mut self.counts[warp];
-        match self.calls.get(*count) {
-            None => self.calls.push(call),
-            Some(first) if *first == call => {}
-            Some(_) => return Err("the warps of a warpgroup begin different products".into()),
+        match self.products.get(*count) {
+            None => self.products.push(product),
+            Some(first) if *first == product => {}
+            Some(_) => return Err("the warps of a warpgroup execute different wgmma instructions".into()),
         }
         *count += 1;
         Ok(())
     }
 
-    /// At a barrier, and at the end: all four must have come.
-    pub(super) fn close(&mut self) -> Result<(), String> {
-        if self.counts.iter().any(|count| *count != self.calls.len()) {
-            return Err("some warps of a warpgroup begin products that others do not".into());
+    /// Checks, at a barrier and at the end, that all four warps have started the same number of products.
+    pub(super) fn finish(&mut self) -> Result<(), String> {
+        if self.counts.iter().any(|count| *count != self.products.len()) {
+            return Err("not all warps of a warpgroup execute the same wgmma instructions".into());
         }
         *self = Self::default();
         Ok(())

@@ -1,70 +1,70 @@
-//! Loads and stores: whether a thread may go there, and what is there.
+//! Memory accesses of a warp: bounds and alignment checks, loads, stores and atomics.
 
 use std::sync::Mutex;
 
 use half::bf16;
 
+use super::issue_order::IssueOrder;
 use super::lanes::{LANES, Lanes};
-use super::number::Number;
-use super::roll::Roll;
+use super::value::Value;
 use super::visibility::Visibility;
 use crate::memory::Ranges;
 use crate::ptx::{Atomic, DYNAMIC_SHARED, Space, Type};
 
-/// Where a block's and a thread's own memory begin among generic addresses.
-const SHARED: u64 = 1 << 56;
-const LOCAL: u64 = 2 << 56;
+/// Bases of the shared and local windows in the generic address space.
+const SHARED_BASE: u64 = 1 << 56;
+const LOCAL_BASE: u64 = 2 << 56;
 
-/// What a byte holds before it is written: NaN in any float.
+/// Initial value of memory: NaN in every float type.
 pub(super) const POISON: u8 = 0xff;
 
-/// Atomic operations of blocks that run beside each other.
+/// Serialises atomic operations of blocks that run in parallel.
 static ATOMIC: Mutex<()> = Mutex::new(());
 
-/// The memory of a block, and what is known of its warpgroups.
-pub(super) struct Shared {
+/// Shared memory of a block, and the state that checks its use by warpgroups.
+pub(super) struct SharedMemory {
     declared: Vec<u8>,
     dynamic: Vec<u8>,
     pub(super) visibility: Visibility,
-    rolls: Vec<Roll>,
+    issue_orders: Vec<IssueOrder>,
 }
 
-impl Shared {
-    /// Watched for the products of `warpgroups`, if there are any.
+impl SharedMemory {
+    /// Creates shared memory. Visibility is tracked if the kernel has `warpgroups` that execute `wgmma`.
     pub(super) fn new(declared: usize, dynamic: usize, warpgroups: usize) -> Self {
         Self {
             declared: vec![POISON; declared],
             dynamic: vec![POISON; dynamic],
             visibility: Visibility::new(if warpgroups > 0 { dynamic } else { 0 }),
-            rolls: vec![Roll::default(); warpgroups],
+            issue_orders: vec![IssueOrder::default(); warpgroups],
         }
     }
 
-    /// As a new block finds it.
-    pub(super) fn forget(&mut self) {
+    /// Resets the memory for the next block.
+    pub(super) fn reset(&mut self) {
         self.declared.fill(POISON);
         self.dynamic.fill(POISON);
-        self.visibility.forget();
-        self.rolls.fill(Roll::default());
+        self.visibility.reset();
+        self.issue_orders.fill(IssueOrder::default());
     }
 
-    /// All warps are at a barrier, or at their end.
+    /// Called when all warps have arrived at a barrier or have exited.
     pub(super) fn pass_barrier(&mut self) -> Result<(), String> {
         self.visibility.pass_barrier();
-        self.rolls.iter_mut().try_for_each(Roll::close)
+        self.issue_orders.iter_mut().try_for_each(IssueOrder::finish)
     }
 
-    pub(super) fn roll(&mut self, warpgroup: usize) -> &mut Roll {
-        &mut self.rolls[warpgroup]
+    pub(super) fn issue_order(&mut self, warpgroup: usize) -> &mut IssueOrder {
+        &mut self.issue_orders[warpgroup]
     }
 
-    /// What a product reads at a descriptor's address, which has 18 bits: too few to tell declared memory from the other.
-    pub(super) fn product_element(&self, at: usize) -> Result<f32, String> {
+    /// Reads an element at an address from a descriptor. Its 18 bits cannot distinguish static from dynamic memory.
+    pub(super) fn matrix_element(&self, at: usize) -> Result<f32, String> {
         if !self.declared.is_empty() {
-            return Err("products from shared memory are not emulated in kernels that declare some themselves".into());
+            return Err("wgmma on shared memory is not supported in kernels that declare static shared memory".into());
         }
         let bytes = self.dynamic.get(at..at + 2);
-        let bytes = bytes.ok_or_else(|| format!("a product reads at {at:#x} of shared memory, where nothing is"))?;
+        let bytes = bytes.ok_or_else(|| format!("wgmma reads shared memory at {at:#x}, which is out of bounds"))?;
         Ok(bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32())
     }
 
@@ -77,22 +77,22 @@ impl Shared {
     }
 }
 
-/// What the threads of one warp can reach.
-pub(super) struct Reach<'a> {
-    pub(super) shared: &'a mut Shared,
+/// Memory that the threads of a warp can access.
+pub(super) struct WarpMemory<'a> {
+    pub(super) shared: &'a mut SharedMemory,
     ranges: &'a Ranges,
     params: &'a [u8],
-    /// The allocation that was found last.
-    last: (u64, u64),
+    /// The allocation of the last global access, cached.
+    cached_range: (u64, u64),
 }
 
-impl<'a> Reach<'a> {
-    pub(super) fn new(shared: &'a mut Shared, ranges: &'a Ranges, params: &'a [u8]) -> Self {
-        Self { shared, ranges, params, last: (0, 0) }
+impl<'a> WarpMemory<'a> {
+    pub(super) fn new(shared: &'a mut SharedMemory, ranges: &'a Ranges, params: &'a [u8]) -> Self {
+        Self { shared, ranges, params, cached_range: (0, 0) }
     }
 
-    /// The address of `bytes` at `address` in `space`, for `lane` with its own memory in `local`.
-    pub(super) fn at(
+    /// Resolves an access of `bytes` bytes by `lane`, whose local memory is in `local`, to a host address.
+    pub(super) fn resolve(
         &mut self,
         space: Space,
         address: u64,
@@ -101,20 +101,25 @@ impl<'a> Reach<'a> {
         local: &mut [u8],
     ) -> Result<*mut u8, String> {
         if !address.is_multiple_of(bytes as u64) {
-            return Err(format!("{bytes} bytes at {address:#x} ({space:?}), which is not a multiple of {bytes}"));
+            return Err(format!("{bytes} bytes at {address:#x} ({space:?}), which is misaligned"));
         }
-        let outside = || format!("{bytes} bytes at {address:#x} ({space:?}), where nothing is");
+        let outside = || format!("{bytes} bytes at {address:#x} ({space:?}), which is out of bounds");
         match space {
-            Space::Generic if address >= LOCAL => self.at(Space::Local, address - LOCAL, bytes, lane, local),
-            Space::Generic if address >= SHARED => self.at(Space::Shared, address - SHARED, bytes, lane, local),
+            Space::Generic if address >= LOCAL_BASE => {
+                self.resolve(Space::Local, address - LOCAL_BASE, bytes, lane, local)
+            }
+            Space::Generic if address >= SHARED_BASE => {
+                self.resolve(Space::Shared, address - SHARED_BASE, bytes, lane, local)
+            }
             Space::Generic | Space::Global => {
                 let end = address.checked_add(bytes as u64).ok_or_else(outside)?;
-                if address < self.last.0 || end > self.last.1 {
-                    self.last = self.ranges.find(address).filter(|(_, last)| end <= *last).ok_or_else(outside)?;
+                if address < self.cached_range.0 || end > self.cached_range.1 {
+                    self.cached_range =
+                        self.ranges.find(address).filter(|(_, last)| end <= *last).ok_or_else(outside)?;
                 }
                 Ok(address as *mut u8)
             }
-            // Shared addresses are of 32 bits.
+            // Shared addresses are 32 bits wide.
             Space::Shared => self.shared.bytes(address & 0xffff_ffff, bytes).ok_or_else(outside),
             Space::Local => {
                 let own = local.len() / LANES;
@@ -131,44 +136,43 @@ impl<'a> Reach<'a> {
         }
     }
 
-    /// Tells those who watch that `warp` writes there.
-    pub(super) fn wrote(&mut self, space: Space, address: u64, bytes: usize, warp: usize) -> Result<(), String> {
-        dynamic(space, address).map_or(Ok(()), |at| self.shared.visibility.write(at, bytes, warp))
+    /// Records a write by `warp`, if it is to dynamic shared memory.
+    pub(super) fn record_write(&mut self, space: Space, address: u64, bytes: usize, warp: usize) -> Result<(), String> {
+        dynamic_offset(space, address).map_or(Ok(()), |at| self.shared.visibility.write(at, bytes, warp))
     }
 
-    /// Tells them that a copy to shared memory is begun.
-    pub(super) fn began(&mut self, address: u64, bytes: usize) -> Result<(), String> {
-        dynamic(Space::Shared, address).map_or(Ok(()), |at| self.shared.visibility.begin(at, bytes))
+    /// Records the start of an asynchronous copy to shared memory.
+    pub(super) fn record_copy(&mut self, address: u64, bytes: usize) -> Result<(), String> {
+        dynamic_offset(Space::Shared, address).map_or(Ok(()), |at| self.shared.visibility.begin_copy(at, bytes))
     }
 }
 
-/// The byte of a block's dynamic memory at an address, if it is one of those.
-fn dynamic(space: Space, address: u64) -> Option<usize> {
+/// Returns the offset of an address within dynamic shared memory, if it is in that range.
+fn dynamic_offset(space: Space, address: u64) -> Option<usize> {
     let address = match space {
         Space::Shared => address & 0xffff_ffff,
-        Space::Generic if (SHARED..LOCAL).contains(&address) => address - SHARED,
+        Space::Generic if (SHARED_BASE..LOCAL_BASE).contains(&address) => address - SHARED_BASE,
         _ => return None,
     };
     address.checked_sub(DYNAMIC_SHARED).map(|at| at as usize)
 }
 
-/// A space's address as a generic one, or back.
-pub(super) fn window(space: Space, to_generic: bool, a: &Lanes) -> Lanes {
+/// `cvta`: converts between a state space's addresses and generic addresses.
+pub(super) fn convert_address(space: Space, to_generic: bool, a: &Lanes) -> Lanes {
     let base = match space {
-        Space::Shared => SHARED,
-        Space::Local => LOCAL,
+        Space::Shared => SHARED_BASE,
+        Space::Local => LOCAL_BASE,
         _ => 0,
     };
-    a.map(|address| if to_generic { (address & (SHARED - 1)) + base } else { address.wrapping_sub(base) })
+    a.map(|address| if to_generic { (address & (SHARED_BASE - 1)) + base } else { address.wrapping_sub(base) })
 }
 
-/// Reads a value; signed ones fill the register with their sign.
+/// Reads a value from memory; signed values are sign-extended.
 ///
 /// # Safety
-///
-/// `from` must be readable for as many bytes as `kind` has.
+/// `from` is valid for reads of `kind.bytes()` bytes.
 pub(super) unsafe fn read(kind: Type, from: *const u8) -> u64 {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees `kind.bytes()` readable bytes, the size of the type that each arm reads.
     unsafe {
         match kind {
             Type::S8 => i64::from(from.cast::<i8>().read()) as u64,
@@ -187,21 +191,19 @@ pub(super) unsafe fn read(kind: Type, from: *const u8) -> u64 {
 /// Writes a value.
 ///
 /// # Safety
-///
-/// `to` must be writable for as many bytes as `kind` has.
+/// `to` is valid for writes of `kind.bytes()` bytes.
 pub(super) unsafe fn write(kind: Type, to: *mut u8, value: u64) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees `kind.bytes()` writable bytes; the source has 8 bytes, at least as many.
     unsafe { std::ptr::copy_nonoverlapping(value.to_le_bytes().as_ptr(), to, kind.bytes()) }
 }
 
-/// Does an atomic operation, and says what was there before.
+/// Performs an atomic operation and returns the previous value.
 ///
 /// # Safety
-///
-/// `at` must be readable and writable for as many bytes as `kind` has.
+/// `at` is valid for reads and writes of `kind.bytes()` bytes.
 pub(super) unsafe fn atomic(function: Atomic, kind: Type, at: *mut u8, a: u64, b: u64) -> Result<u64, String> {
     let _guard = ATOMIC.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees `kind.bytes()` readable bytes.
     let old = unsafe { read(kind, at) };
     let new = match (function, kind) {
         (Atomic::Exchange, _) => a,
@@ -212,18 +214,18 @@ pub(super) unsafe fn atomic(function: Atomic, kind: Type, at: *mut u8, a: u64, b
         (Atomic::And, _) => old & a,
         (Atomic::Or, _) => old | a,
         (Atomic::Xor, _) => old ^ a,
-        (Atomic::Add, Type::F32) => (f32::of(old) + f32::of(a)).bits(),
-        (Atomic::Add, Type::F64) => (f64::of(old) + f64::of(a)).bits(),
-        (Atomic::Add, Type::F16) => (half::f16::of(old) + half::f16::of(a)).bits(),
-        (Atomic::Add, Type::Bf16) => (half::bf16::of(old) + half::bf16::of(a)).bits(),
+        (Atomic::Add, Type::F32) => (f32::from_register(old) + f32::from_register(a)).to_register(),
+        (Atomic::Add, Type::F64) => (f64::from_register(old) + f64::from_register(a)).to_register(),
+        (Atomic::Add, Type::F16) => (half::f16::from_register(old) + half::f16::from_register(a)).to_register(),
+        (Atomic::Add, Type::Bf16) => (half::bf16::from_register(old) + half::bf16::from_register(a)).to_register(),
         (Atomic::Add, _) if kind.is_integer() => old.wrapping_add(a),
         (Atomic::Minimum, Type::U32 | Type::U64) => old.min(a),
         (Atomic::Maximum, Type::U32 | Type::U64) => old.max(a),
-        (Atomic::Minimum, Type::S32) => i32::of(old).min(i32::of(a)).bits(),
-        (Atomic::Maximum, Type::S32) => i32::of(old).max(i32::of(a)).bits(),
-        _ => return Err(format!("atomic {function:?} of {kind:?} is not emulated")),
+        (Atomic::Minimum, Type::S32) => i32::from_register(old).min(i32::from_register(a)).to_register(),
+        (Atomic::Maximum, Type::S32) => i32::from_register(old).max(i32::from_register(a)).to_register(),
+        _ => return Err(format!("unsupported atomic {function:?} on {kind:?}")),
     };
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees `kind.bytes()` writable bytes.
     unsafe { write(kind, at, new) };
     Ok(old)
 }

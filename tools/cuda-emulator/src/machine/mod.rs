@@ -1,14 +1,15 @@
-//! Runs kernels: grids of blocks of warps, 32 lanes of which do the same instruction where they agree on it.
+//! PTX interpreter. A grid runs as blocks of warps; the 32 lanes of a warp execute in lockstep where they are at the
+//! same instruction.
 
 mod arithmetic;
 mod block;
 mod convert;
 mod descriptor;
+mod issue_order;
 mod lanes;
 mod matrix;
 mod memory;
-mod number;
-mod roll;
+mod value;
 mod visibility;
 mod warp;
 
@@ -16,28 +17,28 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::memory::Ranges;
-use crate::ptx::{Argument, Function, Parsed, Variable, parse};
+use crate::ptx::{Argument, Function, ParsedModule, Variable, parse};
 
 type Functions = HashMap<String, Arc<Function>>;
 
-/// A module that was loaded.
+/// A loaded module.
 pub(crate) struct Module {
     functions: Arc<Functions>,
     variables: HashMap<String, (u64, usize)>,
 }
 
 impl Module {
-    /// Reads PTX, and puts the module's variables into the device's memory.
+    /// Parses PTX and allocates the module's variables in device memory.
     pub(crate) fn load(text: &str) -> Result<Self, String> {
-        let Parsed { functions, variables } = parse(text, &mut place).map_err(|error| error.to_string())?;
+        let ParsedModule { functions, variables } = parse(text, &mut place).map_err(|error| error.to_string())?;
         let functions = functions.into_iter().map(|(name, function)| (name, Arc::new(function))).collect();
         Ok(Self { functions: Arc::new(functions), variables })
     }
 
-    /// A kernel by its name.
-    pub(crate) fn kernel(&self, name: &str) -> Option<Arc<Kernel>> {
+    /// Returns a kernel by name.
+    pub(crate) fn kernel(&self, name: &str) -> Option<Arc<LoadedKernel>> {
         let function = self.functions.get(name).filter(|function| function.is_kernel)?;
-        Some(Arc::new(Kernel {
+        Some(Arc::new(LoadedKernel {
             name: name.into(),
             params: function.arguments.clone(),
             shared: function.shared as u32,
@@ -47,31 +48,31 @@ impl Module {
         }))
     }
 
-    /// A variable's address and bytes.
+    /// Returns a variable's address and size.
     pub(crate) fn global(&self, name: &str) -> Option<(u64, usize)> {
         self.variables.get(name).copied()
     }
 }
 
-/// Puts a variable into the device's memory.
+/// Allocates and initialises a variable in device memory.
 fn place(variable: &Variable) -> Result<u64, String> {
     let Variable { bytes, initial } = variable;
-    let address = crate::memory::allocate(*bytes).ok_or("no memory is left for a module's variables")?;
+    let address = crate::memory::allocate(*bytes).ok_or("out of device memory for a module's variables")?;
     let mut value = initial.clone();
     value.resize(*bytes, 0);
-    // SAFETY: so many bytes were allocated there, which may be written.
+    // SAFETY: `address` is an allocation of `bytes` bytes that is writable in both modes, and `value` has that length.
     unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), address as *mut u8, value.len()) };
     Ok(address)
 }
 
-/// A kernel, with the functions that it may call.
-pub(crate) struct Kernel {
+/// A kernel, with the device functions of its module.
+pub(crate) struct LoadedKernel {
     pub(crate) name: String,
-    /// Where each argument stands.
+    /// Layout of the arguments.
     pub(crate) params: Vec<Argument>,
-    /// Bytes of the block's memory that the kernel declares.
+    /// Bytes of static shared memory.
     pub(crate) shared: u32,
-    /// Threads of a block at most, where the kernel says so.
+    /// Maximum number of threads per block, if the kernel declares one.
     pub(crate) max_threads: Option<u32>,
     function: Arc<Function>,
     functions: Arc<Functions>,
@@ -83,23 +84,23 @@ impl Drop for Module {
     }
 }
 
-/// What a kernel is started with.
+/// Arguments of a launch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Launch<'a> {
-    /// Blocks, by axis.
+    /// Blocks per axis.
     pub(crate) grid: [u32; 3],
-    /// Threads of a block, by axis.
+    /// Threads per block and axis.
     pub(crate) block: [u32; 3],
-    /// Bytes of the block's memory besides what the kernel declares.
+    /// Bytes of dynamic shared memory.
     pub(crate) shared: u32,
-    /// The arguments, each at its offset.
+    /// Packed kernel arguments.
     pub(crate) params: &'a [u8],
-    /// What may be read and written.
+    /// Accessible allocations.
     pub(crate) memory: &'a Ranges,
 }
 
-impl Kernel {
-    /// Runs it to its end. The error says what a thread did that it must not, or what is not emulated.
+impl LoadedKernel {
+    /// Runs the kernel to completion. The error describes an illegal access or an unsupported instruction.
     pub(crate) fn launch(&self, launch: &Launch) -> Result<(), String> {
         block::run(&self.function, &self.functions, launch)
     }

@@ -1,33 +1,33 @@
-//! Small kernels, each about one thing that real ones rely on.
+//! Small kernels, one per feature of the interpreter.
 
-mod group;
+mod warpgroup;
 
 use std::sync::Arc;
 
 use super::*;
 
-/// Runs the kernel `k` over `buffers`, whose addresses are its first arguments, `numbers` behind them.
+/// Runs the kernel body `body`. The kernel's arguments are the addresses of `buffers`, followed by `scalars`.
 fn run<T: Copy>(
     body: &str,
     grid: [u32; 3],
     block: [u32; 3],
     buffers: &mut [Vec<T>],
-    numbers: &[u32],
+    indices: &[u32],
 ) -> Result<(), String> {
-    run_sharing(1024, body, grid, block, buffers, numbers)
+    run_sharing(1024, body, grid, block, buffers, indices)
 }
 
-/// The same with `shared` bytes of dynamic memory.
+/// As [`run`], with `shared` bytes of dynamic shared memory.
 fn run_sharing<T: Copy>(
     shared: u32,
     body: &str,
     grid: [u32; 3],
     block: [u32; 3],
     buffers: &mut [Vec<T>],
-    numbers: &[u32],
+    indices: &[u32],
 ) -> Result<(), String> {
     let names = (0..buffers.len()).map(|i| format!(".param .u64 b{i}"));
-    let all: Vec<_> = names.chain((0..numbers.len()).map(|i| format!(".param .u32 n{i}"))).collect();
+    let all: Vec<_> = names.chain((0..indices.len()).map(|i| format!(".param .u32 n{i}"))).collect();
     let text = format!(
         ".version 8.0\n.target sm_80\n.address_size 64\n.extern .shared .align 16 .b8 dynamic[];\n{FUNCTIONS}
         .visible .entry k({}) {{ .reg .pred %p<9>; .reg .b16 %h<9>; .reg .b32 %r<40>; .reg .f32 %f<20>; .reg .b64 %d<20>;
@@ -38,13 +38,13 @@ fn run_sharing<T: Copy>(
     let functions: Arc<Functions> =
         Arc::new(parsed.functions.into_iter().map(|(name, function)| (name, Arc::new(function))).collect());
     let module = Module { functions, variables: HashMap::new() };
-    let kernel = module.kernel("k").expect("the kernel is there");
+    let kernel = module.kernel("k").expect("the text defines kernel k");
     let mut ranges: Vec<_> = buffers
         .iter_mut()
         .map(|buffer| (buffer.as_mut_ptr() as u64, buffer.as_mut_ptr() as u64 + size_of_val(buffer.as_slice()) as u64))
         .collect();
     let mut params: Vec<u8> = ranges.iter().flat_map(|(start, _)| start.to_le_bytes()).collect();
-    params.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+    params.extend(indices.iter().flat_map(|number| number.to_le_bytes()));
     ranges.sort_unstable();
     kernel.launch(&Launch { grid, block, shared, params: &params, memory: &Ranges(ranges) })
 }
@@ -52,77 +52,77 @@ fn run_sharing<T: Copy>(
 const FUNCTIONS: &str = ".func (.param .b32 out) twice(.param .b32 in) {
     .reg .b32 %r<3>; ld.param.b32 %r1, [in+0]; add.s32 %r2, %r1, %r1; st.param.b32 [out+0], %r2; ret; }";
 
-/// `%d1` is the address of this thread's number in `b0`, `%r1` the thread, `%r2` the number.
+/// Sets `%d1` to the address of this thread's element of `b0`, `%r1` to the thread's global index.
 const LOAD: &str = "ld.param.u64 %d0, [b0]; mov.u32 %r3, %ctaid.x; mov.u32 %r4, %ntid.x; mov.u32 %r5, %tid.x;
     mad.lo.s32 %r1, %r3, %r4, %r5; mul.wide.u32 %d2, %r1, 4; add.s64 %d1, %d0, %d2;";
 
-fn numbers(count: u32) -> Vec<u32> {
+fn indices(count: u32) -> Vec<u32> {
     (0..count).collect()
 }
 
 #[test]
-fn threads_find_their_places_and_the_last_block_may_be_short() {
+fn out_of_bounds_threads_are_detected() {
     let body = format!(
         "{LOAD} ld.param.u32 %r6, [n0]; setp.ge.u32 %p1, %r1, %r6; @%p1 bra $END;
         ld.global.u32 %r2, [%d1]; mul.lo.s32 %r2, %r2, 3; st.global.u32 [%d1], %r2; $END:"
     );
-    let mut buffers = [numbers(100)];
+    let mut buffers = [indices(100)];
     run(&body, [4, 1, 1], [32, 1, 1], &mut buffers, &[100]).unwrap();
-    assert_eq!(buffers[0], numbers(100).iter().map(|n| n * 3).collect::<Vec<_>>());
-    // Without the check, thread 100 is outside.
+    assert_eq!(buffers[0], indices(100).iter().map(|n| n * 3).collect::<Vec<_>>());
+    // With a bound of 101, thread 100 is out of bounds.
     let error = run(&body, [4, 1, 1], [32, 1, 1], &mut buffers, &[101]).unwrap_err();
-    assert!(error.contains("block [3, 0, 0]") && error.contains("where nothing is"), "{error}");
+    assert!(error.contains("block [3, 0, 0]") && error.contains("out of bounds"), "{error}");
 }
 
 #[test]
-fn lanes_that_part_in_a_loop_meet_again() {
-    // Each lane counts down from its number; the vote behind the loop needs all of them.
+fn diverged_lanes_reconverge_after_a_loop() {
+    // Each lane counts down from its index; the vote after the loop needs all of them.
     let body = format!(
         "{LOAD} mov.u32 %r6, 0; mov.u32 %r7, %r1;
         $LOOP: setp.eq.s32 %p1, %r7, 0; @%p1 bra $OUT; add.s32 %r7, %r7, -1; add.s32 %r6, %r6, 2; bra $LOOP;
         $OUT: vote.sync.ballot.b32 %r8, %p1, -1; setp.ne.s32 %p2, %r8, -1; @%p2 trap; st.global.u32 [%d1], %r6;"
     );
-    let mut buffers = [numbers(32)];
+    let mut buffers = [indices(32)];
     run(&body, [1, 1, 1], [32, 1, 1], &mut buffers, &[]).unwrap();
-    assert_eq!(buffers[0], numbers(32).iter().map(|n| n * 2).collect::<Vec<_>>());
+    assert_eq!(buffers[0], indices(32).iter().map(|n| n * 2).collect::<Vec<_>>());
 }
 
 #[test]
-fn a_barrier_holds_warps_back() {
-    // Thread i writes its place in shared memory and reads that of 63 - i, which another warp writes.
+fn barrier_orders_shared_memory_between_warps() {
+    // Thread i writes its slot of shared memory and reads that of thread 63 - i, which belongs to the other warp.
     let body = |barrier: &str| {
         format!(
             "{LOAD} mov.u32 %r6, dynamic; shl.b32 %r7, %r1, 2; add.s32 %r8, %r6, %r7; st.shared.u32 [%r8], %r1; {barrier}
             sub.s32 %r9, 252, %r7; add.s32 %r9, %r6, %r9; ld.shared.u32 %r10, [%r9]; st.global.u32 [%d1], %r10;"
         )
     };
-    let mut buffers = [numbers(64)];
+    let mut buffers = [indices(64)];
     run(&body("bar.sync 0;"), [1, 1, 1], [64, 1, 1], &mut buffers, &[]).unwrap();
-    assert_eq!(buffers[0], numbers(64).into_iter().rev().collect::<Vec<_>>());
+    assert_eq!(buffers[0], indices(64).into_iter().rev().collect::<Vec<_>>());
     run(&body(""), [1, 1, 1], [64, 1, 1], &mut buffers, &[]).unwrap();
-    assert_eq!(buffers[0][0], u32::MAX, "without a barrier the other warp's value is not there yet");
+    assert_eq!(buffers[0][0], u32::MAX, "without a barrier the other warp's value is not written yet");
 }
 
 #[test]
-fn lanes_exchange_values() {
+fn shuffles_exchange_values_between_lanes() {
     let body = format!(
         "{LOAD} shfl.sync.bfly.b32 %r6|%p1, %r1, 1, 31, -1; shfl.sync.down.b32 %r7|%p2, %r1, 4, 31, -1;
         shfl.sync.up.b32 %r8|%p3, %r1, 4, 0, -1; shfl.sync.idx.b32 %r9|%p4, %r1, 2, 6175, -1;
         mad.lo.s32 %r10, %r7, 100, %r6; mad.lo.s32 %r10, %r8, 10000, %r10; mad.lo.s32 %r10, %r9, 1000000, %r10;
         st.global.u32 [%d1], %r10;"
     );
-    let mut buffers = [numbers(32)];
+    let mut buffers = [indices(32)];
     run(&body, [1, 1, 1], [32, 1, 1], &mut buffers, &[]).unwrap();
     let expected = |i: u32| {
         let (down, up) = (if i < 28 { i + 4 } else { i }, if i >= 4 { i - 4 } else { i });
-        // 6175 is 31 with segments of 8 lanes.
+        // 6175 is clamp 31 with segments of 8 lanes.
         (i ^ 1) + 100 * down + 10_000 * up + 1_000_000 * (i / 8 * 8 + 2)
     };
     assert_eq!(buffers[0], (0..32).map(expected).collect::<Vec<_>>());
 }
 
 #[test]
-fn copies_land_when_they_are_waited_for() {
+fn async_copies_complete_when_waited_for() {
     let body = |wait: &str| {
         format!(
             "{LOAD} mov.u32 %r6, dynamic; shl.b32 %r7, %r1, 4; add.s32 %r6, %r6, %r7; cvt.u64.u32 %d3, %r7; add.s64 %d4, %d0, %d3;
@@ -130,30 +130,30 @@ fn copies_land_when_they_are_waited_for() {
             ld.shared.u32 %r8, [%r6+4]; ld.shared.u32 %r9, [%r6+8]; xor.b32 %r8, %r8, %r9; st.global.u32 [%d1], %r8;"
         )
     };
-    let mut buffers = [numbers(8)];
+    let mut buffers = [indices(8)];
     run(&body("0"), [1, 1, 1], [2, 1, 1], &mut buffers, &[]).unwrap();
-    assert_eq!(buffers[0][..2], [1, 5], "the second number of each four, and zeros behind the first two");
-    let mut buffers = [numbers(8)];
+    assert_eq!(buffers[0][..2], [1, 5], "the second element of each four, XOR zero fill");
+    let mut buffers = [indices(8)];
     run(&body("1"), [1, 1, 1], [2, 1, 1], &mut buffers, &[]).unwrap();
-    assert_eq!(buffers[0][..2], [0, 0], "both are what they were before");
+    assert_eq!(buffers[0][..2], [0, 0], "shared memory still holds its initial value");
 }
 
 #[test]
-fn a_function_is_called_by_the_lanes_that_call_it() {
+fn device_function_runs_for_the_calling_lanes_only() {
     let body = format!(
         "{LOAD} setp.lt.u32 %p1, %r1, 5; @%p1 bra $END;
         {{ .param .b32 param0; st.param.b32 [param0+0], %r1; .param .b32 retval0; call.uni (retval0), twice, (param0);
         ld.param.b32 %r2, [retval0+0]; }} st.global.u32 [%d1], %r2; $END:"
     );
-    let mut buffers = [numbers(40)];
+    let mut buffers = [indices(40)];
     run(&body, [1, 1, 1], [40, 1, 1], &mut buffers, &[]).unwrap();
     assert_eq!(buffers[0], (0..40).map(|i| if i < 5 { i } else { 2 * i }).collect::<Vec<_>>());
     let error = run("call.uni __assertfail, ();", [1, 1, 1], [32, 1, 1], &mut buffers, &[]).unwrap_err();
-    assert!(error.contains("an assertion does not hold"), "{error}");
+    assert!(error.contains("an assertion failed"), "{error}");
 }
 
 #[test]
-fn blocks_add_up_without_losing_any() {
+fn atomics_are_exact_across_blocks() {
     let body = "ld.param.u64 %d0, [b0]; atom.global.add.u32 %r1, [%d0], 1; red.global.add.u32 [%d0+4], 2;";
     let mut buffers = [vec![0u32; 2]];
     run(body, [500, 2, 1], [64, 1, 1], &mut buffers, &[]).unwrap();
@@ -161,8 +161,8 @@ fn blocks_add_up_without_losing_any() {
 }
 
 #[test]
-fn a_warp_multiplies_matrices() {
-    // A is 16x16 by rows, B 16x8 by columns, both bfloat16 and in shared memory by rows of 16 bytes.
+fn mma_multiplies_matrices() {
+    // A (16x16, by rows) and B (16x8, by columns) are bfloat16, in shared memory with rows of 16 bytes.
     let body = "ld.param.u64 %d0, [b0]; ld.param.u64 %d5, [b1]; mov.u32 %r1, %tid.x; mov.u32 %r2, dynamic;
         shl.b32 %r3, %r1, 4; add.s32 %r4, %r2, %r3; cvt.u64.u32 %d1, %r3; add.s64 %d2, %d0, %d1;
         cp.async.cg.shared.global [%r4], [%d2], 16; setp.gt.u32 %p1, %r1, 15; @%p1 bra $B;
@@ -192,7 +192,7 @@ fn a_warp_multiplies_matrices() {
     }
 }
 
-/// What one thread makes of two numbers.
+/// Computes a result from two scalars in one thread.
 fn compute(body: &str, a: u32, b: u32) -> u32 {
     let body = format!(
         "ld.param.u64 %d0, [b0]; ld.param.u32 %r1, [n0]; ld.param.u32 %r2, [n1]; {body} st.global.u32 [%d0], %r3;"
@@ -203,7 +203,7 @@ fn compute(body: &str, a: u32, b: u32) -> u32 {
 }
 
 #[test]
-fn arithmetic_is_that_of_its_type() {
+fn integer_arithmetic_follows_the_type() {
     let minus_7 = -7i32 as u32;
     for (body, a, b, expected) in [
         ("div.s32 %r3, %r1, %r2;", minus_7, 2, -3i32 as u32),
@@ -230,7 +230,7 @@ fn arithmetic_is_that_of_its_type() {
 }
 
 #[test]
-fn floats_are_rounded_as_asked() {
+fn float_arithmetic_follows_the_rounding_mode() {
     let (one, tiny) = (1f32, 2f32.powi(-60));
     let nan = f32::NAN;
     for (body, a, b, expected) in [
@@ -262,18 +262,18 @@ fn floats_are_rounded_as_asked() {
 }
 
 #[test]
-fn what_a_thread_must_not_do_is_told() {
+fn illegal_instructions_report_line_and_cause() {
     for (body, reason) in [
-        ("ld.param.u64 %d0, [b0]; ld.global.u32 %r1, [%d0+2];", "not a multiple of 4"),
-        ("ld.global.u32 %r1, [%d0];", "where nothing is"),
-        ("mov.u32 %r1, dynamic; ld.shared.u32 %r2, [%r1+1024];", "where nothing is"),
-        ("trap;", "a trap"),
+        ("ld.param.u64 %d0, [b0]; ld.global.u32 %r1, [%d0+2];", "misaligned"),
+        ("ld.global.u32 %r1, [%d0];", "out of bounds"),
+        ("mov.u32 %r1, dynamic; ld.shared.u32 %r2, [%r1+1024];", "out of bounds"),
+        ("trap;", "trap"),
         (
             "mov.u32 %r1, %tid.x; setp.eq.s32 %p1, %r1, 0; @%p1 bra $A; bra $B; $A: shfl.sync.bfly.b32 %r2|%p2, %r1, 1, 31, 2; $B:",
-            "without being of them",
+            "not in the member mask",
         ),
     ] {
-        let error = run(body, [1, 1, 1], [32, 1, 1], &mut [numbers(4)], &[]).unwrap_err();
+        let error = run(body, [1, 1, 1], [32, 1, 1], &mut [indices(4)], &[]).unwrap_err();
         assert!(error.contains(reason) && error.contains("line"), "{error}");
     }
 }

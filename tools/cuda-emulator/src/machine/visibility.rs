@@ -1,94 +1,96 @@
-//! What a warpgroup's products see of shared memory. They read it by another way than threads write it: what was written has to
-//! be published by the warp that wrote it (`fence.proxy.async`), then a barrier passed; and it may only be written anew when the
-//! products that read it were waited for.
+//! Visibility of shared memory to `wgmma`, which reads it through the async proxy. Written memory must be published by
+//! the writing warp (`fence.proxy.async`), followed by a barrier, before it is read; and it may be overwritten only
+//! after the products that read it were waited for.
 
-/// Bytes that are watched together.
-pub(super) const PIECE: usize = 16;
+/// Granularity of tracking, in bytes.
+pub(super) const CHUNK: usize = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Visible,
-    /// A copy to it was begun and not yet waited for.
-    UnderWay,
-    /// By a warp.
+    /// An asynchronous copy to it is pending.
+    CopyPending,
+    /// Written by a warp, not published.
     Written(usize),
     Published,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Piece {
+struct Chunk {
     state: State,
-    /// Products under way that read it.
+    /// Number of pending products that read it.
     readers: u32,
 }
 
-/// The pieces of a block's dynamic memory; none if its kernel has no such products.
+/// State of a block's dynamic shared memory, by chunk; empty if the kernel does not use `wgmma`.
 pub(super) struct Visibility {
-    pieces: Vec<Piece>,
+    chunks: Vec<Chunk>,
 }
 
 impl Visibility {
     pub(super) fn new(bytes: usize) -> Self {
-        Self { pieces: vec![Piece { state: State::Visible, readers: 0 }; bytes.div_ceil(PIECE)] }
+        Self { chunks: vec![Chunk { state: State::Visible, readers: 0 }; bytes.div_ceil(CHUNK)] }
     }
 
-    pub(super) fn forget(&mut self) {
-        self.pieces.fill(Piece { state: State::Visible, readers: 0 });
+    pub(super) fn reset(&mut self) {
+        self.chunks.fill(Chunk { state: State::Visible, readers: 0 });
     }
 
-    fn change(&mut self, at: usize, bytes: usize, state: State) -> Result<(), String> {
-        let end = (at + bytes).div_ceil(PIECE).min(self.pieces.len());
-        for piece in self.pieces.get_mut(at / PIECE..end).unwrap_or_default() {
-            if piece.readers > 0 {
-                return Err(format!("{bytes} bytes at {at:#x} of shared memory are written, but a product reads them"));
+    fn set_state(&mut self, at: usize, bytes: usize, state: State) -> Result<(), String> {
+        let end = (at + bytes).div_ceil(CHUNK).min(self.chunks.len());
+        for chunk in self.chunks.get_mut(at / CHUNK..end).unwrap_or_default() {
+            if chunk.readers > 0 {
+                return Err(format!(
+                    "{bytes} bytes of shared memory at {at:#x} are written while a pending wgmma reads them"
+                ));
             }
-            piece.state = state;
+            chunk.state = state;
         }
         Ok(())
     }
 
-    /// A copy to `bytes` from `at` on is begun.
-    pub(super) fn begin(&mut self, at: usize, bytes: usize) -> Result<(), String> {
-        self.change(at, bytes, State::UnderWay)
+    /// Records the start of an asynchronous copy to `bytes` bytes at `at`.
+    pub(super) fn begin_copy(&mut self, at: usize, bytes: usize) -> Result<(), String> {
+        self.set_state(at, bytes, State::CopyPending)
     }
 
-    /// `warp` writes `bytes` from `at` on.
+    /// Records a write of `bytes` bytes at `at` by `warp`.
     pub(super) fn write(&mut self, at: usize, bytes: usize, warp: usize) -> Result<(), String> {
-        self.change(at, bytes, State::Written(warp))
+        self.set_state(at, bytes, State::Written(warp))
     }
 
-    /// What `warp` wrote will be visible behind the next barrier.
+    /// Publishes the writes of `warp`, which become visible at the next barrier.
     pub(super) fn publish(&mut self, warp: usize) {
-        self.pieces
+        self.chunks
             .iter_mut()
-            .filter(|piece| piece.state == State::Written(warp))
-            .for_each(|piece| piece.state = State::Published);
+            .filter(|chunk| chunk.state == State::Written(warp))
+            .for_each(|chunk| chunk.state = State::Published);
     }
 
     pub(super) fn pass_barrier(&mut self) {
-        self.pieces
+        self.chunks
             .iter_mut()
-            .filter(|piece| piece.state == State::Published)
-            .for_each(|piece| piece.state = State::Visible);
+            .filter(|chunk| chunk.state == State::Published)
+            .for_each(|chunk| chunk.state = State::Visible);
     }
 
-    /// A product begins to read the piece at byte `at`.
+    /// Records that a product starts to read the chunk at byte `at`.
     pub(super) fn read(&mut self, at: usize) -> Result<(), String> {
-        let Some(piece) = self.pieces.get_mut(at / PIECE) else {
-            return Err(format!("a product reads at {at:#x} of shared memory, where nothing is"));
+        let Some(chunk) = self.chunks.get_mut(at / CHUNK) else {
+            return Err(format!("wgmma reads shared memory at {at:#x}, which is out of bounds"));
         };
-        piece.readers += 1;
-        let why = match piece.state {
+        chunk.readers += 1;
+        let why = match chunk.state {
             State::Visible => return Ok(()),
-            State::UnderWay => "to which a copy is under way",
-            State::Written(_) => "which was written without fence.proxy.async behind it",
-            State::Published => "which was published without a barrier behind it",
+            State::CopyPending => "to which a copy is pending",
+            State::Written(_) => "which was written without a subsequent fence.proxy.async",
+            State::Published => "which was published without a subsequent barrier",
         };
-        Err(format!("a product reads at {at:#x} of shared memory, {why}"))
+        Err(format!("wgmma reads shared memory at {at:#x}, {why}"))
     }
 
-    /// A product that read the piece at byte `at` was waited for.
+    /// Records that a product which read the chunk at byte `at` is complete.
     pub(super) fn release(&mut self, at: usize) {
-        self.pieces[at / PIECE].readers -= 1;
+        self.chunks[at / CHUNK].readers -= 1;
     }
 }

@@ -1,12 +1,12 @@
-//! Addresses for allocations, used again by size.
+//! Address allocator with size classes.
 
 use std::collections::HashMap;
 
-/// What every allocation begins at a multiple of, and its size is rounded up to.
+/// Alignment of allocations, to which sizes are rounded up.
 pub(crate) const ALIGNMENT: u64 = 512;
 
-/// Hands out addresses. An allocation's class is its size rounded up to an eighth of a power of two, so that there are few
-/// of them, and what was freed is found again by class. At least [`ALIGNMENT`] bytes behind each belong to nobody.
+/// Allocates addresses. Sizes are rounded up to an eighth of a power of two, so that there are few classes and freed
+/// addresses are reused by class. At least [`ALIGNMENT`] unused bytes follow each allocation.
 #[derive(Debug)]
 pub(crate) struct Addresses {
     next: u64,
@@ -19,7 +19,7 @@ impl Addresses {
         Self { next: start.next_multiple_of(ALIGNMENT), end, freed: HashMap::new() }
     }
 
-    /// Room for `bytes`; `None` when there are no addresses left.
+    /// Allocates addresses for `bytes`, or returns `None` if the address space is exhausted.
     pub(crate) fn take(&mut self, bytes: u64) -> Option<u64> {
         let class = class(bytes)?;
         if let Some(address) = self.freed.get_mut(&class).and_then(Vec::pop) {
@@ -31,8 +31,8 @@ impl Addresses {
         Some(address)
     }
 
-    /// Takes back what [`Addresses::take`] gave for `bytes`.
-    pub(crate) fn give_back(&mut self, address: u64, bytes: u64) {
+    /// Returns an address that [`Addresses::take`] allocated for `bytes`.
+    pub(crate) fn release(&mut self, address: u64, bytes: u64) {
         if let Some(class) = class(bytes) {
             self.freed.entry(class).or_default().push(address);
         }
@@ -50,18 +50,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn freed_addresses_serve_sizes_of_their_class() {
+    fn freed_addresses_are_reused_within_their_class() {
         let mut addresses = Addresses::new(1 << 20, 1 << 30);
         let first = addresses.take(100_000).unwrap();
         let second = addresses.take(100_000).unwrap();
         assert!(second >= first + 100_000 + ALIGNMENT && second.is_multiple_of(ALIGNMENT));
-        addresses.give_back(first, 100_000);
+        addresses.release(first, 100_000);
         assert_eq!(addresses.take(100_200), Some(first));
         assert_ne!(addresses.take(200_000), Some(first));
     }
 
     #[test]
-    fn classes_waste_an_eighth_at_most() {
+    fn classes_waste_at_most_an_eighth() {
         for bytes in [1, 511, 512, 5000, 65_536, 100_001, (1 << 30) + 1] {
             let class = class(bytes).unwrap();
             assert!(class >= bytes + ALIGNMENT && class.is_multiple_of(ALIGNMENT));
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn they_end() {
+    fn address_space_is_bounded() {
         let mut addresses = Addresses::new(0, 1 << 20);
         assert_eq!(addresses.take(1 << 20), None);
         assert_eq!(addresses.take(u64::MAX), None);

@@ -1,4 +1,4 @@
-//! The device's memory: allocations, where they are, and how much of the card they take.
+//! Device memory: allocations, their addresses and the device's capacity.
 
 mod addresses;
 mod pages;
@@ -15,10 +15,10 @@ pub(crate) use usage::{Owner, Usage};
 
 use crate::settings::{Mode, settings};
 
-/// Pages of what is freed go back to the system from this size on.
+/// Size from which freed memory is returned to the operating system.
 const LARGE: u64 = 1 << 20;
 
-/// A card's memory.
+/// Memory of the device.
 #[derive(Debug)]
 pub(crate) struct Memory {
     mode: Mode,
@@ -26,12 +26,13 @@ pub(crate) struct Memory {
     addresses: Addresses,
     owners: HashMap<u64, Owner>,
     ranges: Arc<Ranges>,
-    /// What is in use and kept.
+    /// Bytes in use and reserved.
     pub(crate) usage: Usage,
 }
 
 impl Memory {
-    /// Of `total` bytes. In [`Mode::Count`] what a pool allocates cannot be touched, and takes nothing of the host's memory.
+    /// Creates device memory of `total` bytes. In [`Mode::Count`] the pool's allocations are inaccessible and take no
+    /// host memory.
     pub(crate) fn new(mode: Mode, total: u64) -> std::io::Result<Self> {
         let pages = Pages::reserve(match mode {
             Mode::Run => Access::Open,
@@ -42,14 +43,14 @@ impl Memory {
         Ok(Self { mode, pages, addresses, owners: HashMap::new(), ranges: Arc::default(), usage })
     }
 
-    /// Room for `bytes`, which read as NaN until they are written; `None` when the card is full. Rounded up to 512 bytes
-    /// as a real driver does, but only `bytes` of them may be accessed.
+    /// Allocates `bytes`, which read as NaN until they are written, or returns `None` if the device is full. The size
+    /// counts as rounded up to [`ALIGNMENT`], as with a real driver, but only `bytes` may be accessed.
     pub(crate) fn allocate(&mut self, bytes: u64, owner: Owner) -> Option<u64> {
-        let taken = bytes.checked_next_multiple_of(ALIGNMENT)?;
-        self.usage.add(taken, owner)?;
-        let Some(address) = self.addresses.take(taken) else {
-            eprintln!("emulator: no addresses are left for {bytes} bytes, though the card has room");
-            self.usage.subtract(taken, owner);
+        let rounded = bytes.checked_next_multiple_of(ALIGNMENT)?;
+        self.usage.add(rounded, owner)?;
+        let Some(address) = self.addresses.take(rounded) else {
+            eprintln!("emulator: the address space is exhausted: cannot allocate {bytes} bytes");
+            self.usage.subtract(rounded, owner);
             return None;
         };
         match (self.mode, owner) {
@@ -62,46 +63,48 @@ impl Memory {
         Some(address)
     }
 
-    /// Frees the allocation that begins at `address`; `None` if none does.
+    /// Frees the allocation that starts at `address`, or returns `None` if there is none.
     pub(crate) fn free(&mut self, address: u64) -> Option<()> {
         let owner = self.owners.remove(&address)?;
         let end = Arc::make_mut(&mut self.ranges).remove(address)?;
-        let taken = (end - address).next_multiple_of(ALIGNMENT);
-        self.usage.subtract(taken, owner);
-        self.addresses.give_back(address, taken);
-        if self.mode == Mode::Run && taken >= LARGE {
-            self.pages.give_back(address, taken as usize);
+        let rounded = (end - address).next_multiple_of(ALIGNMENT);
+        self.usage.subtract(rounded, owner);
+        self.addresses.release(address, rounded);
+        if self.mode == Mode::Run && rounded >= LARGE {
+            self.pages.release(address, rounded as usize);
         }
         Some(())
     }
 
-    /// The allocations as they are now.
+    /// The current allocations.
     pub(crate) fn ranges(&self) -> &Arc<Ranges> {
         &self.ranges
     }
 }
 
-/// This process's card's memory. Where both are held, the driver's lock is taken before this one.
+/// Locks the memory of the process's device. Lock order: the driver's lock first.
 pub(crate) fn memory() -> MutexGuard<'static, Memory> {
     static MEMORY: LazyLock<Mutex<Memory>> = LazyLock::new(|| {
         let settings = settings();
         let memory = Memory::new(settings.mode, settings.memory);
-        Mutex::new(memory.unwrap_or_else(|error| panic!("addresses for the emulated memory: {error}")))
+        Mutex::new(
+            memory.unwrap_or_else(|error| panic!("cannot reserve addresses for the emulated device memory: {error}")),
+        )
     });
     MEMORY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Memory for a module's globals, which may be written in either mode; `None` when the card is full.
+/// Allocates memory for a module's globals, which is writable in both modes; `None` if the device is full.
 pub(crate) fn allocate(bytes: usize) -> Option<u64> {
     memory().allocate(bytes as u64, Owner::Driver)
 }
 
-/// Frees what [`allocate`] gave.
+/// Frees memory from [`allocate`].
 pub(crate) fn free(address: u64) {
     memory().free(address);
 }
 
-/// The allocations as they are now. Cheap, if it is dropped before the next allocation.
+/// Returns a snapshot of the allocations. The next allocation copies the list if the snapshot is still alive.
 pub(crate) fn ranges() -> Arc<Ranges> {
     memory().ranges().clone()
 }

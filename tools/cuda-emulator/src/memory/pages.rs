@@ -1,23 +1,23 @@
-//! The addresses that device memory lies at: a reservation of the host's, much larger than the card.
+//! Address range of device memory: a reservation in the host's address space, much larger than the device's memory.
 
 use std::io;
 
-/// Far from where the host has its own memory, so that an address tells whose it is.
+/// Preferred start, far from the host's own mappings, so that device addresses are recognisable.
 const BASE: usize = 0x2000_0000_0000;
 
-/// Bytes of addresses. Every size class may have had the whole card at some time.
+/// Size of the reservation in bytes. Each size class may have taken up the whole device at some time.
 const RESERVED: usize = 16 << 40;
 
-/// Whether the host's pages may be used.
+/// Access to the pages of a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Yes.
+    /// Readable and writable.
     Open,
-    /// Touching one ends the process, unless [`Pages::open`] was called for it.
+    /// Inaccessible, except for ranges passed to [`Pages::open`]. An access faults.
     Closed,
 }
 
-/// A reservation of addresses.
+/// A reserved address range.
 #[derive(Debug)]
 pub(crate) struct Pages {
     pub(crate) start: u64,
@@ -31,7 +31,7 @@ impl Pages {
             Access::Closed => libc::PROT_NONE,
         };
         let flags = libc::MAP_NORESERVE | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: no mapping is replaced without MAP_FIXED: the address is a wish.
+        // SAFETY: without MAP_FIXED the address is only a hint, so no existing mapping is replaced.
         let start = unsafe { libc::mmap(BASE as *mut _, RESERVED, protection, flags, -1, 0) };
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
@@ -39,27 +39,29 @@ impl Pages {
         Ok(Self { start: start as u64, end: start as u64 + RESERVED as u64 })
     }
 
-    /// Lets the pages around these bytes be used.
+    /// Makes the pages that contain the range accessible.
     pub(crate) fn open(&self, address: u64, bytes: usize) {
         let (first, last) = (address & !4095, (address + bytes as u64).next_multiple_of(4096));
         self.assert_inside(first, last);
-        // SAFETY: the pages are this reservation's.
+        // SAFETY: the range was asserted to lie within this reservation, so no other memory is affected.
         unsafe { libc::mprotect(first as *mut _, (last - first) as usize, libc::PROT_READ | libc::PROT_WRITE) };
     }
 
-    /// Sets bytes of open pages.
+    /// Fills a range of accessible pages.
     pub(crate) fn fill(&self, address: u64, byte: u8, bytes: usize) {
         self.assert_inside(address, address + bytes as u64);
-        // SAFETY: the bytes are this reservation's, and nothing of Rust's own refers to them.
+        // SAFETY: the range was asserted to lie within this reservation, the pages are accessible, and no Rust
+        // reference points to them.
         unsafe { std::ptr::write_bytes(address as *mut u8, byte, bytes) };
     }
 
-    /// Returns the pages that lie wholly in these bytes to the system.
-    pub(crate) fn give_back(&self, address: u64, bytes: usize) {
+    /// Returns the pages that lie entirely within the range to the operating system.
+    pub(crate) fn release(&self, address: u64, bytes: usize) {
         let (first, last) = (address.next_multiple_of(4096), (address + bytes as u64) & !4095);
         if first < last {
             self.assert_inside(first, last);
-            // SAFETY: the pages are this reservation's; they read as zeros from here on.
+            // SAFETY: the range was asserted to lie within this reservation. Its pages read as zeros afterwards; no
+            // Rust reference points to them.
             unsafe { libc::madvise(first as *mut _, (last - first) as usize, libc::MADV_DONTNEED) };
         }
     }
@@ -71,7 +73,7 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: the mapping is this reservation's own.
+        // SAFETY: the mapping belongs to this reservation alone, and no Rust reference points to it.
         unsafe { libc::munmap(self.start as *mut _, (self.end - self.start) as usize) };
     }
 }

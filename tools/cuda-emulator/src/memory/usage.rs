@@ -1,31 +1,31 @@
-//! How much of the card is in use.
+//! Accounting of device memory.
 
-/// What a pool's reservation grows by.
+/// Granularity of the pool's reservation.
 const GROWTH: u64 = 2 << 20;
 
-/// Who asked for an allocation.
+/// Kind of an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// The pool of a stream's allocations.
+    /// Allocated from the memory pool of a stream.
     Pool,
-    /// A module's globals, or an allocation outside of the pool.
+    /// A module's globals, or allocated outside the pool.
     Driver,
 }
 
-/// Bytes in use and kept. What fragments of the pool's reservation a real driver could not use is not known here.
+/// Bytes in use and reserved. Fragmentation within the pool is not modelled.
 #[derive(Debug)]
 pub(crate) struct Usage {
     total: u64,
     driver: u64,
-    /// Of the pool's allocations.
+    /// Bytes in use by the pool's allocations.
     pub(crate) used: u64,
-    /// The highest that was, since it was last reset.
+    /// Maximum of `used` since the last reset.
     pub(crate) used_high: u64,
-    /// What the pool has from the driver.
+    /// Bytes that the pool holds.
     pub(crate) reserved: u64,
-    /// The highest that was, since it was last reset.
+    /// Maximum of `reserved` since the last reset.
     pub(crate) reserved_high: u64,
-    /// What the pool keeps at a synchronisation.
+    /// Unused bytes that the pool keeps on synchronisation.
     pub(crate) release_threshold: u64,
 }
 
@@ -34,7 +34,7 @@ impl Usage {
         Self { total, driver: 0, used: 0, used_high: 0, reserved: 0, reserved_high: 0, release_threshold: 0 }
     }
 
-    /// Counts an allocation; `None` when the card is full.
+    /// Counts an allocation, or returns `None` if the device is full.
     pub(crate) fn add(&mut self, bytes: u64, owner: Owner) -> Option<()> {
         if self.in_use().checked_add(bytes)? > self.total {
             return None;
@@ -43,7 +43,7 @@ impl Usage {
             Owner::Pool => self.used += bytes,
             Owner::Driver => {
                 self.driver += bytes;
-                // Where the pool keeps too much for that, it gives.
+                // The pool releases unused memory to make room.
                 self.reserved = self.reserved.min(self.total - self.driver);
             }
         }
@@ -59,22 +59,22 @@ impl Usage {
         }
     }
 
-    /// Has the pool give back what it has beyond `bytes` and is not in use.
+    /// Releases the pool's unused memory beyond `bytes`.
     pub(crate) fn trim(&mut self, bytes: u64) {
         self.reserved = self.reserved.min(bytes.max(self.used)).next_multiple_of(GROWTH).min(self.total - self.driver);
     }
 
-    /// What a synchronisation has the pool do.
+    /// Releases the pool's unused memory beyond its threshold, as a synchronisation does.
     pub(crate) fn synchronise(&mut self) {
         self.trim(self.release_threshold);
     }
 
-    /// Of all allocations.
+    /// Bytes in use by all allocations.
     pub(crate) fn in_use(&self) -> u64 {
         self.driver + self.used
     }
 
-    /// What the driver could hand out.
+    /// Bytes that are neither in use nor reserved.
     pub(crate) fn free(&self) -> u64 {
         self.total - self.driver - self.reserved
     }
@@ -97,7 +97,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     #[test]
-    fn a_pool_keeps_what_its_threshold_says() {
+    fn pool_keeps_memory_up_to_its_threshold() {
         let mut usage = Usage::new(100 * MIB);
         usage.add(31 * MIB, Owner::Pool).unwrap();
         assert_eq!((usage.reserved, usage.free()), (32 * MIB, 68 * MIB));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_card_says_no() {
+    fn allocation_fails_on_a_full_device() {
         let mut usage = Usage::new(10 * MIB);
         usage.add(6 * MIB, Owner::Pool).unwrap();
         usage.add(3 * MIB, Owner::Driver).unwrap();

@@ -1,26 +1,26 @@
-//! Opcodes: from their parts to operations.
+//! Decoding of instructions: from opcode and operands to operations.
 
 mod warpgroup;
 
-use super::body::{Body, Place};
+use super::body::{Body, Location};
 use super::operand::Operand;
 use super::{
     Atomic, Binary, Carry, Comparison, Logic, Operation, Rounding, Shuffle, Slot, Source, Space, Ternary, Type, Unary,
     Vote,
 };
 
-/// An opcode's parts and its operands, while they become an operation.
+/// An instruction being decoded.
 struct Decoder<'a, 'b, 'c> {
-    head: &'a str,
-    /// Behind the first dot.
-    parts: Vec<&'a str>,
+    mnemonic: &'a str,
+    /// Opcode modifiers: the parts after the first dot.
+    modifiers: Vec<&'a str>,
     types: Vec<Type>,
     operands: &'b [Operand<'a>],
     body: &'c mut Body<'a>,
     line: usize,
 }
 
-/// What `opcode` does with `operands`.
+/// Decodes `opcode` with its `operands`.
 pub(super) fn operation<'a>(
     opcode: &'a str,
     operands: &[Operand<'a>],
@@ -28,10 +28,10 @@ pub(super) fn operation<'a>(
     line: usize,
 ) -> Result<Operation, String> {
     let mut parts = opcode.split('.');
-    let head = parts.next().unwrap_or_default();
-    let parts: Vec<_> = parts.collect();
-    let types = parts.iter().filter_map(|part| Type::named(part)).collect();
-    let mut decoder = Decoder { head, parts, types, operands, body, line };
+    let mnemonic = parts.next().unwrap_or_default();
+    let modifiers: Vec<_> = parts.collect();
+    let types = modifiers.iter().filter_map(|part| Type::from_name(part)).collect();
+    let mut decoder = Decoder { mnemonic, modifiers, types, operands, body, line };
     decoder.decode()
 }
 
@@ -39,12 +39,12 @@ type Decoded = Result<Operation, String>;
 
 impl<'a> Decoder<'a, '_, '_> {
     fn decode(&mut self) -> Decoded {
-        match self.head {
+        match self.mnemonic {
             "ld" | "ldu" => self.load(),
             "st" => self.store(),
             "mov" => self.mov(),
             "cvt" => self.convert(),
-            "cvta" => self.address(),
+            "cvta" => self.convert_address(),
             "setp" => self.compare(),
             "set" => self.set(),
             "selp" => Ok(Operation::Select {
@@ -54,7 +54,7 @@ impl<'a> Decoder<'a, '_, '_> {
                 predicate: self.source(3)?,
             }),
             "bra" => {
-                let Some(Operand::Word(label)) = self.operands.first() else { return self.unknown() };
+                let Some(Operand::Word(label)) = self.operands.first() else { return self.unsupported() };
                 Ok(self.body.branch(label, self.line))
             }
             "call" => self.call(),
@@ -62,39 +62,39 @@ impl<'a> Decoder<'a, '_, '_> {
             "trap" => Ok(Operation::Trap),
             "bar" | "barrier" => self.barrier(),
             "fence" if self.has("proxy") => self.proxy_fence(),
-            "membar" | "fence" | "prefetch" | "prefetchu" | "griddepcontrol" => Ok(Operation::Nothing),
+            "membar" | "fence" | "prefetch" | "prefetchu" | "griddepcontrol" => Ok(Operation::Nop),
             "atom" | "red" => self.atomic(),
             "shfl" => self.shuffle(),
             "vote" => self.vote(),
-            "mma" => self.matrix_product(),
+            "mma" => self.mma(),
             "wgmma" => self.warpgroup(),
             "ldmatrix" => self.load_matrix(),
-            "cp" => self.copy(),
-            "mad" | "addc" | "subc" | "madc" | "add" | "sub" => self.sum(),
-            "bfi" => self.insert(),
+            "cp" => self.copy_async(),
+            "mad" | "addc" | "subc" | "madc" | "add" | "sub" => self.add(),
+            "bfi" => self.insert_bits(),
             "lop3" => {
-                let Source::Constant(table) = self.source(4)? else { return self.unknown() };
+                let Source::Constant(table) = self.source(4)? else { return self.unsupported() };
                 self.ternary(Ternary::Lookup(table as u8))
             }
             _ => self.arithmetic(),
         }
     }
 
-    fn unknown<T>(&self) -> Result<T, String> {
-        Err("this instruction, or this form of it, is not emulated".into())
+    fn unsupported<T>(&self) -> Result<T, String> {
+        Err("unsupported instruction or modifier".into())
     }
 
     fn has(&self, part: &str) -> bool {
-        self.parts.contains(&part)
+        self.modifiers.contains(&part)
     }
 
-    /// The last type, which is that of what goes in.
+    /// Returns the last type modifier: the type of the inputs.
     fn kind(&self) -> Result<Type, String> {
-        self.types.last().copied().map_or_else(|| self.unknown(), Ok)
+        self.types.last().copied().map_or_else(|| self.unsupported(), Ok)
     }
 
     fn operand(&self, at: usize) -> Result<&Operand<'a>, String> {
-        self.operands.get(at).ok_or_else(|| format!("operand {at} is missing"))
+        self.operands.get(at).ok_or_else(|| format!("missing operand {at}"))
     }
 
     fn source(&self, at: usize) -> Result<Source, String> {
@@ -122,12 +122,12 @@ impl<'a> Decoder<'a, '_, '_> {
     fn named_slot(&self, operand: &Operand) -> Result<Slot, String> {
         match operand {
             Operand::Word(name) => self.body.slot(name),
-            other => Err(format!("{other:?} is not a register")),
+            other => Err(format!("expected a register, found {other:?}")),
         }
     }
 
     fn space(&self) -> Space {
-        self.parts
+        self.modifiers
             .iter()
             .find_map(|part| match *part {
                 "global" | "const" => Some(Space::Global),
@@ -140,9 +140,9 @@ impl<'a> Decoder<'a, '_, '_> {
     }
 
     fn memory(&self, at: usize, space: Space) -> Result<(Source, i64), String> {
-        match self.body.place(self.operand(at)?, space)? {
-            Place::Memory(base, offset) => Ok((base, offset)),
-            Place::Parameter(..) => self.unknown(),
+        match self.body.location(self.operand(at)?, space)? {
+            Location::Memory(base, offset) => Ok((base, offset)),
+            Location::Parameter(..) => self.unsupported(),
         }
     }
 
@@ -160,12 +160,12 @@ impl<'a> Decoder<'a, '_, '_> {
                 _ => return None,
             })
         };
-        self.parts.iter().find_map(named).unwrap_or(Rounding::Nearest)
+        self.modifiers.iter().find_map(named).unwrap_or(Rounding::Nearest)
     }
 
     fn load(&mut self) -> Decoded {
         let (space, kind) = (self.space(), self.kind()?);
-        if let Place::Parameter(number, offset) = self.body.place(self.operand(1)?, space)? {
+        if let Location::Parameter(number, offset) = self.body.location(self.operand(1)?, space)? {
             let from = self.body.parameter_slot(number, offset);
             return Ok(Operation::Unary { function: Unary::Move, kind, to: self.slot(0)?, a: Source::Register(from) });
         }
@@ -175,7 +175,7 @@ impl<'a> Decoder<'a, '_, '_> {
 
     fn store(&mut self) -> Decoded {
         let (space, kind) = (self.space(), self.kind()?);
-        if let Place::Parameter(number, offset) = self.body.place(self.operand(0)?, space)? {
+        if let Location::Parameter(number, offset) = self.body.location(self.operand(0)?, space)? {
             let a = self.source(1)?;
             let to = self.body.parameter_slot(number, offset);
             return Ok(Operation::Unary { function: Unary::Move, kind, to, a });
@@ -205,19 +205,19 @@ impl<'a> Decoder<'a, '_, '_> {
     }
 
     fn convert(&mut self) -> Decoded {
-        let [result, kind] = self.types[..] else { return self.unknown() };
+        let [result, kind] = self.types[..] else { return self.unsupported() };
         let upper = if self.operands.len() == 3 { Some(self.source(1)?) } else { None };
         let a = self.source(self.operands.len() - 1)?;
         if self.has("relu") {
-            return self.unknown();
+            return self.unsupported();
         }
         let saturate = self.has("sat");
         Ok(Operation::Convert { result, kind, rounding: self.rounding(), saturate, to: self.slot(0)?, a, upper })
     }
 
-    fn address(&mut self) -> Decoded {
+    fn convert_address(&mut self) -> Decoded {
         let (space, to_generic) = (self.space(), !self.has("to"));
-        Ok(Operation::Address { space, to_generic, to: self.slot(0)?, a: self.source(1)? })
+        Ok(Operation::ConvertAddress { space, to_generic, to: self.slot(0)?, a: self.source(1)? })
     }
 
     fn comparison(&self) -> Result<Comparison, String> {
@@ -241,7 +241,7 @@ impl<'a> Decoder<'a, '_, '_> {
                 _ => return None,
             })
         };
-        self.parts.iter().find_map(named).map_or_else(|| self.unknown(), Ok)
+        self.modifiers.iter().find_map(named).map_or_else(|| self.unsupported(), Ok)
     }
 
     fn compare(&mut self) -> Decoded {
@@ -259,7 +259,7 @@ impl<'a> Decoder<'a, '_, '_> {
     }
 
     fn set(&mut self) -> Decoded {
-        let [result, kind] = self.types[..] else { return self.unknown() };
+        let [result, kind] = self.types[..] else { return self.unsupported() };
         let comparison = self.comparison()?;
         Ok(Operation::Set { comparison, result, kind, to: self.slot(0)?, a: self.source(1)?, b: self.source(2)? })
     }
@@ -272,25 +272,25 @@ impl<'a> Decoder<'a, '_, '_> {
             [Operand::List(results), Operand::Word(name)] => (results, name, &[]),
             [Operand::Word(name), Operand::List(arguments)] => (&[], name, arguments),
             [Operand::Word(name)] => (&[], name, &[]),
-            _ => return self.unknown(),
+            _ => return self.unsupported(),
         };
         Ok(Operation::Call { function: (*name).into(), results: list(results)?, arguments: list(arguments)? })
     }
 
     fn barrier(&mut self) -> Decoded {
-        // All threads of the block at the first barrier: what `__syncthreads` is.
+        // Only barrier 0 with all threads of the block (`__syncthreads`) is emulated.
         match self.operands {
             [] => Ok(Operation::Barrier),
             [_] if self.source(0)? == Source::Constant(0) => {
-                Ok(if self.has("warp") { Operation::Nothing } else { Operation::Barrier })
+                Ok(if self.has("warp") { Operation::Nop } else { Operation::Barrier })
             }
-            [_] if self.has("warp") => Ok(Operation::Nothing),
-            _ => self.unknown(),
+            [_] if self.has("warp") => Ok(Operation::Nop),
+            _ => self.unsupported(),
         }
     }
 
     fn atomic(&mut self) -> Decoded {
-        let function = self.parts.iter().find_map(|part| {
+        let function = self.modifiers.iter().find_map(|part| {
             Some(match *part {
                 "add" => Atomic::Add,
                 "min" => Atomic::Minimum,
@@ -303,9 +303,9 @@ impl<'a> Decoder<'a, '_, '_> {
                 _ => return None,
             })
         });
-        let Some(function) = function else { return self.unknown() };
+        let Some(function) = function else { return self.unsupported() };
         let (space, kind) = (self.space(), self.kind()?);
-        let (to, at) = if self.head == "red" { (None, 0) } else { (Some(self.slot(0)?), 1) };
+        let (to, at) = if self.mnemonic == "red" { (None, 0) } else { (Some(self.slot(0)?), 1) };
         let (base, offset) = self.memory(at, space)?;
         let a = self.source(at + 1)?;
         let b = if function == Atomic::CompareAndSwap { self.source(at + 2)? } else { a };
@@ -313,12 +313,12 @@ impl<'a> Decoder<'a, '_, '_> {
     }
 
     fn shuffle(&mut self) -> Decoded {
-        let mode = match self.parts[..] {
+        let mode = match self.modifiers[..] {
             ["sync", "bfly", "b32"] => Shuffle::Butterfly,
             ["sync", "up", "b32"] => Shuffle::Up,
             ["sync", "down", "b32"] => Shuffle::Down,
             ["sync", "idx", "b32"] => Shuffle::Index,
-            _ => return self.unknown(),
+            _ => return self.unsupported(),
         };
         let (to, in_range) = match self.operand(0)? {
             Operand::Pair(to, in_range) => (self.body.slot(to)?, Some(self.body.slot(in_range)?)),
@@ -329,21 +329,21 @@ impl<'a> Decoder<'a, '_, '_> {
     }
 
     fn vote(&mut self) -> Decoded {
-        let mode = match self.parts[..] {
+        let mode = match self.modifiers[..] {
             ["sync", "any", "pred"] => Vote::Any,
             ["sync", "all", "pred"] => Vote::All,
             ["sync", "ballot", "b32"] => Vote::Ballot,
-            _ => return self.unknown(),
+            _ => return self.unsupported(),
         };
         Ok(Operation::Vote { mode, to: self.slot(0)?, a: self.source(1)?, members: self.source(2)? })
     }
 
-    fn matrix_product(&mut self) -> Decoded {
-        if self.parts != ["sync", "aligned", "m16n8k16", "row", "col", "f32", "bf16", "bf16", "f32"] {
-            return self.unknown();
+    fn mma(&mut self) -> Decoded {
+        if self.modifiers != ["sync", "aligned", "m16n8k16", "row", "col", "f32", "bf16", "bf16", "f32"] {
+            return self.unsupported();
         }
-        let wrong = "an operand has a wrong number of registers";
-        Ok(Operation::MatrixProduct {
+        let wrong = "wrong number of registers in an operand";
+        Ok(Operation::Mma {
             to: self.slots(0)?.try_into().map_err(|_| wrong)?,
             a: self.sources(1)?.try_into().map_err(|_| wrong)?,
             b: self.sources(2)?.try_into().map_err(|_| wrong)?,
@@ -352,46 +352,46 @@ impl<'a> Decoder<'a, '_, '_> {
     }
 
     fn load_matrix(&mut self) -> Decoded {
-        let is_known = self.has("m8n8") && self.has("b16") && self.space() == Space::Shared;
+        let is_supported = self.has("m8n8") && self.has("b16") && self.space() == Space::Shared;
         let to = self.slots(0)?;
-        let count = self.parts.iter().find_map(|part| part.strip_prefix('x')).and_then(|count| count.parse().ok());
-        if !is_known || count != Some(to.len()) {
-            return self.unknown();
+        let count = self.modifiers.iter().find_map(|part| part.strip_prefix('x')).and_then(|count| count.parse().ok());
+        if !is_supported || count != Some(to.len()) {
+            return self.unsupported();
         }
         let (base, offset) = self.memory(1, Space::Shared)?;
         Ok(Operation::LoadMatrix { to, transposed: self.has("trans"), base, offset })
     }
 
-    fn copy(&mut self) -> Decoded {
-        match self.parts[..] {
+    fn copy_async(&mut self) -> Decoded {
+        match self.modifiers[..] {
             ["async", "commit_group"] => Ok(Operation::CommitCopies),
-            ["async", "wait_all"] => Ok(Operation::AwaitCopies(0)),
+            ["async", "wait_all"] => Ok(Operation::WaitCopies(0)),
             ["async", "wait_group"] => match self.source(0)? {
-                Source::Constant(count) => Ok(Operation::AwaitCopies(count as usize)),
-                _ => self.unknown(),
+                Source::Constant(count) => Ok(Operation::WaitCopies(count as usize)),
+                _ => self.unsupported(),
             },
             ["async", "ca" | "cg", "shared" | "shared::cta", "global", ..] => {
-                let Source::Constant(bytes @ (4 | 8 | 16)) = self.source(2)? else { return self.unknown() };
+                let Source::Constant(bytes @ (4 | 8 | 16)) = self.source(2)? else { return self.unsupported() };
                 let present = if self.operands.len() > 3 { Some(self.source(3)?) } else { None };
                 let (to, from) = (self.memory(0, Space::Shared)?, self.memory(1, Space::Global)?);
                 Ok(Operation::CopyAsync { bytes: bytes as usize, to, from, present })
             }
-            _ => self.unknown(),
+            _ => self.unsupported(),
         }
     }
 
-    /// Additions, with carry too.
-    fn sum(&mut self) -> Decoded {
-        let takes = matches!(self.head, "addc" | "subc" | "madc");
-        let leaves = self.has("cc");
-        if !takes && !leaves {
-            return match self.head {
+    /// Decodes additions and multiply-adds, with or without carry.
+    fn add(&mut self) -> Decoded {
+        let carry_in = matches!(self.mnemonic, "addc" | "subc" | "madc");
+        let carry_out = self.has("cc");
+        if !carry_in && !carry_out {
+            return match self.mnemonic {
                 "add" => self.binary(Binary::Add(self.rounding())),
                 "sub" => self.binary(Binary::Subtract(self.rounding())),
                 _ => self.multiply_add(),
             };
         }
-        let function = match (self.head, self.has("hi")) {
+        let function = match (self.mnemonic, self.has("hi")) {
             ("add" | "addc", _) => Carry::Add,
             ("sub" | "subc", _) => Carry::Subtract,
             (_, false) => Carry::MultiplyAddLow,
@@ -399,24 +399,24 @@ impl<'a> Decoder<'a, '_, '_> {
         };
         let (to, a, b) = (self.slot(0)?, self.source(1)?, self.source(2)?);
         let c = if self.operands.len() > 3 { self.source(3)? } else { Source::Constant(0) };
-        Ok(Operation::Carry { function, kind: self.kind()?, takes, leaves, to, a, b, c })
+        Ok(Operation::Carry { function, kind: self.kind()?, carry_in, carry_out, to, a, b, c })
     }
 
     fn multiply_add(&mut self) -> Decoded {
         if !self.kind()?.is_integer() {
-            return self.ternary(Ternary::Fused(self.rounding()));
+            return self.ternary(Ternary::FusedMultiplyAdd(self.rounding()));
         }
-        match self.parts[0] {
+        match self.modifiers[0] {
             "lo" => self.ternary(Ternary::MultiplyAddLow),
             "hi" => self.ternary(Ternary::MultiplyAddHigh),
             "wide" => self.ternary(Ternary::MultiplyAddWide),
-            _ => self.unknown(),
+            _ => self.unsupported(),
         }
     }
 
-    fn insert(&mut self) -> Decoded {
+    fn insert_bits(&mut self) -> Decoded {
         let (Source::Constant(place), Source::Constant(length)) = (self.source(3)?, self.source(4)?) else {
-            return self.unknown();
+            return self.unsupported();
         };
         let c = Source::Constant(place | length << 32);
         let (kind, to) = (self.kind()?, self.slot(0)?);
@@ -440,9 +440,9 @@ impl<'a> Decoder<'a, '_, '_> {
     fn arithmetic(&mut self) -> Decoded {
         let nan = self.has("NaN");
         if self.has("sat") || self.has("satfinite") || self.has("xorsign") {
-            return self.unknown();
+            return self.unsupported();
         }
-        match self.head {
+        match self.mnemonic {
             "not" => self.unary(Unary::Not),
             "neg" => self.unary(Unary::Negate),
             "abs" => self.unary(Unary::Absolute),
@@ -470,13 +470,13 @@ impl<'a> Decoder<'a, '_, '_> {
             "shl" => self.binary(Binary::ShiftLeft),
             "shr" => self.binary(Binary::ShiftRight),
             "copysign" => self.binary(Binary::CopySign),
-            "fma" => self.ternary(Ternary::Fused(self.rounding())),
-            "prmt" if self.parts == ["b32"] => self.ternary(Ternary::Permute),
-            "dp4a" if self.parts == ["s32", "s32"] => self.ternary(Ternary::DotBytes),
+            "fma" => self.ternary(Ternary::FusedMultiplyAdd(self.rounding())),
+            "prmt" if self.modifiers == ["b32"] => self.ternary(Ternary::Permute),
+            "dp4a" if self.modifiers == ["s32", "s32"] => self.ternary(Ternary::DotBytes),
             "bfe" => self.ternary(Ternary::ExtractBits),
             "shf" if self.has("l") => self.ternary(Ternary::FunnelLeft { wraps: self.has("wrap") }),
             "shf" if self.has("r") => self.ternary(Ternary::FunnelRight { wraps: self.has("wrap") }),
-            _ => self.unknown(),
+            _ => self.unsupported(),
         }
     }
 }

@@ -1,33 +1,33 @@
-//! A function's instructions, and what it takes to run them.
+//! A parsed function.
 
 use std::collections::BTreeMap;
 
 use super::{Instruction, Slot};
 
-/// A kernel, or a function that kernels call.
+/// A kernel or a device function.
 #[derive(Debug, Default)]
 pub(crate) struct Function {
     pub(crate) name: String,
     pub(crate) is_kernel: bool,
     pub(crate) instructions: Vec<Instruction>,
-    /// Registers.
+    /// Number of registers.
     pub(crate) slots: usize,
-    /// Bytes of each thread's own memory.
+    /// Bytes of local memory per thread.
     pub(crate) local: usize,
-    /// Bytes of the block's memory, without what a launch adds.
+    /// Bytes of static shared memory per block.
     pub(crate) shared: usize,
-    /// A kernel's arguments.
+    /// Arguments of a kernel.
     pub(crate) arguments: Vec<Argument>,
-    /// Threads of a block at most.
+    /// Maximum number of threads per block.
     pub(crate) max_threads: Option<u32>,
-    /// A called function's results and parameters, and what it passes on itself: registers by their place in bytes.
+    /// Parameters of a device function and of the calls it makes: registers by byte offset.
     pub(crate) parameters: Vec<BTreeMap<i64, Slot>>,
-    /// Which of them are its results and what it is called with.
+    /// Indices into `parameters` of a device function's results and inputs.
     pub(crate) results: Vec<usize>,
-    pub(crate) takes: Vec<usize>,
+    pub(crate) inputs: Vec<usize>,
 }
 
-/// Where a kernel's argument stands among the others.
+/// Position of a kernel's argument in the argument buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Argument {
     pub(crate) offset: usize,

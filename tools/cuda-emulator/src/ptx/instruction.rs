@@ -1,14 +1,14 @@
-//! Instructions, with their registers numbered and their targets known.
+//! Decoded instructions, with numbered registers and resolved branch targets.
 
 use super::{Slot, Source, Space, Type};
 
-/// One instruction, done by the lanes for which its guard holds.
+/// An instruction, executed by the lanes whose guard holds.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Instruction {
-    /// A predicate and whether it must be true.
+    /// Predicate register, and the value that it must have.
     pub(crate) guard: Option<(Slot, bool)>,
     pub(crate) operation: Operation,
-    /// Of the text.
+    /// Source line.
     pub(crate) line: usize,
 }
 
@@ -35,18 +35,18 @@ pub(crate) enum Operation {
         b: Source,
         c: Source,
     },
-    /// Addition and the like that take and leave the carry.
+    /// Addition, subtraction or multiply-add that reads or writes the carry flag.
     Carry {
         function: Carry,
         kind: Type,
-        takes: bool,
-        leaves: bool,
+        carry_in: bool,
+        carry_out: bool,
         to: Slot,
         a: Source,
         b: Source,
         c: Source,
     },
-    /// `setp`: the outcome, combined with a further predicate, and its negation.
+    /// `setp`: the result, optionally combined with another predicate, and its negation.
     Compare {
         comparison: Comparison,
         kind: Type,
@@ -56,7 +56,7 @@ pub(crate) enum Operation {
         a: Source,
         b: Source,
     },
-    /// `set`: the outcome as a number.
+    /// `set`: the result as a value of type `result`.
     Set {
         comparison: Comparison,
         result: Type,
@@ -71,7 +71,7 @@ pub(crate) enum Operation {
         b: Source,
         predicate: Source,
     },
-    /// Parts of `bits` each, the lowest first.
+    /// Concatenates parts of `bits` each, lowest first.
     Pack {
         bits: u32,
         to: Slot,
@@ -82,7 +82,7 @@ pub(crate) enum Operation {
         to: Vec<Option<Slot>>,
         a: Source,
     },
-    /// `upper` is the second value of those that make a pair.
+    /// `cvt`. `upper` is the second input of conversions to packed pairs.
     Convert {
         result: Type,
         kind: Type,
@@ -116,15 +116,15 @@ pub(crate) enum Operation {
         a: Source,
         b: Source,
     },
-    /// To or from an address of any kind of memory.
-    Address {
+    /// `cvta`: converts between a state space's addresses and generic addresses.
+    ConvertAddress {
         space: Space,
         to_generic: bool,
         to: Slot,
         a: Source,
     },
     Branch(usize),
-    /// Parameters by their numbers in the caller.
+    /// Arguments and results are indices into the caller's `parameters`.
     Call {
         function: String,
         results: Vec<usize>,
@@ -133,7 +133,7 @@ pub(crate) enum Operation {
     Return,
     Trap,
     Barrier,
-    Nothing,
+    Nop,
     Shuffle {
         mode: Shuffle,
         to: Slot,
@@ -149,21 +149,21 @@ pub(crate) enum Operation {
         a: Source,
         members: Source,
     },
-    /// `mma.m16n8k16` of bfloat16 into float32.
-    MatrixProduct {
+    /// `mma.m16n8k16` with bfloat16 inputs and float32 accumulators.
+    Mma {
         to: [Slot; 4],
         a: [Source; 4],
         b: [Source; 2],
         c: [Source; 4],
     },
-    /// `ldmatrix`: 8x8 matrices of 16-bit values.
+    /// `ldmatrix`: 8x8 matrices of 16-bit elements.
     LoadMatrix {
         to: Vec<Slot>,
         transposed: bool,
         base: Source,
         offset: i64,
     },
-    /// `cp.async`, of which `bytes - present` become zero.
+    /// `cp.async`; the last `bytes - present` bytes are zero-filled.
     CopyAsync {
         bytes: usize,
         to: (Source, i64),
@@ -171,31 +171,31 @@ pub(crate) enum Operation {
         present: Option<Source>,
     },
     CommitCopies,
-    /// Until at most so many groups of copies are under way.
-    AwaitCopies(usize),
-    /// `fence.proxy.async`: what was written to shared memory may be read by a warpgroup's products.
-    PublishShared,
-    /// `wgmma.fence`: registers are as products will find them.
-    FenceProducts,
-    GroupProduct(Box<GroupProduct>),
-    CommitProducts,
-    /// Until at most so many groups of products are under way.
-    AwaitProducts(usize),
+    /// `cp.async.wait_group`: waits until at most this many groups of copies are pending.
+    WaitCopies(usize),
+    /// `fence.proxy.async`: makes writes to shared memory visible to `wgmma`.
+    ProxyFence,
+    /// `wgmma.fence`: orders register accesses before `wgmma`.
+    WgmmaFence,
+    Wgmma(Box<WarpgroupMma>),
+    WgmmaCommit,
+    /// `wgmma.wait_group`: waits until at most this many groups of products are pending.
+    WgmmaWait(usize),
 }
 
-/// `wgmma.m64nNk16` of bfloat16 into float32, by four warps.
+/// `wgmma.m64nNk16` with bfloat16 inputs and float32 accumulators, executed by four warps.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct GroupProduct {
-    /// Half as many as the product has columns.
+pub(crate) struct WarpgroupMma {
+    /// Accumulator registers: N / 2 per thread.
     pub(crate) to: Vec<Slot>,
-    pub(crate) a: GroupOperand,
+    pub(crate) a: WarpgroupOperand,
     pub(crate) b: SharedMatrix,
-    /// Whether what is in `to` is added.
-    pub(crate) adds: Source,
+    /// Whether the product is added to the accumulators (scale-d).
+    pub(crate) accumulate: Source,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum GroupOperand {
+pub(crate) enum WarpgroupOperand {
     Registers { slots: [Slot; 4], sign: Sign },
     Shared(SharedMatrix),
 }
@@ -208,16 +208,16 @@ pub(crate) struct SharedMatrix {
     pub(crate) sign: Sign,
 }
 
-/// Along which dimension a matrix's elements are neighbours.
+/// Dimension along which a matrix is contiguous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Major {
-    /// The one that is summed over.
+    /// The reduced dimension.
     K,
-    /// The one that the product keeps.
+    /// The dimension kept in the result.
     Mn,
 }
 
-/// What a matrix's elements are multiplied with.
+/// Scale of a matrix's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sign {
     Plus,
@@ -252,7 +252,7 @@ pub(crate) enum Binary {
     MultiplyWide,
     Divide,
     Remainder,
-    /// Whether a NaN wins over a number.
+    /// `nan`: whether a NaN operand makes the result NaN.
     Minimum {
         nan: bool,
     },
@@ -272,23 +272,23 @@ pub(crate) enum Ternary {
     MultiplyAddLow,
     MultiplyAddHigh,
     MultiplyAddWide,
-    Fused(Rounding),
-    /// Bytes of `a` and `b` by the selector `c`.
+    FusedMultiplyAdd(Rounding),
+    /// `prmt`: selects bytes of `a` and `b` by the selector `c`.
     Permute,
-    /// The bits of `a` from place `b` on, `c` of them.
+    /// `bfe`: extracts `c` bits of `a` from position `b`.
     ExtractBits,
-    /// The upper (or, to the right, lower) half of `b` and `a` as one number, shifted by `c`.
+    /// `shf`: shifts the 64-bit value `b:a` by `c` and returns its upper (left) or lower (right) half.
     FunnelLeft {
         wraps: bool,
     },
     FunnelRight {
         wraps: bool,
     },
-    /// Bits of `a` put into `b`, from the place in the lower half of `c` on and as many as its upper half says.
+    /// `bfi`: inserts bits of `a` into `b`; position in the lower half of `c`, length in the upper half.
     InsertBits,
-    /// Four products of signed bytes, added to `c`.
+    /// `dp4a`: dot product of four signed bytes, added to `c`.
     DotBytes,
-    /// Any function of three bits, by its table of 8.
+    /// `lop3`: any function of three bits, by its truth table.
     Lookup(u8),
 }
 
@@ -308,7 +308,7 @@ pub(crate) enum Comparison {
     LessOrEqual,
     Greater,
     GreaterOrEqual,
-    /// As the others, or one is NaN.
+    /// Unordered comparisons: also true if an operand is NaN.
     EqualOrNan,
     NotEqualOrNan,
     LessOrNan,
@@ -326,14 +326,14 @@ pub(crate) enum Logic {
     Xor,
 }
 
-/// Of a float's last bit, or to an integer.
+/// Rounding mode: to a float, or to an integral value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rounding {
     Nearest,
     Zero,
     Down,
     Up,
-    /// To an integer, the even one of two.
+    /// To the nearest integral value, ties to even.
     IntegerNearest,
     IntegerZero,
     IntegerDown,

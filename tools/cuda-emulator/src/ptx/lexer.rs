@@ -1,15 +1,15 @@
-//! Text to words and signs.
+//! Lexer.
 
 use super::PtxError;
 
-/// A word (a name, a number, an opcode with its dots), a string, or a sign.
+/// A word (identifier, literal or opcode with its modifiers), a string or a punctuation character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token<'a> {
     pub(super) text: &'a str,
     pub(super) line: usize,
 }
 
-/// All tokens of `text`; comments are left out.
+/// Splits `text` into tokens, without comments.
 pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, PtxError> {
     let bytes = text.as_bytes();
     let (mut tokens, mut at, mut line) = (Vec::new(), 0, 1);
@@ -30,17 +30,17 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, PtxError> {
                 continue;
             }
             b'/' if rest.starts_with("/*") => {
-                let end = rest.find("*/").ok_or_else(|| PtxError { line, reason: "a comment has no end".into() })? + 2;
+                let end = rest.find("*/").ok_or_else(|| PtxError { line, reason: "unterminated comment".into() })? + 2;
                 line += rest[..end].matches('\n').count();
                 at += end;
                 continue;
             }
-            b'"' => rest[1..].find('"').ok_or_else(|| PtxError { line, reason: "a string has no end".into() })? + 2,
+            b'"' => rest[1..].find('"').ok_or_else(|| PtxError { line, reason: "unterminated string".into() })? + 2,
             // Directives may follow each other without a space.
             b'.' => 1 + bytes[at + 1..].iter().take_while(|byte| is_word(**byte) && **byte != b'.').count(),
             byte if is_word(byte) => word(&bytes[at..]),
             byte if byte.is_ascii() => 1,
-            _ => return Err(PtxError { line, reason: "a character that is not ASCII".into() }),
+            _ => return Err(PtxError { line, reason: "non-ASCII character".into() }),
         };
         tokens.push(Token { text: &rest[..length], line });
         at += length;
@@ -48,7 +48,8 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, PtxError> {
     Ok(tokens)
 }
 
-/// Bytes of the word at the start. Two colons are part of it (`shared::cta`), one ends a label.
+/// Returns the length of the word at the start. A double colon is part of it (`shared::cta`), a single one ends a
+/// label.
 fn word(bytes: &[u8]) -> usize {
     let mut length = 0;
     loop {
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_keep_their_dots_and_comments_are_gone() {
+    fn modifiers_stay_in_words_and_comments_are_skipped() {
         let text = "// top\n@%p1 ld.global.v2.f32 {%f1, %f2}, [%rd1+16]; /* a\nb */ $L__BB0_1: .reg.b32 %r; ret;";
         let words: Vec<_> = tokens(text).unwrap().iter().map(|token| (token.text, token.line)).collect();
         let (first, last) = (words[0], words[words.len() - 2]);

@@ -1,4 +1,4 @@
-//! PTX, the assembly that kernels are given to the driver in: its text, read into instructions over numbered registers.
+//! Parser for PTX, the assembly language of CUDA kernels.
 
 mod body;
 mod decode;
@@ -13,10 +13,10 @@ pub(crate) use body::DYNAMIC_SHARED;
 pub(crate) use function::{Argument, Function};
 pub(crate) use instruction::*;
 pub(crate) use operand::{Slot, Source, Special};
-pub(crate) use parser::{Parsed, Variable, parse};
+pub(crate) use parser::{ParsedModule, Variable, parse};
 pub(crate) use types::{Space, Type};
 
-/// What is wrong with a text, and in which line.
+/// A parse error with its line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("PTX line {line}: {reason}")]
 pub(crate) struct PtxError {

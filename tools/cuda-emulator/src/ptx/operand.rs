@@ -1,41 +1,41 @@
-//! What instructions work on.
+//! Operands.
 
-/// A register's number in its function.
+/// Index of a register within its function.
 pub(crate) type Slot = u32;
 
-/// Where a value comes from.
+/// Source of a value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Source {
     Register(Slot),
-    /// Bits as they would be in a register.
+    /// A value as stored in a register.
     Constant(u64),
     Special(Special),
 }
 
-/// What a thread can read of its place.
+/// Special registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Special {
-    /// Thread in its block, by axis.
-    Thread(usize),
-    /// Threads of a block.
-    Threads(usize),
-    /// Block in the grid.
-    Block(usize),
-    /// Blocks of the grid.
-    Blocks(usize),
+    /// `%tid`, by axis.
+    ThreadIndex(usize),
+    /// `%ntid`, by axis.
+    BlockSize(usize),
+    /// `%ctaid`, by axis.
+    BlockIndex(usize),
+    /// `%nctaid`, by axis.
+    GridSize(usize),
     Lane,
     Warp,
 }
 
 impl Special {
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub(super) fn from_name(name: &str) -> Option<Self> {
         let axis = |rest: &str| ["x", "y", "z"].iter().position(|axis| *axis == rest);
         let (name, rest) = name.strip_prefix('%')?.split_once('.').unwrap_or((&name[1..], ""));
         Some(match (name, axis(rest)) {
-            ("tid", Some(axis)) => Self::Thread(axis),
-            ("ntid", Some(axis)) => Self::Threads(axis),
-            ("ctaid", Some(axis)) => Self::Block(axis),
-            ("nctaid", Some(axis)) => Self::Blocks(axis),
+            ("tid", Some(axis)) => Self::ThreadIndex(axis),
+            ("ntid", Some(axis)) => Self::BlockSize(axis),
+            ("ctaid", Some(axis)) => Self::BlockIndex(axis),
+            ("nctaid", Some(axis)) => Self::GridSize(axis),
             ("laneid", None) => Self::Lane,
             ("warpid", None) => Self::Warp,
             _ => return None,
@@ -43,12 +43,12 @@ impl Special {
     }
 }
 
-/// An operand as it stands in the text.
+/// An operand as written.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Operand<'a> {
-    /// A name or a number.
+    /// An identifier or a literal.
     Word(&'a str),
-    /// A number behind a minus.
+    /// A negated literal.
     Negative(&'a str),
     /// `!%p1`.
     Not(&'a str),
@@ -62,7 +62,7 @@ pub(super) enum Operand<'a> {
     List(Vec<&'a str>),
 }
 
-/// The bits of a literal: integers, `0f3F800000`, `0d3FF0000000000000`.
+/// Parses a literal: an integer, `0f3F800000` or `0d3FF0000000000000`.
 pub(super) fn literal(text: &str) -> Option<u64> {
     let hexadecimal = |prefix: [&str; 2]| prefix.iter().find_map(|prefix| text.strip_prefix(prefix));
     let digits = |digits: &str, radix| u64::from_str_radix(digits.trim_end_matches(['U', 'u']), radix).ok();
@@ -84,16 +84,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn literals_are_read_to_the_bit() {
+    fn literals_are_parsed_exactly() {
         assert_eq!(literal("0f3F800000").map(|bits| f32::from_bits(bits as u32)), Some(1.0));
         assert_eq!(literal("0d3FF0000000000000").map(f64::from_bits), Some(1.0));
         assert_eq!((literal("0X25CFU"), literal("42"), literal("name")), (Some(0x25cf), Some(42), None));
     }
 
     #[test]
-    fn special_registers_have_axes() {
-        assert_eq!(Special::named("%ctaid.y"), Some(Special::Block(1)));
-        assert_eq!(Special::named("%laneid"), Some(Special::Lane));
-        assert_eq!((Special::named("%r1"), Special::named("%tid")), (None, None));
+    fn special_registers_are_parsed_with_their_axis() {
+        assert_eq!(Special::from_name("%ctaid.y"), Some(Special::BlockIndex(1)));
+        assert_eq!(Special::from_name("%laneid"), Some(Special::Lane));
+        assert_eq!((Special::from_name("%r1"), Special::from_name("%tid")), (None, None));
     }
 }

@@ -1,34 +1,37 @@
-//! The text of a module: its variables, and its functions with their registers and labels.
+//! Parser of a module: variables and functions.
 
 use std::collections::HashMap;
 
-use super::body::{Body, DYNAMIC_SHARED, Name};
+use super::body::{Body, DYNAMIC_SHARED, Symbol};
 use super::decode::operation;
 use super::lexer::{Token, tokens};
 use super::operand::{Operand, literal};
 use super::{Argument, Function, PtxError, Slot, Type};
 
-/// A module's functions, and its variables' addresses and sizes.
+/// Functions of a module, and addresses and sizes of its variables.
 #[derive(Debug, Default)]
-pub(crate) struct Parsed {
+pub(crate) struct ParsedModule {
     pub(crate) functions: HashMap<String, Function>,
     pub(crate) variables: HashMap<String, (u64, usize)>,
 }
 
-/// A variable of the module, which all threads share.
+/// A global variable of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Variable {
     pub(crate) bytes: usize,
-    /// From the first byte on; the others are zero.
+    /// Initial bytes; the remaining bytes are zero.
     pub(crate) initial: Vec<u8>,
 }
 
-/// Reads `text`. `place` gives each variable an address.
-pub(crate) fn parse(text: &str, place: &mut dyn FnMut(&Variable) -> Result<u64, String>) -> Result<Parsed, PtxError> {
+/// Parses `text`. `allocate` allocates a variable and returns its address.
+pub(crate) fn parse(
+    text: &str,
+    allocate: &mut dyn FnMut(&Variable) -> Result<u64, String>,
+) -> Result<ParsedModule, PtxError> {
     let mut parser =
-        Parser { tokens: tokens(text)?, at: 0, globals: HashMap::new(), shared: 0, parsed: Parsed::default() };
+        Parser { tokens: tokens(text)?, at: 0, globals: HashMap::new(), shared: 0, parsed: ParsedModule::default() };
     while parser.at < parser.tokens.len() {
-        parser.top(place)?;
+        parser.module_item(allocate)?;
     }
     Ok(parser.parsed)
 }
@@ -36,14 +39,14 @@ pub(crate) fn parse(text: &str, place: &mut dyn FnMut(&Variable) -> Result<u64, 
 struct Parser<'a> {
     tokens: Vec<Token<'a>>,
     at: usize,
-    globals: HashMap<&'a str, Name>,
-    /// Bytes of shared memory that the module itself declares.
+    globals: HashMap<&'a str, Symbol>,
+    /// Bytes of shared memory declared at module level.
     shared: usize,
-    parsed: Parsed,
+    parsed: ParsedModule,
 }
 
-/// A declared array or number.
-struct Declared<'a> {
+/// A declaration of a variable, argument or parameter.
+struct Declaration<'a> {
     name: &'a str,
     kind: Type,
     align: usize,
@@ -51,7 +54,7 @@ struct Declared<'a> {
     elements: Option<usize>,
 }
 
-impl Declared<'_> {
+impl Declaration<'_> {
     fn bytes(&self) -> usize {
         self.kind.bytes() * self.elements.unwrap_or(0)
     }
@@ -66,7 +69,7 @@ impl<'a> Parser<'a> {
         Err(PtxError { line: self.line(), reason: reason.into() })
     }
 
-    fn wrong<T>(&self, result: Result<T, String>) -> Result<T, PtxError> {
+    fn at_line<T>(&self, result: Result<T, String>) -> Result<T, PtxError> {
         result.map_err(|reason| PtxError { line: self.line(), reason })
     }
 
@@ -87,12 +90,12 @@ impl<'a> Parser<'a> {
     }
 
     fn expect(&mut self, text: &str) -> Result<(), PtxError> {
-        if self.take(text) { Ok(()) } else { self.error(format!("{} stands where {text} is expected", self.peek())) }
+        if self.take(text) { Ok(()) } else { self.error(format!("expected {text}, found {}", self.peek())) }
     }
 
     fn number(&mut self) -> Result<usize, PtxError> {
         let text = self.next();
-        self.wrong(literal(text).map(|bits| bits as usize).ok_or_else(|| format!("{text} is not a number")))
+        self.at_line(literal(text).map(|bits| bits as usize).ok_or_else(|| format!("expected a literal, found {text}")))
     }
 
     fn skip_line(&mut self) {
@@ -102,7 +105,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn top(&mut self, place: &mut dyn FnMut(&Variable) -> Result<u64, String>) -> Result<(), PtxError> {
+    fn module_item(&mut self, allocate: &mut dyn FnMut(&Variable) -> Result<u64, String>) -> Result<(), PtxError> {
         let mut is_extern = false;
         loop {
             match self.next() {
@@ -113,36 +116,36 @@ impl<'a> Parser<'a> {
                     self.skip_line();
                     return Ok(());
                 }
-                ".global" | ".const" => return self.variable(is_extern, place),
+                ".global" | ".const" => return self.variable(is_extern, allocate),
                 ".shared" => {
-                    let declared = self.declared()?;
-                    let at = if is_extern { DYNAMIC_SHARED } else { grow(&mut self.shared, &declared) as u64 };
-                    self.globals.insert(declared.name, Name::Shared(at));
+                    let declared = self.declaration()?;
+                    let at = if is_extern { DYNAMIC_SHARED } else { reserve(&mut self.shared, &declared) as u64 };
+                    self.globals.insert(declared.name, Symbol::Shared(at));
                     return self.expect(";");
                 }
                 kind @ (".entry" | ".func") => return self.function(kind == ".entry"),
                 other => {
                     self.at -= 1;
-                    return self.error(format!("{other} is not known at the top of a module"));
+                    return self.error(format!("unsupported module-level directive {other}"));
                 }
             }
         }
     }
 
-    fn declared(&mut self) -> Result<Declared<'a>, PtxError> {
+    fn declaration(&mut self) -> Result<Declaration<'a>, PtxError> {
         let (mut kind, mut align) = (None, 1);
         while self.peek().starts_with('.') {
             match self.next() {
                 ".align" => align = self.number()?,
                 ".ptr" | ".global" => {}
                 ".noreturn" => {}
-                name => match Type::named(&name[1..]) {
+                name => match Type::from_name(&name[1..]) {
                     Some(named) => kind = Some(named),
-                    None => return self.error(format!("{name} is not a type")),
+                    None => return self.error(format!("unsupported type {name}")),
                 },
             }
         }
-        let Some(kind) = kind else { return self.error("a declaration has no type") };
+        let Some(kind) = kind else { return self.error("missing type in a declaration") };
         let name = self.next();
         let elements = if !self.take("[") {
             Some(1)
@@ -153,17 +156,17 @@ impl<'a> Parser<'a> {
             self.expect("]")?;
             Some(count)
         };
-        Ok(Declared { name, kind, align: align.max(kind.bytes()), elements })
+        Ok(Declaration { name, kind, align: align.max(kind.bytes()), elements })
     }
 
     fn variable(
         &mut self,
         is_extern: bool,
-        place: &mut dyn FnMut(&Variable) -> Result<u64, String>,
+        allocate: &mut dyn FnMut(&Variable) -> Result<u64, String>,
     ) -> Result<(), PtxError> {
-        let declared = self.declared()?;
+        let declared = self.declaration()?;
         if is_extern {
-            return self.error(format!("{} is in another module", declared.name));
+            return self.error(format!("external variable {} is not supported", declared.name));
         }
         let mut initial = Vec::new();
         if self.take("=") {
@@ -177,8 +180,8 @@ impl<'a> Parser<'a> {
             let _ = self.take("}");
         }
         let variable = Variable { bytes: declared.bytes(), initial };
-        let address = self.wrong(place(&variable))?;
-        self.globals.insert(declared.name, Name::Global(address));
+        let address = self.at_line(allocate(&variable))?;
+        self.globals.insert(declared.name, Symbol::Global(address));
         self.parsed.variables.insert(declared.name.into(), (address, variable.bytes));
         self.expect(";")
     }
@@ -194,12 +197,12 @@ impl<'a> Parser<'a> {
             if is_kernel {
                 self.arguments(&mut body)?;
             } else {
-                body.function.takes = self.parameters(&mut body)?;
+                body.function.inputs = self.parameters(&mut body)?;
             }
         }
         loop {
             match self.peek() {
-                // A declaration, of a function that comes later or of one of the driver's own.
+                // A declaration of a function that is defined later or built in.
                 ";" => {
                     self.at += 1;
                     return Ok(());
@@ -223,13 +226,13 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// Results or parameters of a function that is called.
+    /// Parses the results or inputs of a device function.
     fn parameters(&mut self, body: &mut Body<'a>) -> Result<Vec<usize>, PtxError> {
         self.expect("(")?;
         let mut numbers = Vec::new();
         while !self.take(")") {
             self.expect(".param")?;
-            numbers.push(body.parameter(self.declared()?.name));
+            numbers.push(body.define_parameter(self.declaration()?.name));
             let _ = self.take(",");
         }
         Ok(numbers)
@@ -240,25 +243,25 @@ impl<'a> Parser<'a> {
         let mut end = 0;
         while !self.take(")") {
             self.expect(".param")?;
-            let declared = self.declared()?;
-            let offset = grow(&mut end, &declared);
+            let declared = self.declaration()?;
+            let offset = reserve(&mut end, &declared);
             body.function.arguments.push(Argument { offset, bytes: declared.bytes() });
-            body.name(declared.name, Name::Argument(offset));
+            body.define(declared.name, Symbol::Argument(offset));
             let _ = self.take(",");
         }
         Ok(())
     }
 
-    /// Up to the brace that closes the function.
+    /// Parses statements up to the brace that closes the function.
     fn statements(&mut self, body: &mut Body<'a>) -> Result<(), PtxError> {
         let mut depth = 0;
         loop {
             match self.peek() {
-                "" => return self.error("a function has no end"),
+                "" => return self.error("unterminated function"),
                 "{" => {
                     self.at += 1;
                     depth += 1;
-                    body.open();
+                    body.open_scope();
                 }
                 "}" => {
                     self.at += 1;
@@ -266,7 +269,7 @@ impl<'a> Parser<'a> {
                         return Ok(());
                     }
                     depth -= 1;
-                    body.close();
+                    body.close_scope();
                 }
                 ";" => self.at += 1,
                 ".loc" => self.skip_line(),
@@ -275,7 +278,7 @@ impl<'a> Parser<'a> {
                 ".local" | ".shared" | ".param" => self.local(body)?,
                 word if self.tokens.get(self.at + 1).is_some_and(|token| token.text == ":") => {
                     self.at += 2;
-                    body.label(word);
+                    body.define_label(word);
                 }
                 _ => self.instruction(body)?,
             }
@@ -285,17 +288,17 @@ impl<'a> Parser<'a> {
     fn registers(&mut self, body: &mut Body<'a>) -> Result<(), PtxError> {
         self.at += 1;
         let kind = self.next();
-        if Type::named(kind.trim_start_matches('.')).is_none() {
-            return self.error(format!("{kind} is not a type"));
+        if Type::from_name(kind.trim_start_matches('.')).is_none() {
+            return self.error(format!("unsupported type {kind}"));
         }
         while !self.take(";") {
             let name = self.next();
             if self.take("<") {
                 let count = self.number()? as u32;
                 self.expect(">")?;
-                body.registers(name, count);
+                body.define_registers(name, count);
             } else {
-                body.register(name);
+                body.define_register(name);
             }
             let _ = self.take(",");
         }
@@ -304,16 +307,16 @@ impl<'a> Parser<'a> {
 
     fn local(&mut self, body: &mut Body<'a>) -> Result<(), PtxError> {
         let space = self.next();
-        let declared = self.declared()?;
+        let declared = self.declaration()?;
         let what = match space {
-            ".local" => Name::Local(grow(&mut body.function.local, &declared)),
-            ".shared" => Name::Shared(grow(&mut body.function.shared, &declared) as u64),
+            ".local" => Symbol::Local(reserve(&mut body.function.local, &declared)),
+            ".shared" => Symbol::Shared(reserve(&mut body.function.shared, &declared) as u64),
             _ => {
-                body.parameter(declared.name);
+                body.define_parameter(declared.name);
                 return self.expect(";");
             }
         };
-        body.name(declared.name, what);
+        body.define(declared.name, what);
         self.expect(";")
     }
 
@@ -326,7 +329,7 @@ impl<'a> Parser<'a> {
             operands.push(self.operand()?);
             let _ = self.take(",");
             if self.at >= self.tokens.len() {
-                return self.error("an instruction has no end");
+                return self.error("unterminated instruction");
             }
         }
         let operation = operation(opcode, &operands, body, line)
@@ -341,7 +344,7 @@ impl<'a> Parser<'a> {
         }
         let must_be = !self.take("!");
         let name = self.next();
-        self.wrong(body.slot(name)).map(|slot| Some((slot, must_be)))
+        self.at_line(body.slot(name)).map(|slot| Some((slot, must_be)))
     }
 
     fn operand(&mut self) -> Result<Operand<'a>, PtxError> {
@@ -374,20 +377,20 @@ impl<'a> Parser<'a> {
                         let bytes = self.number()? as i64;
                         if minus { -bytes } else { bytes }
                     }
-                    other => return self.error(format!("{other} in an address")),
+                    other => return self.error(format!("unexpected {other} in an address")),
                 };
                 self.expect("]")?;
                 Operand::Address(base, offset)
             }
             word if self.take("|") => Operand::Pair(word, self.next()),
-            "" => return self.error("an instruction has no end"),
+            "" => return self.error("unterminated instruction"),
             word => Operand::Word(word),
         })
     }
 }
 
-/// Room for what is declared, behind `end`; its first byte.
-fn grow(end: &mut usize, declared: &Declared) -> usize {
+/// Reserves space for a declaration at the end of a memory section, and returns its offset.
+fn reserve(end: &mut usize, declared: &Declaration) -> usize {
     let at = end.next_multiple_of(declared.align);
     *end = at + declared.bytes();
     at
@@ -398,18 +401,18 @@ mod tests {
     use super::*;
     use crate::ptx::{Operation, Source};
 
-    fn parse_at(text: &str) -> Result<Parsed, PtxError> {
+    fn parse_at(text: &str) -> Result<ParsedModule, PtxError> {
         parse(text, &mut |_| Ok(4096))
     }
 
     #[test]
-    fn a_kernel_s_arguments_lie_as_the_driver_packs_them() {
+    fn kernel_arguments_are_laid_out_like_a_c_struct() {
         let text = ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u32 a, .param .u64 b, .param .align 4 .b8 c[12]) {
             .reg .b32 %r<3>; .shared .align 16 .b8 s[48];
             ld.param.u32 %r1, [c+4];
             $L: @%p bra $L; ret; }";
         let error = parse_at(text).unwrap_err();
-        assert_eq!((error.line, error.reason.as_str()), (7, "%p is not a register"));
+        assert_eq!((error.line, error.reason.as_str()), (7, "expected a register, found %p"));
         let parsed = parse_at(&text.replace(".reg .b32 %r<3>;", ".reg .b32 %r<3>; .reg .pred %p;")).unwrap();
         let kernel = &parsed.functions["k"];
         let offsets: Vec<_> = kernel.arguments.iter().map(|argument| (argument.offset, argument.bytes)).collect();
@@ -421,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_keeps_its_bytes() {
+    fn variables_keep_their_initial_bytes() {
         let mut seen = Vec::new();
         let text = ".global .align 4 .b8 table[8] = {1, 2, 255};\n.extern .func __assertfail (.param .b64 a);";
         let parsed = parse(text, &mut |variable| {
@@ -433,11 +436,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_refused_with_its_line() {
+    fn errors_name_the_line_and_the_cause() {
         for (text, reason) in [
             (".visible .entry k() {\n frobnicate.b32 ; ret; }", "frobnicate.b32"),
             (".visible .entry k() {\n bra nowhere; }", "nowhere"),
-            (".visible .entry k() {\n ret;", "no end"),
+            (".visible .entry k() {\n ret;", "unterminated"),
             ("\nhello", "hello"),
         ] {
             let error = parse_at(text).unwrap_err();

@@ -1,6 +1,6 @@
-//! Types of values and kinds of memory.
+//! Types and state spaces.
 
-/// What bits in a register mean to an instruction.
+/// Type of a value in a register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Type {
     Pred,
@@ -16,15 +16,15 @@ pub(crate) enum Type {
     F16x2,
     Bf16,
     Bf16x2,
-    /// Two 8-bit floats with four bits of exponent.
+    /// Two 8-bit floats with four exponent bits.
     E4m3x2,
     F32,
     F64,
 }
 
 impl Type {
-    /// From its name in an opcode, without the dot. Bits (`b32`) are taken as unsigned numbers.
-    pub(crate) fn named(name: &str) -> Option<Self> {
+    /// Parses a type modifier without its dot. Untyped bits (`b32`) are treated as unsigned integers.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "pred" => Self::Pred,
             "u8" | "b8" => Self::U8,
@@ -65,16 +65,16 @@ impl Type {
     }
 }
 
-/// Where an address points.
+/// State space of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Space {
-    /// Any of the others: the address itself tells.
+    /// Any state space, encoded in the address.
     Generic,
     Global,
-    /// Of the block.
+    /// Memory of the block.
     Shared,
-    /// Of the thread.
+    /// Memory of the thread.
     Local,
-    /// A kernel's arguments.
+    /// Arguments of the kernel.
     Param,
 }

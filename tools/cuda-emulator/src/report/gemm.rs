@@ -1,17 +1,17 @@
-//! Matrix products by shape, and what they ask of a card.
+//! Matrix products by shape, and their costs.
 
 use std::fmt;
 
-/// What the elements of a matrix are.
+/// Element type of a matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Number {
+pub(crate) enum ElementType {
     F16,
     Bf16,
     F32,
     F64,
 }
 
-impl Number {
+impl ElementType {
     pub(crate) fn bytes(self) -> usize {
         match self {
             Self::F16 | Self::Bf16 => 2,
@@ -30,57 +30,57 @@ impl Number {
     }
 }
 
-/// Whether a matrix is taken as it lies, column by column, or transposed.
+/// Whether an operand is transposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Op {
     N,
     T,
 }
 
-/// Products that are alike: `c = op(a) op(b)`, with `c` of `m` rows and `n` columns.
+/// Shape of a matrix product `c = op(a) op(b)`, where `c` is `m` x `n`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Shape {
+pub(crate) struct GemmShape {
     pub(crate) m: usize,
     pub(crate) n: usize,
     pub(crate) k: usize,
     pub(crate) batch: usize,
     pub(crate) ops: [Op; 2],
-    /// Of `a`, `b` and `c`.
-    pub(crate) numbers: [Number; 3],
-    /// How many different `a` and `b` a batch has: one, or as many as products.
+    /// Element types of `a`, `b` and `c`.
+    pub(crate) elements: [ElementType; 3],
+    /// Number of different `a` and `b` in the batch: 1, or the batch size.
     pub(crate) operands: [usize; 2],
-    /// Whether `c` is read too.
-    pub(crate) adds: bool,
+    /// Whether `c` is read (beta is not zero).
+    pub(crate) accumulates: bool,
 }
 
-impl Shape {
-    /// Multiplications and additions of one call.
+impl GemmShape {
+    /// Floating-point operations of one call.
     pub(crate) fn flops(&self) -> f64 {
         2.0 * self.m as f64 * self.n as f64 * self.k as f64 * self.batch as f64
     }
 
-    /// Bytes that one call has to read and write.
+    /// Minimum memory traffic of one call in bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        let [a, b, c] = self.numbers.map(Number::bytes);
+        let [a, b, c] = self.elements.map(ElementType::bytes);
         let read = self.m * self.k * self.operands[0] * a + self.k * self.n * self.operands[1] * b;
-        (read + self.m * self.n * self.batch * c * if self.adds { 2 } else { 1 }) as u64
+        (read + self.m * self.n * self.batch * c * if self.accumulates { 2 } else { 1 }) as u64
     }
 
-    /// Operations a second that no H200 exceeds for these numbers.
-    pub(crate) fn ceiling(&self) -> f64 {
-        match self.numbers[0] {
-            Number::F16 | Number::Bf16 => 788e12,
-            Number::F32 | Number::F64 => 67e12,
+    /// Upper bound of an H200's throughput for the element type, in operations per second.
+    pub(crate) fn peak_flops(&self) -> f64 {
+        match self.elements[0] {
+            ElementType::F16 | ElementType::Bf16 => 788e12,
+            ElementType::F32 | ElementType::F64 => 67e12,
         }
     }
 }
 
-impl fmt::Display for Shape {
+impl fmt::Display for GemmShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { m, n, k, batch, ops, numbers, .. } = self;
-        write!(f, "product {} m{m} n{n} k{k} x{batch} {:?}{:?}", numbers[0].name(), ops[0], ops[1])?;
-        if numbers[2] != numbers[0] {
-            write!(f, " to {}", numbers[2].name())?;
+        let Self { m, n, k, batch, ops, elements, .. } = self;
+        write!(f, "product {} m{m} n{n} k{k} x{batch} {:?}{:?}", elements[0].name(), ops[0], ops[1])?;
+        if elements[2] != elements[0] {
+            write!(f, " to {}", elements[2].name())?;
         }
         Ok(())
     }
@@ -91,16 +91,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_product_s_work_is_told() {
-        let shape = Shape {
+    fn flops_and_bytes_follow_from_the_shape() {
+        let shape = GemmShape {
             m: 3,
             n: 5,
             k: 7,
             batch: 2,
             ops: [Op::T, Op::N],
-            numbers: [Number::Bf16, Number::Bf16, Number::F32],
+            elements: [ElementType::Bf16, ElementType::Bf16, ElementType::F32],
             operands: [1, 2],
-            adds: false,
+            accumulates: false,
         };
         assert_eq!(shape.flops(), 420.0);
         assert_eq!(shape.bytes(), (3 * 7 * 2) + (7 * 5 * 2 * 2) + (3 * 5 * 2 * 4));

@@ -1,79 +1,79 @@
-//! What is counted between two resets of the pool's highest use.
+//! Counts of one phase: the time between two resets of the pool's high-water mark.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::product::Shape;
+use super::gemm::GemmShape;
 use crate::memory::Memory;
 
-/// A kernel's launches.
+/// Launches of one kernel.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct KernelCount {
     pub(crate) launches: u64,
     pub(crate) threads: u64,
-    /// An upper bound of what is read and written, if each is once.
+    /// Upper bound of the memory traffic if each byte is accessed once.
     pub(crate) bytes: u64,
-    /// What running it here took.
-    pub(crate) emulated: Duration,
+    /// Time on the host.
+    pub(crate) host_time: Duration,
 }
 
-/// Products of one shape.
+/// Matrix products of one shape.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct ProductCount {
+pub(crate) struct GemmCount {
     pub(crate) calls: u64,
-    pub(crate) emulated: Duration,
+    pub(crate) host_time: Duration,
 }
 
-/// Copies of one direction.
+/// Copies of one kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CopyCount {
     pub(crate) calls: u64,
     pub(crate) bytes: u64,
 }
 
-/// A moment of highest use.
+/// Peak of memory use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Peak {
-    /// In use, of the pool and outside of it.
+    /// Bytes in use, in the pool and outside.
     pub(crate) bytes: u64,
-    /// Launches and products of the phase before it.
+    /// Launches and products of the phase before the peak.
     pub(crate) after: u64,
-    /// The last of them.
+    /// Name of the last launch or product before the peak.
     pub(crate) last: String,
-    /// How many allocations there were of each size, at a moment within one percent of it.
+    /// Number of allocations by size, sampled within one percent of the peak.
     pub(crate) sizes: BTreeMap<u64, u64>,
-    /// In use when `sizes` were taken.
-    noted: u64,
+    /// Bytes in use when `sizes` was sampled.
+    sampled: u64,
 }
 
-/// A phase's counts.
+/// Counts of a phase.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Phase {
+pub(crate) struct PhaseCounts {
     pub(crate) kernels: HashMap<String, KernelCount>,
-    pub(crate) products: HashMap<Shape, ProductCount>,
+    pub(crate) products: HashMap<GemmShape, GemmCount>,
     pub(crate) copies: [CopyCount; 4],
     pub(crate) allocations: u64,
-    /// Those that the card had no room for.
-    pub(crate) refused: u64,
+    /// Allocations that failed because the device was full.
+    pub(crate) failed_allocations: u64,
     pub(crate) peak: Peak,
-    /// Launches and products.
-    pub(crate) work: u64,
-    /// The last of them.
+    /// Number of launches and products.
+    pub(crate) operations: u64,
+    /// Name of the last launch or product.
     pub(crate) last: String,
 }
 
-impl Phase {
-    /// Notes what is in use, if that is the most so far.
-    pub(crate) fn note_use(&mut self, memory: &Memory) {
+impl PhaseCounts {
+    /// Updates the peak.
+    pub(crate) fn update_peak(&mut self, memory: &Memory) {
         let now = memory.usage.in_use();
         let peak = &mut self.peak;
         if now <= peak.bytes {
             return;
         }
-        (peak.bytes, peak.after) = (now, self.work);
+        (peak.bytes, peak.after) = (now, self.operations);
         peak.last.clone_from(&self.last);
-        if now > peak.noted + peak.noted / 100 {
-            peak.noted = now;
+        if now > peak.sampled + peak.sampled / 100 {
+            peak.sampled = now;
             peak.sizes.clear();
             for (start, end) in &memory.ranges().0 {
                 *peak.sizes.entry(end - start).or_default() += 1;

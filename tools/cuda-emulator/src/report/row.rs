@@ -1,36 +1,36 @@
-//! Rows of the report: kernels, products and copies, by the least that a card needs for them.
+//! Rows of the report: kernels, products and copies, sorted by their lower time bound.
 
 use serde::Serialize;
 
-use super::phase::Phase;
-use super::{BYTES_A_SECOND, Copy};
+use super::phase::PhaseCounts;
+use super::{CopyKind, PEAK_BANDWIDTH};
 
-/// All calls of a kind.
+/// All calls of one kernel, of one product shape or of one kind of copy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) calls: u64,
-    /// Threads that were launched, and for products nothing.
+    /// Launched threads; 0 for products.
     pub(crate) threads: u64,
-    /// Operations of products, and for kernels nothing.
+    /// Floating-point operations; 0 for kernels.
     pub(crate) flops: f64,
     pub(crate) bytes: u64,
-    /// Seconds at the card's ceilings, see the report's head.
+    /// Lower bound of the time on an H200 in seconds, see the report's header.
     pub(crate) floor_s: f64,
-    /// Seconds that it took here.
+    /// Seconds on the host.
     pub(crate) emulated_s: f64,
 }
 
-/// A phase's rows, the greatest floor first.
-pub(crate) fn rows(phase: &Phase) -> Vec<Row> {
+/// Returns the rows of a phase, in descending order of the lower bound.
+pub(crate) fn rows(phase: &PhaseCounts) -> Vec<Row> {
     let kernels = phase.kernels.iter().map(|(name, count)| Row {
         name: name.clone(),
         calls: count.launches,
         threads: count.threads,
         flops: 0.0,
         bytes: count.bytes,
-        floor_s: count.bytes as f64 / BYTES_A_SECOND,
-        emulated_s: count.emulated.as_secs_f64(),
+        floor_s: count.bytes as f64 / PEAK_BANDWIDTH,
+        emulated_s: count.host_time.as_secs_f64(),
     });
     let products = phase.products.iter().map(|(shape, count)| {
         let (flops, bytes) = (shape.flops() * count.calls as f64, shape.bytes() * count.calls);
@@ -40,21 +40,21 @@ pub(crate) fn rows(phase: &Phase) -> Vec<Row> {
             threads: 0,
             flops,
             bytes,
-            floor_s: (flops / shape.ceiling()).max(bytes as f64 / BYTES_A_SECOND),
-            emulated_s: count.emulated.as_secs_f64(),
+            floor_s: (flops / shape.peak_flops()).max(bytes as f64 / PEAK_BANDWIDTH),
+            emulated_s: count.host_time.as_secs_f64(),
         }
     });
-    // What crosses to the host is not bounded by the card's own memory.
-    let copies = [Copy::OnDevice, Copy::Set].into_iter().filter_map(|copy| {
+    // Transfers to and from the host are not bound by device memory bandwidth.
+    let copies = [CopyKind::OnDevice, CopyKind::Set].into_iter().filter_map(|copy| {
         let count = phase.copies[copy as usize];
-        let touched = if copy == Copy::OnDevice { 2 * count.bytes } else { count.bytes };
+        let touched = if copy == CopyKind::OnDevice { 2 * count.bytes } else { count.bytes };
         (count.calls > 0).then(|| Row {
             name: copy.name().to_owned(),
             calls: count.calls,
             threads: 0,
             flops: 0.0,
             bytes: touched,
-            floor_s: touched as f64 / BYTES_A_SECOND,
+            floor_s: touched as f64 / PEAK_BANDWIDTH,
             emulated_s: 0.0,
         })
     });

@@ -2,47 +2,54 @@
 
 use std::fmt::{self, Write};
 
-use super::phase::{Peak, Phase};
+use super::phase::{Peak, PhaseCounts};
 use super::row::{Row, rows};
-use super::{Copy, Report};
+use super::{CopyKind, UsageReport};
 
-/// Rows and sizes that are printed; all of them are in the JSON.
+/// Maximum number of printed rows and sizes. The JSON file has all of them.
 const ROWS: usize = 25;
 const SIZES: usize = 20;
 
-const HEAD: &str = "\
-Counts of an emulated device. A floor is no time: it is what a card of 4.3 TB/s, 788 TFLOP/s in bfloat16 and 67 TFLOP/s in
-float32 could not go below. Products: operations or bytes, whichever takes longer. Kernels: bytes alone, from each of their
-pointers to the end of the allocation it points into, so that a kernel that reads a part of a tensor is overstated, and one
-that computes much, as attention does, is understated. A phase ends where the program resets the pool's highest use.
+const HEADER: &str = "\
+Counts of an emulated device. The bound is a lower bound of the time on a GPU with 4.3 TB/s of memory bandwidth, 788 TFLOP/s
+in bfloat16 and 67 TFLOP/s in float32, not an estimate. Products: operations or memory traffic, whichever takes longer.
+Kernels: memory traffic only, counted from each pointer parameter to the end of its allocation. This overstates kernels that
+access part of a tensor, and understates compute-bound kernels such as attention. A new phase starts when the program resets
+the high-water mark of the memory pool.
 ";
 
-/// The whole report.
-pub(super) fn text(report: &Report, fault: Option<&str>) -> Result<String, fmt::Error> {
-    let mut out = String::from(HEAD);
+/// Formats the report.
+pub(super) fn text(report: &UsageReport, fault: Option<&str>) -> Result<String, fmt::Error> {
+    let mut out = String::from(HEADER);
     if let Some(fault) = fault {
-        writeln!(out, "\nThe device was lost: {fault}")?;
+        writeln!(out, "\nDevice lost: {fault}")?;
     }
-    if report.wrong_frees > 0 {
-        writeln!(out, "\n{} addresses were freed that were not allocated.", report.wrong_frees)?;
+    if report.invalid_frees > 0 {
+        writeln!(out, "\n{} invalid frees", report.invalid_frees)?;
     }
     let highest = report.phases.iter().map(|phase| phase.peak.bytes).max().unwrap_or(0);
-    writeln!(out, "\nMost memory in use: {}", gb(highest))?;
+    writeln!(out, "\nPeak memory: {}", gb(highest))?;
     for (i, phase) in report.phases.iter().enumerate() {
-        writeln!(out, "\n== Phase {} of {}", i + 1, report.phases.len())?;
+        writeln!(
+            out,
+            "
+== Phase {} of {}",
+            i + 1,
+            report.phases.len()
+        )?;
         write_phase(&mut out, phase)?;
     }
     Ok(out)
 }
 
-fn write_phase(out: &mut String, phase: &Phase) -> fmt::Result {
+fn write_phase(out: &mut String, phase: &PhaseCounts) -> fmt::Result {
     let launches: u64 = phase.kernels.values().map(|count| count.launches).sum();
     let products: u64 = phase.products.values().map(|count| count.calls).sum();
     writeln!(out, "{launches} launches, {products} products, {} allocations", phase.allocations)?;
-    if phase.refused > 0 {
-        writeln!(out, "{} allocations did not fit", phase.refused)?;
+    if phase.failed_allocations > 0 {
+        writeln!(out, "{} allocations failed: out of memory", phase.failed_allocations)?;
     }
-    for copy in Copy::ALL {
+    for copy in CopyKind::ALL {
         let count = phase.copies[copy as usize];
         if count.calls > 0 {
             writeln!(out, "{} x {}: {}", count.calls, copy.name(), gb(count.bytes))?;
@@ -55,8 +62,8 @@ fn write_phase(out: &mut String, phase: &Phase) -> fmt::Result {
 fn write_rows(out: &mut String, rows: &[Row]) -> fmt::Result {
     let floor: f64 = rows.iter().map(|row| row.floor_s).sum();
     let flops: f64 = rows.iter().map(|row| row.flops).sum();
-    writeln!(out, "All floors: {:.3} ms; all products: {:.3} TFLOP", floor * 1e3, flops / 1e12)?;
-    writeln!(out, "{:>11} {:>9} {:>12} {:>12} {:>11}  what", "floor ms", "calls", "GB", "GFLOP", "here s")?;
+    writeln!(out, "Sum of lower bounds: {:.3} ms; products: {:.3} TFLOP", floor * 1e3, flops / 1e12)?;
+    writeln!(out, "{:>11} {:>9} {:>12} {:>12} {:>11}  name", "bound ms", "calls", "GB", "GFLOP", "host s")?;
     for row in rows.iter().take(ROWS) {
         let (gb, gflop) = (row.bytes as f64 / 1e9, row.flops / 1e9);
         let Row { name, calls, floor_s, emulated_s, .. } = row;
@@ -70,17 +77,11 @@ fn write_rows(out: &mut String, rows: &[Row]) -> fmt::Result {
 }
 
 fn write_peak(out: &mut String, peak: &Peak) -> fmt::Result {
-    writeln!(
-        out,
-        "Most in use: {} after {} launches and products, the last {}",
-        gb(peak.bytes),
-        peak.after,
-        peak.last
-    )?;
+    writeln!(out, "Peak: {} after {} launches and products, the last one {}", gb(peak.bytes), peak.after, peak.last)?;
     let mut sizes: Vec<(u64, u64)> = peak.sizes.iter().map(|(bytes, count)| (*bytes, *count)).collect();
     sizes.sort_by_key(|(bytes, count)| std::cmp::Reverse(bytes * count));
     for (bytes, count) in sizes.iter().take(SIZES) {
-        writeln!(out, "{:>14} in {count} of {bytes} bytes", gb(bytes * count))?;
+        writeln!(out, "{:>14} in {count} allocations of {bytes} bytes", gb(bytes * count))?;
     }
     Ok(())
 }

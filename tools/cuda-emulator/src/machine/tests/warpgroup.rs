@@ -1,14 +1,14 @@
-//! Products of warpgroups.
+//! Tests of `wgmma`.
 
 use half::bf16;
 
 use super::run_sharing;
 
-/// Where b begins in shared memory; a is at 0.
+/// Offset of b in shared memory; a is at 0.
 const B: usize = 8192;
 const IMAGE: usize = B + 2 * 4096;
 
-/// Numbers whose products and sums are exact in any order.
+/// Returns elements whose products and sums are exact in any order.
 fn value(i: usize) -> f32 {
     ((i * 37 + 11) % 23) as f32 - 11.0
 }
@@ -21,22 +21,23 @@ fn b_value(k: usize, column: usize) -> f32 {
     value(5000 + 16 * column + k)
 }
 
-/// Puts an element into its row of 128 bytes as the 128-byte swizzle has it.
-fn put(image: &mut [u8], matrix: usize, row: usize, element: usize, value: f32) {
+/// Stores an element in a row of 128 bytes with the 128-byte swizzle.
+fn store_element(image: &mut [u8], matrix: usize, row: usize, element: usize, value: f32) {
     let at = matrix + 128 * row + (((element / 8) ^ (row % 8)) * 16) + element % 8 * 2;
     image[at..at + 2].copy_from_slice(&bf16::from_f32(value).to_le_bytes());
 }
 
-/// a (64 x 16) in columns `first..` of its rows; b (16 x `columns`) with rows of 64 along k, or across it in panels of 16 rows.
+/// Returns the contents of shared memory: a (64 x 16) in columns `first..` of its rows; b (16 x `columns`), K-major, or
+/// MN-major in panels of 16 rows.
 fn image(first: usize, columns: usize, across: bool) -> Vec<u32> {
     let mut image = vec![0; IMAGE];
     for k in 0..16 {
-        (0..64).for_each(|row| put(&mut image, 0, row, first + k, a_value(row, k)));
+        (0..64).for_each(|row| store_element(&mut image, 0, row, first + k, a_value(row, k)));
         for column in 0..columns {
             let value = b_value(k, column);
             match across {
-                false => put(&mut image, B, column, k, value),
-                true => put(&mut image, B + column / 64 * 2048, k, column % 64, value),
+                false => store_element(&mut image, B, column, k, value),
+                true => store_element(&mut image, B + column / 64 * 2048, k, column % 64, value),
             }
         }
     }
@@ -51,7 +52,7 @@ fn registers(prefix: &str, count: usize) -> String {
     (0..count).map(|i| format!("%{prefix}{i}")).collect::<Vec<_>>().join(", ")
 }
 
-/// Copies the image, does `body`, which leaves its sums in `%s`, and stores what each thread has of them.
+/// Returns a kernel that copies the image to shared memory, runs `body` and stores each thread's accumulators `%s`.
 fn kernel(count: usize, body: &str) -> String {
     let stores: String = (0..count).map(|i| format!("st.global.f32 [%d3+{}], %s{i};\n", 4 * i)).collect();
     format!(
@@ -79,7 +80,7 @@ fn kernel(count: usize, body: &str) -> String {
 
 const WAIT: &str = "wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0;";
 
-/// The sums as a matrix (64 x 2 `count`), by rows.
+/// Runs a kernel and returns the accumulators as a matrix (64 x 2 `count`), by rows.
 fn run(count: usize, body: &str, image: Vec<u32>) -> Result<Vec<Vec<f32>>, String> {
     run_text(count, &kernel(count, body), image)
 }
@@ -108,7 +109,7 @@ fn check(sums: &[Vec<f32>], expected: impl Fn(f32) -> f32) {
 }
 
 #[test]
-fn four_warps_multiply_matrices_in_shared_memory() {
+fn wgmma_multiplies_matrices_in_shared_memory() {
     let product = |rest: &str| {
         format!("wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {{{}}}, %d5, %d6, {rest};", registers("s", 8))
     };
@@ -116,16 +117,16 @@ fn four_warps_multiply_matrices_in_shared_memory() {
     let run = |body: &str| run(8, body, image(a, 16, false)).unwrap();
     check(&run(&format!("{} {WAIT}", product("1, 1, 1, 0, 0"))), |dot| dot + 1.0);
     check(&run(&format!("{} {WAIT}", product("0, 1, -1, 0, 0"))), |dot| -dot);
-    // A predicate may say whether it adds; the second product of a group goes on with what the first will leave.
+    // scale-d may be a predicate; the second product of a group adds to the pending result of the first.
     let twice = format!("setp.ne.b32 %p2, 1, 1; {} {} {WAIT}", product("%p2, 1, 1, 0, 0"), product("1, 1, 1, 0, 0"));
     check(&run(&twice), |dot| 2.0 * dot);
-    // Where nothing was waited for, nothing is there.
+    // Without a wait for the group, the accumulators are NaN.
     let early =
         format!("{} wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 1;", product("1, 1, 1, 0, 0"));
     assert!(run(&early).iter().flatten().all(|sum| sum.is_nan()));
 }
 
-/// a in registers, from its rows in shared memory, in columns 16 to 31.
+/// Loads a into registers from columns 16 to 31 of its rows in shared memory.
 const LOAD_A: &str = "and.b32 %r10, %r1, 31; shr.u32 %r11, %r1, 5; shr.u32 %r12, %r10, 2; and.b32 %r13, %r10, 3;
     mad.lo.s32 %r14, %r11, 16, %r12; shl.b32 %r14, %r14, 7; add.s32 %r14, %r14, %r2; shl.b32 %r13, %r13, 2;
     and.b32 %r15, %r12, 7; xor.b32 %r16, %r15, 2; xor.b32 %r17, %r15, 3; shl.b32 %r16, %r16, 4; shl.b32 %r17, %r17, 4;
@@ -133,7 +134,7 @@ const LOAD_A: &str = "and.b32 %r10, %r1, 31; shr.u32 %r11, %r1, 5; shr.u32 %r12,
     ld.shared.u32 %r20, [%r16]; ld.shared.u32 %r21, [%r16+1024]; ld.shared.u32 %r22, [%r17]; ld.shared.u32 %r23, [%r17+1024];
     wgmma.fence.sync.aligned;";
 
-/// Two panels of 64 columns, of the second one eight.
+/// Returns a product with N = 72: a panel of 64 columns and one of 8.
 fn across(rest: &str) -> String {
     format!(
         "{LOAD_A} wgmma.mma_async.sync.aligned.m64n72k16.f32.bf16.bf16 {{{}}}, {{%r20, %r21, %r22, %r23}}, %d7, {rest};",
@@ -142,36 +143,36 @@ fn across(rest: &str) -> String {
 }
 
 #[test]
-fn a_may_be_in_registers_and_rows_of_b_across_the_sum() {
+fn wgmma_takes_a_from_registers_and_b_mn_major() {
     let body = format!("{} {WAIT}", across("1, -1, 1, 1"));
     check(&run(36, &body, image(16, 72, true)).unwrap(), |dot| 1.0 - dot);
 }
 
 #[test]
-fn what_a_warpgroup_must_not_do_is_told() {
+fn wgmma_misuse_is_detected() {
     let whole = kernel(36, &format!("{} $HERE: {WAIT}", across("1, 1, 1, 1")));
     assert!(run_text(36, &whole, image(16, 72, true)).is_ok());
     for (old, new, reason) in [
-        ("fence.proxy.async.shared::cta;", "", "without fence.proxy.async"),
-        ("bar.sync 0;", "", "without a barrier"),
-        ("bar.sync 0;", "bar.sync 0; cp.async.cg.shared.global [%r2+8192], [%d0], 16;", "a copy is under way"),
+        ("fence.proxy.async.shared::cta;", "", "without a subsequent fence.proxy.async"),
+        ("bar.sync 0;", "", "without a subsequent barrier"),
+        ("bar.sync 0;", "bar.sync 0; cp.async.cg.shared.global [%r2+8192], [%d0], 16;", "a copy is pending"),
         ("wgmma.fence.sync.aligned;", "", "without wgmma.fence"),
-        ("$HERE:", "mov.u32 %r20, 0;", "still to read"),
-        ("$HERE:", "mov.f32 %s3, 0f00000000;", "still to write"),
-        ("$HERE:", "st.shared.u32 [%r2+8192], %r1;", "a product reads them"),
-        ("$HERE:", "bar.sync 0; cp.async.cg.shared.global [%r2+8192], [%d0], 16;", "a product reads them"),
+        ("$HERE:", "mov.u32 %r20, 0;", "are changed before"),
+        ("$HERE:", "mov.f32 %s3, 0f00000000;", "are written before"),
+        ("$HERE:", "st.shared.u32 [%r2+8192], %r1;", "pending wgmma reads them"),
+        ("$HERE:", "bar.sync 0; cp.async.cg.shared.global [%r2+8192], [%d0], 16;", "pending wgmma reads them"),
         ("%d7, 1, 1", "%d3, 1, 1", "layout"),
-        ("wgmma.mma", "setp.gt.u32 %p3, %r1, 15; @%p3 wgmma.mma", "less than whole warps"),
-        ("wgmma.mma", "setp.gt.u32 %p3, %r1, 31; @%p3 wgmma.mma", "others do not"),
+        ("wgmma.mma", "setp.gt.u32 %p3, %r1, 15; @%p3 wgmma.mma", "less than full warps"),
+        ("wgmma.mma", "setp.gt.u32 %p3, %r1, 31; @%p3 wgmma.mma", "not all warps"),
         (
             "wgmma.mma",
             "cvt.u64.u32 %d8, %r11; shl.b64 %d8, %d8, 6; add.s64 %d7, %d7, %d8; wgmma.mma",
-            "different products",
+            "different wgmma instructions",
         ),
         (
             "wgmma.mma",
             "cvt.u64.u32 %d8, %r1; shl.b64 %d8, %d8, 6; add.s64 %d7, %d7, %d8; wgmma.mma",
-            "different things",
+            "different operands",
         ),
     ] {
         let text = whole.replace(old, new);
