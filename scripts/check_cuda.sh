@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Type-check and lint the `cuda` feature on a machine with neither nvcc nor a GPU. candle's kernels, which nvcc takes minutes
-# for, are replaced by empty ones in a workspace beside this one: same sources, same versions, another build script.
+# Type-check and lint the `cuda` feature on a machine with neither nvcc nor a GPU. candle's kernels, which nvcc compiles for
+# minutes, are replaced by empty ones in a second workspace: same sources, same versions, another build script.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,10 +17,10 @@ rm -rf "$workspace" "$kernels"
 mkdir -p "$workspace" "$kernels"
 
 cp -r "$source/src" "$kernels/"
-# Without what its own build script needs.
+# Without the dependencies of the original build script.
 sed '/^\[build-dependencies/,$d' "$source/Cargo.toml" >"$kernels/Cargo.toml"
 modules="$(sed -n 's/^mdl!(\([A-Z_]*\),.*/\1/p' "$source/src/lib.rs")"
-[ -n "$modules" ] || { echo "check_cuda: candle-kernels declares its modules in another way" >&2; exit 1; }
+[ -n "$modules" ] || { echo "check_cuda: no modules found in candle-kernels/src/lib.rs" >&2; exit 1; }
 {
   echo 'fn main() {'
   echo '    let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").unwrap());'
@@ -33,11 +33,11 @@ for name in crates models scripts tools; do
   ln -s "$root/$name" "$workspace/$name"
 done
 cp Cargo.lock "$workspace/"
-# Nothing is run, so nothing is optimised.
+# Nothing is executed, so nothing is optimised.
 sed '/^\[profile/,$d' Cargo.toml >"$workspace/Cargo.toml"
 printf '\n[patch.crates-io]\ncandle-kernels = { path = "%s" }\n' "$kernels" >>"$workspace/Cargo.toml"
 
-# cudarc asks nvcc for its version unless it is told one, and our own kernels are left empty.
+# cudarc asks nvcc for the toolkit's version unless it is given; our own kernels are left empty.
 CUDARC_CUDA_VERSION=13000 LTX2_KERNELS_WITHOUT_NVCC=1 cargo clippy --manifest-path "$workspace/Cargo.toml" --target-dir "$target/build" \
   -p ltx2 -p ltx2-pipeline -p ltx2-models -p ltx2-kernels --no-default-features --features ltx2/cuda --all-targets \
   -- -D warnings

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Set up, start the server on the small demo model, make a video over HTTP and print where it is.
+# Install the prerequisites, start the server on the small demo model, generate a video over HTTP and print its path.
 #   scripts/demo.sh [DIR]        (default DIR: demo)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,7 +24,7 @@ for _ in $(seq 100); do
   kill -0 "$server" 2>/dev/null || { cat "$log" >&2; exit 1; }
   sleep 0.1
 done
-[ -n "$base" ] || { echo "demo: the server did not start; see $log" >&2; exit 1; }
+[ -n "$base" ] || { echo "demo: the server did not start, see $log" >&2; exit 1; }
 
 # The value of a string field of a flat JSON object.
 field() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p"; }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Pack what scripts/gpu_run.sh needs on a machine with a GPU, PyTorch and nothing else, into target/gpu.
 #
-#     scripts/gpu_pack.sh              # with CUDA: CUDA_HOME, and CUDA_COMPUTE_CAP of the card, such as 90
-#     scripts/gpu_pack.sh --rehearse   # without, to try the calls on a CPU
+#     scripts/gpu_pack.sh              # with CUDA: CUDA_HOME, and CUDA_COMPUTE_CAP of the GPU, such as 90
+#     scripts/gpu_pack.sh --rehearse   # without CUDA, to try the calls on a CPU
 #
 # The official packages are taken from ~/.ref, see scripts/reference/requirements.txt; REF names another environment.
 set -euo pipefail
@@ -16,7 +16,7 @@ work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 features=(--features cuda)
 test_features=(--features ltx2-pipeline/cuda)
-# This machine need not have a card, without whose driver the program does not even start.
+# This machine may have no GPU driver, without which the program does not start.
 program=(scripts/emulate_cuda.sh "$build/release/ltx2")
 if [ "${1:-}" = --rehearse ]; then
   features=()
@@ -28,16 +28,16 @@ mkdir -p "$out/wheels" "$work/bin/tests" "$work/traces"
 
 cargo build --locked --release -p ltx2 --no-default-features "${features[@]}"
 strip -o "$work/bin/ltx2" "$build/release/ltx2"
-# Lines of JSON; test executables are those with the profile's `test`. The emulated kernels need a compiler and no card.
+# One JSON object per line; test executables have `test` in their profile. The host emulation test needs a compiler and no GPU.
 cargo test --locked --release --no-run --message-format=json -p ltx2-kernels -p ltx2-models -p ltx2-pipeline "${test_features[@]}" |
   sed -n 's/.*"name":"\([^"]*\)".*"test":true.*"executable":"\([^"]*\)".*/\1 \2/p' | sort -u |
   while read -r name executable; do
     [ "$name" = emulated ] || strip -o "$work/bin/tests/$name" "$executable"
   done
-# Fixtures are found by the path that tests were built in.
+# Tests locate fixtures by the path at which they were built.
 echo "$root" >"$work/bin/root"
 
-# The official code's runs of the demo models: their requests and noise.
+# The official code's runs of the demo models: requests and noise.
 for base in ltx-2-19b ltx-2.3-22b; do
   "${program[@]}" demo-model "$work/$base" --base "$base" >/dev/null
   for dtype in f32 bf16; do
@@ -46,7 +46,7 @@ for base in ltx-2-19b ltx-2.3-22b; do
   done
 done
 
-# Test executables share most of their code: a long window stores it once.
+# Test executables share most of their code: a large window stores it once.
 tar -C "$work" -c bin traces | xz -T1 --lzma2=preset=6,dict=256MiB >"$out/bin.tar.xz"
 wheels=(ltx-core==1.0.0 ltx-pipelines==1.0.0 transformers==4.57.1 huggingface_hub==0.36.2 diffusers==0.38.0)
 "$ref/bin/pip" download -q --no-deps -d "$out/wheels" "${wheels[@]}"

@@ -1,35 +1,35 @@
 #!/usr/bin/env bash
-# One call of a GPU session, each under ten minutes, on what scripts/gpu_pack.sh packed. Everything is logged into $OUT.
+# One call of a GPU session, each under ten minutes, with the package of scripts/gpu_pack.sh. All output is logged to $OUT.
 #
-#     OUT=DIR scripts/gpu_run.sh tests    # kernels, modules and whole runs against the official code; f32 and bf16 traces
-#     OUT=DIR scripts/gpu_run.sh speed    # beside the official code at 768x512, 121 frames
+#     OUT=DIR scripts/gpu_run.sh tests    # kernels, modules and pipeline runs against the official code; f32 and bf16 traces
+#     OUT=DIR scripts/gpu_run.sh speed    # comparison with the official code at 768x512, 121 frames
 #     OUT=DIR scripts/gpu_run.sh large    # the same at 1920x1088, and memory
 #     OUT=DIR scripts/gpu_run.sh tests --rehearse     # any of them on a CPU, with the demo model
 #
-# A step that fails or takes too long is said so, and the next one runs. PYTHON names a Python with PyTorch, else python3.
+# A step that fails or times out is reported, and the next one runs. PYTHON is a Python with PyTorch, by default python3.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 call="${1:?tests, speed or large}"
 rehearse="${2:-}"
-out="${OUT:?the folder for results}"
+out="${OUT:?set OUT to the folder for results}"
 python="${PYTHON:-python3}"
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 device=cuda
 [ "$rehearse" = --rehearse ] && device=cpu
-# Seconds of the whole call.
+# Deadline of the call in seconds.
 end=$((SECONDS + 570))
 mkdir -p "$out"
 exec > >(tee "$out/$call.log") 2>&1
 export PYTHONDONTWRITEBYTECODE=1 TQDM_DISABLE=1 PYTHONUNBUFFERED=1
 
-# step SECONDS NAME COMMAND...: at most that long, and not beyond the call's end.
+# step SECONDS NAME COMMAND...: runs a command with a time limit, within the call's deadline.
 step() {
   local limit="$1" name="$2" start="$SECONDS" left=$((end - SECONDS)) code
   shift 2
   if [ "$left" -lt 5 ]; then
-    echo "=== $name: not started, the call's time is used up"
+    echo "=== $name: skipped, the call's time is used up"
     return 1
   fi
   echo "=== $name"
@@ -42,7 +42,7 @@ step() {
 unpack() {
   tar -xJf target/gpu/bin.tar.xz -C "$work" || return 1
   mv "$work/bin/ltx2" "$work/bin/ltx2.bin"
-  # The CUDA libraries that came with PyTorch, for ltx2 alone.
+  # The CUDA libraries that PyTorch installed, for ltx2 only.
   libraries="$("$python" - <<'PY'
 import glob, importlib.util, os
 spec = importlib.util.find_spec("nvidia")
@@ -59,7 +59,7 @@ PY
   [ -e "$built" ] || { mkdir -p "$(dirname "$built")" && ln -s "$PWD" "$built"; }
 }
 
-# ltx-core's, with transformers 4.57 beside it, or with the one that is there if that does not work.
+# Installs ltx-core with transformers 4.57, or with the installed transformers if that fails.
 install() {
   local pip=("$python" -m pip install -q --no-index --no-deps --no-compile --target) wheels=target/gpu/wheels
   "${pip[@]}" "$work/site" $wheels/ltx_core-* $wheels/ltx_pipelines-* $wheels/diffusers-* || return 1
@@ -80,28 +80,28 @@ compare() {
 tests() {
   local executable base traces="$work/traces"
   for executable in "$work"/bin/tests/*; do
-    LD_LIBRARY_PATH="$libraries" step 120 "tests of $(basename "$executable")" "$executable" --test-threads=4
+    LD_LIBRARY_PATH="$libraries" step 120 "tests: $(basename "$executable")" "$executable" --test-threads=4
   done
   for base in ltx-2-19b ltx-2.3-22b; do
     "$work/bin/ltx2" demo-model "$work/$base" --base "$base" >/dev/null
     trace "$base" "$device" f32 "$traces/$base.f32.safetensors" "$work/f32"
     compare 1e-3 "$base: $device f32 against the official f32" "$traces/$base.f32.safetensors" "$work/f32"
-    # The official bfloat16 run's noise through ours in both dtypes: how far bfloat16 is from float32 at the official code and at ours.
+    # The official bfloat16 run's noise in both dtypes: the error of bfloat16 against float32, for the official code and for ltx2.
     trace "$base" "$device" bf16 "$traces/$base.bf16.safetensors" "$work/bf16"
     trace "$base" "$device" f32 "$traces/$base.bf16.safetensors" "$work/f32"
     compare 0.25 "$base: $device bf16 against the official bf16" "$traces/$base.bf16.safetensors" "$work/bf16"
     compare 1 "$base: official bf16 against $device f32" "$traces/$base.bf16.safetensors" "$work/f32"
     compare 1 "$base: $device bf16 against $device f32" "$work/f32" "$work/bf16"
   done
-  # Heads as wide as the published models' 128 and 64, which the attention kernel is for: the CPU is the yardstick.
-  step 120 "a wide small model" "$python" scripts/reference/make_checkpoint.py "$work/wide" --heads 2 --head-dim 128 --seed 1
+  # Heads of 128 and 64 as in the published models, which the attention kernel requires, compared with the CPU.
+  step 120 "small model with wide heads" "$python" scripts/reference/make_checkpoint.py "$work/wide" --heads 2 --head-dim 128 --seed 1
   trace wide cpu f32 "$traces/ltx-2-19b.f32.safetensors" "$work/cpu"
   trace wide "$device" f32 "$traces/ltx-2-19b.f32.safetensors" "$work/f32"
   trace wide "$device" bf16 "$traces/ltx-2-19b.f32.safetensors" "$work/bf16"
   compare 1e-3 "wide: $device f32 against the CPU" "$work/cpu" "$work/f32"
   compare 1 "wide: $device bf16 against the CPU" "$work/cpu" "$work/bf16"
   LTX2_ATTENTION=mma trace wide "$device" bf16 "$traces/ltx-2-19b.f32.safetensors" "$work/mma"
-  compare 1 "wide: $device bf16 with mma.sync's attention against the CPU" "$work/cpu" "$work/mma"
+  compare 1 "wide: $device bf16 with mma.sync attention against the CPU" "$work/cpu" "$work/mma"
   grep -E "^=== |^test result|worst" "$out/$call.log" | tail -60
 }
 
@@ -114,22 +114,22 @@ bench() {
     --commit "$(cat target/gpu/commit)" --budget "$((end - SECONDS - 30))" "$@"
 }
 
-# A pass with the attention of other cards, beside which Hopper's own has to show what it is worth.
+# A pass with the mma.sync attention of other GPUs, for comparison with Hopper's wgmma attention.
 attention() {
   local model=(--base ltx-2-19b)
   [ "$device" = cpu ] && model=(--models "$work/ltx-2-19b" --width 256 --height 256 --frames 33) &&
     "$work/bin/ltx2" demo-model "$work/ltx-2-19b" >/dev/null
-  LTX2_ATTENTION=mma step 60 "a pass with mma.sync's attention" "$work/bin/ltx2" bench "${model[@]}" --device "$device" --phase forward \
+  LTX2_ATTENTION=mma step 60 "forward pass with mma.sync attention" "$work/bin/ltx2" bench "${model[@]}" --device "$device" --phase forward \
     --json "$out/forward-mma.json"
 }
 
 command -v nvidia-smi >/dev/null && nvidia-smi
-unpack || { echo "target/gpu cannot be unpacked: carry what scripts/gpu_pack.sh made"; exit 1; }
+unpack || { echo "cannot unpack target/gpu: expected the package of scripts/gpu_pack.sh"; exit 1; }
 install
 case "$call" in
   tests) tests ;;
   speed) attention; bench 768x512 --compile --diffusers ;;
   large) bench 1920x1088 --width 1920 --height 1088 --runs 3 --phase guided-step --phase forward --phase distilled-stage-1 \
     --phase distilled-stage-2 --phase decode-video-tiled --phase decode-video --diffusers ;;
-  *) echo "the call is $call, but it must be tests, speed or large" && exit 1 ;;
+  *) echo "unknown call $call: expected tests, speed or large" && exit 1 ;;
 esac

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""List what the diffusers classes declare of LTX-2 and LTX-2.3 at full size: tensors, configurations, defaults.
+"""List the tensors, configurations and defaults that the diffusers classes declare for LTX-2 and LTX-2.3 at full size.
 
     python3 -m venv ~/.diffusers && ~/.diffusers/bin/pip install torch==2.9.1 diffusers==0.42.1 transformers==5.23.0
     ~/.diffusers/bin/python scripts/list_diffusers_tensors.py
 
-Modules are built on the meta device, so that no weights are needed. A line of a list is FOLDER/NAME SHAPE; repeated blocks are
-written once, with `*COUNT` in place of their number. Beside each list is what the published folder's config.json files say.
+Modules are built on the meta device, so no weights are needed. Each line of a list is FOLDER/NAME SHAPE; repeated blocks are
+written once, with `*COUNT` in place of their index. A JSON file beside each list has the config.json of each folder.
 """
 import json
 import re
@@ -18,7 +18,7 @@ from diffusers.pipelines.ltx2 import LTX2LatentUpsamplerModel, LTX2TextConnector
 MODELS = Path(__file__).resolve().parents[1] / "crates/ltx2-models"
 REPEATED = re.compile(r"\b(transformer/transformer_blocks)\.(\d+)\.")
 
-# What the published configurations say beyond the classes' defaults.
+# Values of the published configurations that differ from the classes' defaults.
 GENERATIONS = {
     "ltx-2-19b": {
         "transformer": (LTX2VideoTransformer3DModel, {"rope_type": "split"}),
@@ -71,7 +71,7 @@ def main() -> None:
             configs[folder] = {"_class_name": kind.__name__} | public(module.config)
             for name, value in module.state_dict().items():
                 short = REPEATED.sub(r"\1.*.", f"{folder}/{name}")
-                assert shapes.setdefault(short, value.shape) == value.shape, f"{name} differs from its neighbours"
+                assert shapes.setdefault(short, value.shape) == value.shape, f"{name} has another shape than in other blocks"
                 counts[short] = counts.get(short, 0) + 1
         lines = [f"{short.replace('.*.', f'.*{counts[short]}.')} {'x'.join(map(str, shapes[short]))}\n" for short in sorted(shapes)]
         (fixtures / f"{generation}.tensors").write_text("".join(lines))

@@ -3,9 +3,9 @@
 
     ~/.ref/bin/python scripts/list_tensors.py ltx-2-19b > crates/ltx2-models/tests/fixtures/ltx-2-19b.tensors
 
-Modules are built on the meta device, so that no weights are needed. Repeated blocks are written once, with `*COUNT` in
-place of their number. Only what ltx2 loads is listed: of Gemma the text model, of the audio VAE the decoder, of the vocoder
-all but the basis that its spectrogram does not use.
+Modules are built on the meta device, so no weights are needed. Repeated blocks are written once, with `*COUNT` in place of their
+index. Only the tensors that ltx2 loads are listed: Gemma's text model, the decoder of the audio VAE, and the vocoder without the
+inverse basis, which its spectrogram does not use.
 """
 import json
 import re
@@ -55,7 +55,7 @@ def main() -> None:
     counts, shapes = {}, {}
     for name, shape in names.items():
         short = REPEATED.sub(r"\1.*.", name)
-        assert shapes.setdefault(short, shape) == shape, f"{name} differs from its neighbours"
+        assert shapes.setdefault(short, shape) == shape, f"{name} has another shape than in other blocks"
         counts[short] = counts.get(short, 0) + 1
     for short in sorted(shapes):
         print(short.replace(".*.", f".*{counts[short]}."), "x".join(map(str, shapes[short])))

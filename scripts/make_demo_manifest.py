@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Write models/demo/NAME from a small model set: the names and shapes of its tensors, and its metadata. Its text encoder,
-with the text files, goes to models/demo/gemma: it is the same for all.
+"""Write models/demo/NAME from a small model set: names and shapes of its tensors, and its metadata. The text encoder, with its
+tokenizer files, is written to models/demo/gemma, which all sets share.
 
     python scripts/make_demo_manifest.py MODEL_SET models/demo/NAME
 
-The values are not kept: `ltx2 demo-model` makes them again from the synthetic rule. Needs: safetensors.
+Values are not stored: `ltx2 demo-model` recreates them from the synthetic rule. Needs: safetensors.
 """
 import json
 import shutil

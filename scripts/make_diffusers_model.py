@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Turn a model set of single files into the folder layout of diffusers, through the diffusers classes (strict loading).
+"""Convert a model set of single files to the folder layout of diffusers, through the diffusers classes (strict loading).
 
     ~/.diffusers/bin/python scripts/make_diffusers_model.py SET FOLDER [--names FILE]
 
-For the environment see list_diffusers_tensors.py. The transformer, the video and the audio autoencoder are renamed by diffusers'
-own converters. --names writes what tests need to do the same: each folder's configuration, and which FOLDER/NAME is which name
-of the single file. The committed ones are made so, for each BASE of ltx-2-19b and ltx-2.3-22b:
+See list_diffusers_tensors.py for the environment. The transformer and both autoencoders are renamed by diffusers' own converters.
+--names writes what tests need to do the same conversion: the configuration of each folder, and the single file's name of each
+FOLDER/NAME. Commands for the committed files, for BASE in ltx-2-19b and ltx-2.3-22b:
 
     ltx2 demo-model /tmp/single --base BASE
     ~/.diffusers/bin/python scripts/make_diffusers_model.py /tmp/single /tmp/folders \
@@ -140,7 +140,7 @@ def by_words(words: dict):
 
 
 def vae_names(names: dict) -> dict:
-    """diffusers' converter knows the blocks of LTX-2 alone."""
+    """Renames blocks; diffusers' converter supports those of LTX-2 only."""
     known = {name: value for name, value in names.items() if not name.startswith(("vae.decoder.up_blocks.7.", "vae.decoder.up_blocks.8."))}
     more = {name.replace("vae.decoder.up_blocks.7.", "decoder.up_blocks.3.upsamplers.0.").replace("vae.decoder.up_blocks.8.", "decoder.up_blocks.3.")
             .replace("res_blocks", "resnets"): value for name, value in names.items() if name not in known}
@@ -148,7 +148,7 @@ def vae_names(names: dict) -> dict:
 
 
 def transformer_names(names: dict) -> dict:
-    """As the published folders have it, where the converter leaves LTX-2.3's out."""
+    """Renames tensors as in the published folders; the converter does not rename LTX-2.3's `prompt_adaln_single`."""
     words = {"prompt_adaln_single": "prompt_adaln"}
     shortened = {name.replace(*next(iter(words.items()))): value for name, value in names.items()}
     return convert_ltx2_transformer_to_diffusers(shortened)
@@ -179,7 +179,7 @@ def main() -> None:
     renamed, configs = {}, {}
     for folder, (kind, arguments, names) in plan.items():
         module = kind(**arguments).to(torch.bfloat16)
-        if folder == "audio_vae":  # The class takes their number from another one that is the same in the published model.
+        if folder == "audio_vae":  # The class derives their size from a value that is equal in the published model only.
             module.latents_mean, module.latents_std = (tensors[f"audio_vae.per_channel_statistics.{s}-of-means"] for s in ("mean", "std"))
         module.load_state_dict({theirs: tensors[ours] for theirs, ours in names.items()}, strict=True)
         module.save_pretrained(args.folder / folder, max_shard_size="500KB" if folder == "transformer" else "10GB")

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Remake the reference traces in crates/ltx2-pipeline/tests/fixtures from the official LTX-2 code.
+"""Recreate the reference traces in crates/ltx2-pipeline/tests/fixtures with the official LTX-2 code.
 
     python3 -m venv ~/.ref && ~/.ref/bin/pip install -r scripts/reference/requirements.txt
     ~/.ref/bin/python scripts/make_fixtures.py [--keep DIR] [CASE ...]
 
-Each case makes a small checkpoint with synthetic weights, runs an official pipeline on it in float32 and
-keeps its tensors, with the checkpoint's seed and configuration in the metadata: the weights themselves can be made
-again from those. --keep leaves model sets and whole traces in DIR, for `ltx2 trace` and scripts/reference/compare.py.
+Each case creates a small checkpoint with synthetic weights, runs an official pipeline on it in float32 and records its tensors.
+The metadata has the checkpoint's seed and configuration, from which the weights can be recreated. --keep leaves model sets and
+full traces in DIR, for `ltx2 trace` and scripts/reference/compare.py.
 """
 import argparse
 import json
@@ -19,10 +19,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 FIXTURES = HERE.parent / "crates" / "ltx2-pipeline" / "tests" / "fixtures"
 
-# model: options of make_checkpoint.py (those without any but --seed and --base are the demo model's, with its LoRA and
-# upscaler); script: what runs it, if not run_reference.py;
-# transformer: changes to that section; run: options of run_reference.py; drop: beginnings of tensor names that the fixture
-# leaves out to stay small.
+# model: options of make_checkpoint.py (with only --seed and --base: the demo model, with its LoRA and upscaler);
+# script: the script to run, by default run_reference.py; transformer: changes to that section of the configuration;
+# run: options of run_reference.py; drop: prefixes of tensor names that the fixture omits to stay small.
 SMALL = ["context.", "tokens.", "pixels", "step.", "res2s."]
 V23 = ["--base", "ltx-2.3-22b"]
 CASES = {
@@ -141,7 +140,7 @@ CASES = {
 
 
 def make_model(case: dict, out: Path) -> dict:
-    """Writes the model set; returns the checkpoint's configuration."""
+    """Write the model set and return the checkpoint's configuration."""
     sys.path.insert(0, str(HERE / "reference"))
     import make_checkpoint
     import tiny
@@ -189,7 +188,7 @@ def main() -> None:
     args.add_argument("--keep", type=Path)
     args.add_argument("--one", help=argparse.SUPPRESS)
     a = args.parse_args()
-    if a.one:  # a process each: the official code is patched for one Gemma at a time
+    if a.one:  # one process per case: the official code is patched for one Gemma
         run_case(a.one, a.keep)
         return
     with tempfile.TemporaryDirectory() as temporary:

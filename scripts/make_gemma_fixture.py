@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""Remake crates/ltx2-models/tests/fixtures/gemma.safetensors: what Gemma 3 writes on, from transformers in float32.
+"""Recreate crates/ltx2-models/tests/fixtures/gemma.safetensors: greedy generation with Gemma 3, by transformers in float32.
 
     ~/.ref/bin/python scripts/make_gemma_fixture.py [OUT.safetensors] [--seed N]
 
-The model is the demo model's Gemma with synthetic weights of the seed, which is in the metadata with the configuration.
-`prompt` is longer than the sliding window; `written` are the likeliest tokens behind it, one after the other, and `logits`
-those from which each was taken.
+The model is the demo model's Gemma with synthetic weights; seed and configuration are in the metadata. `prompt` is longer than the
+sliding window; `written` are the greedily generated tokens, and `logits` those from which each was chosen.
 """
 import argparse
 import json

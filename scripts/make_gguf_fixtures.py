@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Make the fixtures for GGUF files with the `gguf` package, whose dequantisation and names ours have to equal.
+"""Create the fixtures for GGUF files with the `gguf` package, whose dequantisation and names ltx2 must match.
 
     python3 -m venv ~/.gguf && ~/.gguf/bin/pip install gguf==0.19.0 safetensors==0.8.0
     ~/.gguf/bin/python scripts/make_gguf_fixtures.py
 
-`blocks.gguf` holds a tensor of each block type, `blocks.safetensors` the same in float32 as the package dequantises them.
-Types that it can quantise are quantised from random numbers; the others get random bytes with scales of a usual size.
-`gemma3-12b.names` lists the text model's tensors: the name on Hugging Face, then that of llama.cpp.
+`blocks.gguf` has a tensor of each block type, `blocks.safetensors` the same in float32 as dequantised by the package. Types that
+the package can quantise are quantised from random values; the others have random bytes with scales of a realistic size.
+`gemma3-12b.names` lists the text model's tensors: the Hugging Face name, then that of llama.cpp.
 """
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 FOLDER = Path(__file__).resolve().parents[1] / "crates/ltx2-models/tests/fixtures/gguf"
 SHAPE = (2, 512)
 QUANTISED = [Type.Q4_0, Type.Q4_1, Type.Q5_0, Type.Q5_1, Type.Q8_0]
-# Bytes of a block that are float16 scales.
+# Offsets of float16 scales within a block.
 RANDOM = {Type.Q2_K: (80, 82), Type.Q3_K: (108,), Type.Q4_K: (0, 2), Type.Q5_K: (0, 2), Type.Q6_K: (208,)}
 LAYERS = 48
 

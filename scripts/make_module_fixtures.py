@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Remake crates/ltx2-models/tests/fixtures/modules.safetensors from the official vocoders, audio decoder, upsamplers and
-tiled video encoder.
+"""Recreate crates/ltx2-models/tests/fixtures/modules.safetensors with the official vocoders, audio decoder, upsamplers and tiled
+video encoder.
 
     ~/.ref/bin/python scripts/make_module_fixtures.py [OUT.safetensors] [--shift N]
 
-Each case builds one official module in float32 with synthetic weights and runs it on random inputs. OUT holds
-CASE.N.in and CASE.N.out for input N of a case, and in its metadata, under `cases`, each case's kind, configuration and
-seed: the weights can be made again from those. Only the vocoder's filters are no weights, and are kept as
-CASE.upsample.filter and CASE.lowpass.filter; those of `bwe` are the published ones, those of `bwe-rates` lopsided, which
-tells one from the other and each from its mirror image. --shift adds N to all seeds and lengths, for other comparisons
-than the committed one. The tiled encoder's inputs are kept at a sixteenth of their height and width, each pixel enlarged.
+Each case builds one official module in float32 with synthetic weights and runs it on random inputs. OUT has CASE.N.in and
+CASE.N.out for input N of a case, and in its metadata, under `cases`, the kind, configuration and seed of each case, from which
+the weights can be recreated. The vocoder's filters are not synthetic and are stored as CASE.upsample.filter and
+CASE.lowpass.filter; those of `bwe` are the published ones, those of `bwe-rates` are asymmetric and differ from each other, so
+that swapped or mirrored filters are detected. --shift adds N to all seeds and lengths, for comparisons beyond the committed one.
+The tiled encoder's inputs are stored at a sixteenth of their height and width, and enlarged pixel by pixel.
 """
 import argparse
 import copy
@@ -40,7 +40,7 @@ def changed(config: dict, changes: dict) -> dict:
 
 LTX_2 = published("vocoder", "ltx-2-19b")
 LTX_2_3 = published("vocoder", "ltx-2.3-22b")
-# Other rates: here the first vocoder's samples are no multiple of the second one's hop, and the windows overlap less.
+# Other rates: the first vocoder's number of samples is not a multiple of the second one's hop, and the windows overlap less.
 OTHER_RATES = {
     "vocoder": {"upsample_rates": [5, 4, 2], "upsample_kernel_sizes": [11, 8, 5], "upsample_initial_channel": 24,
                 "resblock_kernel_sizes": [3, 5], "resblock_dilation_sizes": [[1, 3, 5], [2, 1, 4]],
@@ -58,7 +58,7 @@ SMALL = {"in_channels": 8, "mid_channels": 32, "num_blocks_per_stage": 1, "dims"
 RATIONAL = {**SMALL, "spatial_upsample": True, "temporal_upsample": False, "rational_resampler": True}
 LATENTS = [(3, 4, 5), (2, 5, 2), (1, 3, 3)]
 
-# case: kind, configuration, lengths (mel frames, latent frames) or latent shapes (t, h, w)
+# case: kind, configuration, and lengths (mel frames, latent frames) or latent shapes (t, h, w)
 CASES = {
     "vocoder": ("vocoder", changed(LTX_2, {"upsample_initial_channel": 64}), [3, 6]),
     "vocoder-clamp": ("vocoder", changed(LTX_2, {
@@ -84,11 +84,11 @@ CASES = {
 
 
 def build(kind: str, config: dict):
-    """The official module, and the name in a checkpoint for each of its own."""
+    """Return the official module, and a function from its tensor names to those of a checkpoint."""
     from ltx_core.model.audio_vae import AudioDecoderConfigurator, VocoderConfigurator, audio_vae, ops
     from ltx_core.model.upsampler import LatentUpsamplerConfigurator
 
-    # The statistics have 8 channels x 16 bins, which ltx-core sizes by `ch`: the published models have ch = 128.
+    # The statistics have 8 channels x 16 bins, which ltx-core derives from `ch` because the published models have ch = 128.
     audio_vae.PerChannelStatistics = lambda latent_channels: ops.PerChannelStatistics(latent_channels=128)
     if kind == "vocoder":
         return VocoderConfigurator.from_config({"vocoder": config}), lambda key: f"vocoder.{key}"
@@ -121,7 +121,7 @@ def tiled_encoder(config: dict):
 
 
 def filters(name: str, weights: dict, state: dict, seed: int) -> dict:
-    """Replaces the filters among the weights, and returns them for the fixture."""
+    """Replace the filters among the weights, and return them for the fixture."""
     kept = {}
     for key in (key for key in weights if key.endswith(".filter")):
         suffix = ".".join(key.split(".")[-2:])
@@ -151,7 +151,7 @@ def run(name: str, case: tuple, seed: int, shift: int) -> dict:
     for i, size in enumerate(sizes):
         x = torch.randn(input_shape(kind, config, size, shift), generator=generator)
         if name == "bwe-rates" and i == 2:
-            x *= 100  # loud enough to be clipped at the end
+            x *= 100  # loud enough to be clipped
         with torch.inference_mode():
             y = module.eval()(x)
         kept[f"{name}.{i}.in"], kept[f"{name}.{i}.out"] = x, y.clone().contiguous()

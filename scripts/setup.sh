@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install what building and testing need on a bare Debian or Ubuntu machine that has Rust: ffmpeg's libraries and clang.
+# Install the build and test prerequisites on a bare Debian or Ubuntu machine with Rust: ffmpeg's libraries and clang.
 set -euo pipefail
 
 packages=(
@@ -7,7 +7,7 @@ packages=(
   libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libswresample-dev
 )
 
-command -v cargo >/dev/null || { echo "setup: cargo is missing; install Rust first (https://rustup.rs)" >&2; exit 1; }
+command -v cargo >/dev/null || { echo "setup: cargo not found; install Rust first (https://rustup.rs)" >&2; exit 1; }
 
 if dpkg -s "${packages[@]}" >/dev/null 2>&1; then
   exit 0

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Set up and run the whole test suite. Further arguments go to `cargo test`.
+# Install the prerequisites and run all tests, including those of tools/. Arguments are passed to `cargo test`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

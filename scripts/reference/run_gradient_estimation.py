@@ -1,9 +1,9 @@
-"""run_reference.py's one-stage pipeline with the official gradient-estimating Euler loop in place of the plain one.
+"""run_reference.py's one-stage pipeline with the official gradient-estimating Euler loop instead of the plain one.
 
     python run_gradient_estimation.py MODELS OUT.safetensors [options of run_reference.py]
 
-No official pipeline uses that loop, so it is put in here. The trace says `sampler: gradient-estimation` in its request.
-The last step ends at the prediction itself and is not kept: it is `latent.*`.
+No official pipeline uses that loop, so it is patched in. The trace has `sampler: gradient-estimation` in its request. The last
+step ends at the prediction and is not recorded: it equals `latent.*`.
 """
 import json
 import sys
