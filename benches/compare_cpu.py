@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Time ltx2 and the official code side by side on the demo model, on a CPU, whole processes.
+"""Time ltx2 and the official code on the demo model on a CPU, as whole processes.
 
     ~/.ref/bin/python benches/compare_cpu.py [--ltx2 target/release/ltx2] [--runs 3] [--out benches/results/cpu-NAME.json]
 
-The same work for all: 384x256, 25 frames, 8 steps, full guidance, float32. `reference` is the official pipeline with every
-tensor kept, `trace` is ours doing just that with the reference's noise, `generate` is ours from the prompt to the MP4.
-Runs are interleaved; the table has medians, and ratios to the reference.
+All commands do the same work: 384x256, 25 frames, 8 steps, full guidance, float32. `reference` is the official pipeline, which
+also records every tensor; `trace` is ltx2 doing the same with the reference's noise; `generate` is ltx2 from the prompt to the
+MP4. Runs are interleaved. The table shows medians and their ratios to the reference.
 """
 import argparse
 import datetime
@@ -25,7 +25,7 @@ PROMPT = "A red fox runs through fresh snow between dark pines, its paws crunchi
 
 
 def measure(command: list) -> tuple:
-    """Seconds and peak memory in MB of a process."""
+    """Returns the seconds and the peak memory in MB of a process."""
     start = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     error = process.stderr.read()

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Count the device memory that full-size requests take, without a device.
+"""Count the device memory of full-size requests, without a GPU.
 
     benches/device_memory.py --ltx2 target/release/ltx2 [--base ltx-2-19b] [--out benches/results/device-memory-NAME.json]
 
-Each case starts `ltx2 serve`, built with --features cuda, on the emulated card of tools/cuda-emulator, which counts
-allocations and runs nothing, with a model set of the published shapes, and sends its requests one after the other. What is
-counted is exact for what the program asks for; what the driver loses between allocations and the context's own few hundred
-MB come on top. Steps do not matter to memory, so there are two. CUDA_HOME names the toolkit that ltx2 was built with.
+Each case starts `ltx2 serve`, built with --features cuda, on tools/cuda-emulator, which counts allocations and executes
+nothing, with a model set of the published shapes, and sends its requests one after the other. The count covers what the program
+allocates; fragmentation in the driver and the CUDA context (a few hundred MB) come on top. Memory does not depend on the number
+of steps, so there are two. CUDA_HOME is the toolkit that ltx2 was built with.
 """
 import argparse
 import datetime
@@ -24,7 +24,7 @@ import sparse_model
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = {"768x512": {"width": 768, "height": 512}, "1920x1088": {"width": 1920, "height": 1088}}
-# Name, model set, GiB of the card, requests.
+# Name, options of the model set, GiB of device memory, requests.
 CASES = [
     ("one-stage, twice", {}, 141, [("one-stage", "768x512")] * 2),
     ("one-stage, twice, 48 GiB", {}, 48, [("one-stage", "768x512")] * 2),
@@ -38,11 +38,11 @@ CASES = [
 ]
 
 
-def ask(address: str, path: str, body: dict | None = None) -> bytes:
+def post(address: str, path: str, body: dict | None = None) -> bytes:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{address}{path}", data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=3600) as answer:
-        return answer.read()
+    with urllib.request.urlopen(request, timeout=3600) as response:
+        return response.read()
 
 
 def serve(ltx2: str, models: Path, folder: Path, gib: int) -> tuple:
@@ -62,8 +62,8 @@ def serve(ltx2: str, models: Path, folder: Path, gib: int) -> tuple:
     raise RuntimeError(f"ltx2 serve did not start: {log.read_text()[-2000:]}")
 
 
-def counted(folder: Path) -> dict:
-    """The largest phase of all processes, and everything that was copied to the device."""
+def count_report(folder: Path) -> dict:
+    """Returns the largest peak of all processes' phases, and the bytes copied to the device."""
     phases = [phase for path in folder.glob("report-*.json") for phase in json.loads(path.read_text())["phases"]]
     copied = sum(copy["bytes"] for phase in phases for copy in phase["copies"] if copy["name"] == "copy to the device")
     return {"peak_bytes": max(phase["peak"]["bytes"] for phase in phases), "copied_to_device_bytes": copied}
@@ -75,28 +75,28 @@ def run(ltx2: str, models: Path, gib: int, requests: list) -> dict:
         answers = []
         try:
             for number, (pipeline, size) in enumerate(requests):
-                # Another prompt each time, or the text encoder would not be read again.
+                # Prompts differ, because the text encoder is not loaded again for a cached prompt.
                 body = {"prompt": f"A fox, take {number}", "pipeline": pipeline, "num_frames": 121, "num_inference_steps": 2, **SIZES[size]}
                 try:
-                    ask(address, "/v1/video/t2v", body)
+                    post(address, "/v1/video/t2v", body)
                     answers.append("made")
                 except urllib.error.HTTPError as error:
                     answers.append(json.loads(error.read())["detail"])
-            ask(address, "/v1/internal/unload", {})
+            post(address, "/v1/internal/unload", {})
         finally:
             process.terminate()
             process.wait(timeout=60)
         log = (Path(folder) / "log").read_text()
         if not list(Path(folder).glob("report-*.json")):
-            raise RuntimeError(f"{answers}, and no report: {log[-3000:]}")
-        return {"answers": answers, **counted(Path(folder)), "unloaded_parts": log.count("parts of the model were unloaded")}
+            raise RuntimeError(f"no report was written; answers: {answers}; log: {log[-3000:]}")
+        return {"answers": answers, **count_report(Path(folder)), "unloaded_parts": log.count("parts of the model were unloaded")}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ltx2", default="target/release/ltx2")
     parser.add_argument("--base", default="ltx-2-19b", choices=["ltx-2-19b", "ltx-2.3-22b"])
-    parser.add_argument("--only", help="cases whose names have this in them")
+    parser.add_argument("--only", help="run only the cases whose names contain this")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     results = []

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Load `ltx2 serve` with many clients on the demo model, and say whether it holds.
+"""Load `ltx2 serve` with many clients on the demo model, and check its limits.
 
     benches/server_load.py [--ltx2 target/release/ltx2] [--only load,watch,queue,memory] [--out benches/results/server-NAME.json]
 
-load    200 clients poll each second and 20 submit every 5 s while a video is made, in turn with the same video made alone
-watch   100 clients watch a video's events while it is made, in turn with one client and with none
-queue   polls and lists with nothing waiting and with 10,000 tasks, while the queue stands still and while clients submit
+load    200 clients poll every second and 20 submit every 5 s while a video is generated, alternating with the same video alone
+watch   100 clients watch a video's events while it is generated, alternating with one client and with none
+queue   polls and lists with an empty queue and with 10,000 queued tasks, with and without clients that submit
 memory  resident memory after 100 and after 1,000 of the smallest videos
 
-Server and load have cores of their own, so that a slower video is the server's doing. Requests have times at which they
-are due, and their latency counts from then on: a load that falls behind makes its own numbers worse, never better. How
-late the load's own clock ticks and how much of its core it took are among the results.
+Server and load run on separate cores, so that a slower video is caused by the server. Requests have due times from which their
+latency is measured: a load generator that falls behind makes the results worse, never better. The lateness of its clock and the
+share of its core that it used are part of the results.
 """
 import argparse
 import asyncio
@@ -42,12 +42,12 @@ WATCHERS = (0, 1, 100)
 
 
 class Client:
-    """One connection that stays open, but for longer pauses: servers close those that do nothing."""
+    """A persistent connection, reopened after long pauses because servers close idle connections."""
 
     def __init__(self, address: tuple):
         self.address, self.streams, self.used = address, None, 0.0
 
-    async def ask(self, method: str, path: str, body: dict | None = None) -> dict:
+    async def request(self, method: str, path: str, body: dict | None = None) -> dict:
         if time.monotonic() - self.used > 10:
             self.close()
             self.streams = await asyncio.open_connection(*self.address)
@@ -69,7 +69,7 @@ class Client:
 
 
 class Server:
-    """A server process with a data folder of its own."""
+    """A server process with its own data folder."""
 
     def __init__(self, ltx2: str, models: str, data: str, cores: set):
         command = [ltx2, "serve", "--models", models, "--data-dir", data, "--port", "0", "--device", "cpu", "--dtype", "f32",
@@ -88,15 +88,15 @@ class Server:
                 return found[1], int(found[2])
             time.sleep(0.05)
         self.log.seek(0)
-        sys.exit(f"the server does not listen: {self.log.read()[-2000:]}")
+        sys.exit(f"the server did not start: {self.log.read()[-2000:]}")
 
     def processes(self) -> list:
-        """The server and the engine's process, while there is one."""
+        """Process ids of the server and of the engine, if it runs."""
         pid = self.process.pid
         return [pid, *" ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")).split()]
 
     def all_cpu_seconds(self) -> float:
-        """Of both processes; steadier than the clock on a machine that is shared."""
+        """CPU seconds of both processes; steadier than wall-clock time on a shared machine."""
         ticks = 0
         for process in self.processes():
             fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
@@ -104,13 +104,13 @@ class Server:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def resident_kb(self) -> dict:
-        """Of the server and of the engine's process together."""
+        """Resident memory of the server and the engine together."""
         statuses = [Path(f"/proc/{process}/status").read_text() for process in self.processes()]
         of = lambda name: sum(int(re.search(rf"{name}:\s+(\d+)", status)[1]) for status in statuses)
         return {name: of(name) for name in ("VmRSS", "RssAnon", "RssFile")}
 
     def cpu_seconds(self) -> float:
-        """Of the threads that answer requests and keep the store; the model is in a process of its own."""
+        """CPU seconds of the server's threads; the model runs in its own process."""
         ticks = 0
         for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
             name, fields = re.match(r"\d+ \((.*)\) (.*)", (thread / "stat").read_text()).groups()
@@ -125,14 +125,14 @@ class Server:
 
 
 class Load:
-    """Requests that come at their times, until stopped."""
+    """Requests sent at their due times until stopped."""
 
     def __init__(self, address: tuple):
         self.address, self.latencies, self.failures, self.lateness = address, {}, [], []
         self.runners, self.is_over = [], False
 
     def add(self, kind: str, count: int, every: float, request) -> None:
-        """`count` clients that each call `request(client)` once in `every` seconds."""
+        """Adds `count` clients that each call `request(client)` once every `every` seconds."""
         self.latencies.setdefault(kind, [])
         for index in range(count):
             self.runners.append(asyncio.create_task(self.run(kind, every, index * every / count, request)))
@@ -144,7 +144,7 @@ class Load:
             try:
                 await request(client)
                 self.latencies[kind].append(time.monotonic() - due)
-            except Exception as error:  # Whatever it is, it is a request that failed.
+            except Exception as error:  # Any error counts as a failed request.
                 self.failures.append(f"{kind}: {error!r}")
                 client = Client(self.address)
             due += every
@@ -185,12 +185,12 @@ def milliseconds(seconds: list) -> dict:
 
 
 async def submit(client: Client, request: dict) -> str:
-    return (await client.ask("POST", "/v1/video/async_t2v", request))["task_id"]
+    return (await client.request("POST", "/v1/video/async_t2v", request))["task_id"]
 
 
 async def finished(client: Client, task: str) -> dict:
     while True:
-        answer = await client.ask("GET", f"/v1/video/tasks/{task}")
+        answer = await client.request("GET", f"/v1/video/tasks/{task}")
         if answer["status"] == "failed":
             sys.exit(f"task {task} failed: {answer['error']}")
         if answer["status"] == "completed":
@@ -199,12 +199,12 @@ async def finished(client: Client, task: str) -> dict:
 
 
 async def running(client: Client, task: str) -> None:
-    while (await client.ask("GET", f"/v1/video/tasks/{task}")).get("stage") != "denoising":
+    while (await client.request("GET", f"/v1/video/tasks/{task}")).get("stage") != "denoising":
         await asyncio.sleep(0.02)
 
 
 async def make_measured(client: Client) -> float:
-    """Seconds of a video from its start to its end."""
+    """Seconds from the start to the end of a video."""
     return (await finished(client, await submit(client, MEASURED)))["timings"]["running"]
 
 
@@ -215,7 +215,7 @@ async def bench_load(server: Server, runs: int) -> dict:
     await make_measured(client)
 
     async def poll(client: Client) -> None:
-        await client.ask("GET", f"/v1/video/tasks/{random.choice(known)}")
+        await client.request("GET", f"/v1/video/tasks/{random.choice(known)}")
 
     async def submit_and_cancel(client: Client) -> None:
         task = await submit(client, SMALLEST)
@@ -234,7 +234,7 @@ async def bench_load(server: Server, runs: int) -> dict:
             shares.append((server.cpu_seconds() - busy) / (time.monotonic() - load.start))
         summaries.append(load.summary())
         for waiting in known[1:]:
-            await client.ask("DELETE", f"/v1/video/tasks/{waiting}")
+            await client.request("DELETE", f"/v1/video/tasks/{waiting}")
         del known[1:]
     client.close()
     slower = statistics.median(loaded) / statistics.median(alone) - 1
@@ -246,18 +246,18 @@ async def bench_load(server: Server, runs: int) -> dict:
 
 
 async def watch(address: tuple, task: str) -> int:
-    """How many events of `task` came until its last."""
+    """Returns the number of events of `task` up to its last one."""
     reader, writer = await asyncio.open_connection(*address)
     writer.write(f"GET /v1/video/tasks/{task}/events HTTP/1.0\r\nHost: bench\r\n\r\n".encode())
     text = (await reader.read()).decode()
     writer.close()
     if "event: completed" not in text:
-        raise RuntimeError(f"a watcher saw no end: {text[-200:]}")
+        raise RuntimeError(f"the event stream ended without a final event: {text[-200:]}")
     return text.count("event: ")
 
 
 async def bench_watch(server: Server, runs: int) -> dict:
-    """Watching has previews made, which is part of what it costs."""
+    """Measures the cost of watchers, which includes the previews that they request."""
     client, seconds, events = Client(server.address), {count: [] for count in WATCHERS}, {}
     cpu = {count: [] for count in WATCHERS}
     await make_measured(client)
@@ -280,13 +280,13 @@ async def bench_watch(server: Server, runs: int) -> dict:
                       "100 watchers take < 2 % more cpu": more_cpu[WATCHERS[-1]] < 0.02}}
 
 
-async def looks(address: tuple, tasks: list, submitters: int) -> dict:
+async def measure_latencies(address: tuple, tasks: list, submitters: int) -> dict:
     """Latencies of polls and lists over 15 s."""
     async def poll(client: Client) -> None:
-        await client.ask("GET", f"/v1/video/tasks/{random.choice(tasks)}")
+        await client.request("GET", f"/v1/video/tasks/{random.choice(tasks)}")
 
     async def listing(client: Client) -> None:
-        await client.ask("GET", "/v1/video/tasks?limit=20")
+        await client.request("GET", "/v1/video/tasks?limit=20")
 
     async def add(client: Client) -> None:
         await submit(client, SMALLEST)
@@ -300,17 +300,17 @@ async def looks(address: tuple, tasks: list, submitters: int) -> dict:
 
 
 async def bench_queue(server: Server) -> dict:
-    """A video is made all the while, so that what differs is the queue alone."""
+    """Measures the cost of a long queue. A video is generated during all measurements, so that only the queue differs."""
     client = Client(server.address)
     blocker = await submit(client, ENDLESS)
     await running(client, blocker)
-    # As many on a page as later, so that pages are alike: ended ones here.
+    # Finished tasks fill the page of the list, so that its size is the same as later.
     ended = [await submit(client, SMALLEST) for _ in range(20)]
     for task in ended:
-        await client.ask("DELETE", f"/v1/video/tasks/{task}")
-    empty = [await looks(server.address, [blocker], 0)]
+        await client.request("DELETE", f"/v1/video/tasks/{task}")
+    empty = [await measure_latencies(server.address, [blocker], 0)]
     few = [await submit(client, SMALLEST) for _ in range(20)]
-    empty.append(await looks(server.address, few, SUBMITTERS))
+    empty.append(await measure_latencies(server.address, few, SUBMITTERS))
 
     tasks, start = [], time.monotonic()
 
@@ -322,7 +322,7 @@ async def bench_queue(server: Server) -> dict:
 
     await asyncio.gather(*(fill(WAITING // 20) for _ in range(20)))
     filling = time.monotonic() - start
-    full = [await looks(server.address, tasks, 0), await looks(server.address, tasks, SUBMITTERS)]
+    full = [await measure_latencies(server.address, tasks, 0), await measure_latencies(server.address, tasks, SUBMITTERS)]
     client.close()
     rows = {}
     for index, name in enumerate(("still", "submitting")):
@@ -348,7 +348,7 @@ async def bench_memory(server: Server) -> dict:
 
 
 def cores() -> tuple:
-    """The server's and the load's; the same where there is but one."""
+    """Returns the cores of the server and of the load; equal if there is only one."""
     all_cores = sorted(os.sched_getaffinity(0))
     half = (len(all_cores) + 1) // 2
     return set(all_cores[:half]), set(all_cores[half:]) or set(all_cores)

@@ -1,6 +1,6 @@
-"""A published model set at full size that takes no room: sparse files whose weights read as zeros.
+"""A published model set at full size in sparse files that take no space and whose weights read as zeros.
 
-Names, shapes and the architecture are the published ones. Enough to load, plan and count with, not to make a picture.
+Names, shapes and configurations are the published ones: sufficient to load, plan and count, not to generate a video.
 """
 import json
 import math
@@ -12,13 +12,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BYTES = {"BF16": 2, "F8_E4M3": 1, "F32": 4}
 LORA_RANK = 384
-# What the published upscaler has where the demo model's has less.
+# Sizes of the published upscaler that differ from the demo model's.
 UPSCALER_WIDTHS, UPSCALER_BLOCKS = {32: 1024, 128: 4096}, 4
 GEMMA_CONFIG = {"model_type": "gemma3_text", "rope_scaling": {"factor": 8.0, "rope_type": "linear"}}
 
 
 def names(line: str) -> list:
-    """`a.*3.b` is a.0.b, a.1.b and a.2.b."""
+    """Expands a pattern: `a.*3.b` is a.0.b, a.1.b and a.2.b."""
     found = re.search(r"\*(\d+)", line)
     if not found:
         return [line]
@@ -26,7 +26,7 @@ def names(line: str) -> list:
 
 
 def tensors(path: Path) -> list:
-    """Pairs of name and shape from a list of one tensor, or one pattern of names, a line."""
+    """Returns pairs of name and shape from a list with one tensor, or one pattern of names, per line."""
     found = []
     for line in path.read_text().splitlines():
         name, _, shape = line.partition(" ")
@@ -35,7 +35,7 @@ def tensors(path: Path) -> list:
 
 
 def write(path: Path, content: list, metadata: dict, dtype=lambda name, shape: "BF16") -> None:
-    """A safetensors file that is a header with a hole behind it."""
+    """Writes a safetensors file that consists of a header and a hole."""
     header, end = {"__metadata__": metadata}, 0
     for name, shape in content:
         kind = dtype(name, shape)
@@ -55,7 +55,7 @@ def is_block_matrix(name: str, shape: list) -> bool:
 
 
 def upscaler(base: str) -> tuple:
-    """The upscaler's tensors and config, from the demo model's."""
+    """Returns the tensors and the config of the upscaler, derived from the demo model's."""
     folder = ROOT / "models/demo" / base
     content = []
     for name, shape in tensors(folder / "spatial_upscaler.tensors"):
@@ -69,8 +69,8 @@ def upscaler(base: str) -> tuple:
 
 
 def make(folder: Path, base: str, float8: bool = False, two_stages: bool = False) -> None:
-    """Writes the model set `base` (ltx-2-19b or ltx-2.3-22b); with `float8` the blocks' matrices are of 8 bits, with
-    `two_stages` there are an upscaler and the distilled LoRA too."""
+    """Writes the model set `base` (ltx-2-19b or ltx-2.3-22b). With `float8` the matrices of the blocks are float8; with `two_stages`
+    the set includes the upscaler and the distilled LoRA."""
     content = tensors(ROOT / f"crates/ltx2-models/tests/fixtures/{base}.tensors")
     spec = json.loads((ROOT / f"models/architectures/{base}.json").read_text())
     (folder / "gemma").mkdir(parents=True)

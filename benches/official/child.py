@@ -1,4 +1,4 @@
-"""The official side, in a process of its own so that its memory is gone afterwards: one line of JSON per phase."""
+"""The official side, in its own process so that its memory is freed at exit. Writes one line of JSON per event."""
 import gc
 import json
 import os
@@ -20,7 +20,7 @@ DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Clock:
-    """Times a function on the device, and its memory."""
+    """Measures time and peak memory of a function on the device."""
 
     def __init__(self, device: torch.device):
         self.cuda = device.type == "cuda"
@@ -45,7 +45,7 @@ class Clock:
             Path("/proc/self/clear_refs").write_text("5")
 
     def peaks(self) -> dict:
-        """Of tensors and of what the allocator took, on a GPU; of the whole process on a CPU."""
+        """Peak bytes of tensors and of the allocator on a GPU, of the process on a CPU."""
         if self.cuda:
             return {"peak_bytes": torch.cuda.max_memory_allocated(), "reserved_bytes": torch.cuda.max_memory_reserved()}
         lines = Path("/proc/self/status").read_text().splitlines() if os.path.exists("/proc/self/status") else []
@@ -53,7 +53,7 @@ class Clock:
 
 
 class Official:
-    """Builds modules and times phases; the modules of the last phase are kept for the next."""
+    """Builds modules and times phases. The modules of the last phase are reused if the next phase needs the same ones."""
 
     def __init__(self, spec: dict):
         self.spec, self.device, self.dtype = spec, torch.device(spec["device"]), DTYPES[spec["dtype"]]
@@ -84,7 +84,7 @@ class Official:
             torch.cuda.empty_cache()
 
     def attention(self):
-        """The kernels that attention may choose from: torch's own choice unless one is named."""
+        """Returns a context that selects the attention backend; torch chooses by default."""
         if self.spec["sdpa"] == "default":
             return nullcontext()
         from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -100,7 +100,7 @@ class Official:
                   spec["rate"], steps, spec["prompt_tokens"])
         self.free()
         if spec["compile"]:
-            # Each phase is compiled for its own size, not for sizes in general.
+            # Compile each phase for its own shape instead of for dynamic shapes.
             torch._dynamo.reset()
         work, passes, expected = prepare(built, job), [], phase.passes_per_step * steps
         hooks = [module.register_forward_hook(lambda *_: passes.append(1)) for key, module in built.modules.items() if key == "transformer"]
@@ -109,7 +109,7 @@ class Official:
             for hook in hooks:
                 hook.remove()
             if "transformer" in built.modules and len(passes) != expected:
-                raise AssertionError(f"the transformer ran {len(passes)} times, but {expected} are compared")
+                raise AssertionError(f"expected {expected} transformer passes, but {len(passes)} ran")
             for _ in range(spec["warm_up"] - 1):
                 work.run()
             self.clock.reset_peak()
@@ -119,19 +119,19 @@ class Official:
                 "width": job.width, "height": job.height} | self.clock.peaks()
 
 
-def why(error: BaseException) -> str:
-    """The message and the innermost line that it comes from."""
+def describe(error: BaseException) -> str:
+    """Returns the message of an error and its innermost source line."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     text = (str(error).strip().splitlines() or [""])[0][:300]
     return f"{type(error).__name__}: {text} ({Path(frame.filename).name}:{frame.lineno})"
 
 
 def main(spec: dict) -> None:
-    # Whatever libraries print goes to the log; the lines are ours alone.
+    # Redirect what libraries print to the log: only events may go to the pipe.
     lines = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
-    def say(event: str, **facts) -> None:
+    def emit(event: str, **facts) -> None:
         lines.write(json.dumps({"event": event} | facts) + "\n")
         lines.flush()
 
@@ -144,22 +144,22 @@ def main(spec: dict) -> None:
                 official.source.check_synthetic(0, official.device)
         except Exception as error:
             traceback.print_exc()
-            sys.exit(f"the official side cannot start: {why(error)}")
+            sys.exit(f"the official side failed to start: {describe(error)}")
         for name in spec["phases"]:
             if time.time() > spec["deadline"]:
-                say("failed", phase=name, reason="not started: the time of the whole run was used up")
+                emit("failed", phase=name, reason="skipped: the time budget is used up")
                 continue
-            say("started", phase=name)
+            emit("started", phase=name)
             try:
-                say("measured", phase=name, **official.measure(name))
+                emit("measured", phase=name, **official.measure(name))
             except Exception as error:
                 traceback.print_exc()
-                reason = why(error)
-                # The traceback holds tensors.
+                reason = describe(error)
+                # The traceback keeps tensors alive.
                 error.__traceback__ = None
                 official.builder = official.built = None
                 official.free()
-                say("failed", phase=name, reason=reason)
+                emit("failed", phase=name, reason=reason)
                 if official.clock.cuda and not isinstance(error, torch.OutOfMemoryError):
-                    # The card may answer nothing further to this process; the next phases get another one.
+                    # A CUDA error may be sticky: continue with the next phases in a new process.
                     return

@@ -1,10 +1,10 @@
-"""torch.compile over the official modules, by the parts that repeat, so that it takes minutes for none of them."""
+"""torch.compile for the official modules, applied to repeated blocks to keep compilation times short."""
 import torch
 
 
 def compile_modules(modules: dict) -> None:
     config = torch._dynamo.config
-    # A block knows its number; without this every block would be compiled for itself.
+    # Blocks have an index attribute; without this setting each block would be compiled separately.
     config.allow_unspec_int_on_nn_module = True
     config.recompile_limit = 32
     for name, module in modules.items():
@@ -20,12 +20,12 @@ def compile_modules(modules: dict) -> None:
                 for block in connector.transformer_1d_blocks:
                     block.compile()
         else:
-            # Their tiled forms call `forward` itself.
+            # The tiled methods call `forward` directly.
             module.forward = torch.compile(module.forward)
 
 
 def whole_graphs(module) -> None:
-    """Dynamo cannot trace a call of an enum's member, which ltx-core chooses its attention by: the same function, called as itself."""
+    """Replaces attention enum members by the functions they stand for: Dynamo cannot trace a call of an enum member."""
     from ltx_core.model.transformer import attention
 
     if attention.memory_efficient_attention is not None:

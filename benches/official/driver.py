@@ -1,4 +1,4 @@
-"""Runs both sides as processes of their own, within their times."""
+"""Runs both sides in their own processes, with time limits."""
 import json
 import os
 import selectors
@@ -11,16 +11,16 @@ from pathlib import Path
 
 from .plan import PHASES
 
-# Beyond a phase's limit, for starting the process and making its first weights.
+# Seconds added to a phase's limit for starting the process and creating the first weights.
 START = 90.0
 
 
 def ours(args, name: str, deadline: float) -> dict:
-    """One phase of `ltx2 bench`."""
+    """Runs one phase of `ltx2 bench`."""
     phase = PHASES[name]
     left = min(args.phase_limit + START, deadline - time.time())
     if left < 5:
-        return {"reason": "not started: the time of the whole run was used up"}
+        return {"reason": "skipped: the time budget is used up"}
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [args.ltx2, "bench", "--phase", phase.ours, "--width", args.width // phase.divided, "--height",
@@ -31,9 +31,9 @@ def ours(args, name: str, deadline: float) -> dict:
         try:
             done = subprocess.run([str(part) for part in command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=left)
         except subprocess.TimeoutExpired:
-            return {"reason": f"stopped after {left:.0f} s"}
+            return {"reason": f"timed out after {left:.0f} s"}
         except OSError as error:
-            return {"reason": f"{args.ltx2} cannot be run: {error}"}
+            return {"reason": f"cannot run {args.ltx2}: {error}"}
         if done.returncode != 0 or not report.exists():
             return {"reason": f"exit code {done.returncode}: {last_line(done.stderr)}"}
         whole = json.loads(report.read_text())
@@ -49,32 +49,32 @@ def last_line(text: str) -> str:
 
 
 class Official:
-    """The official side's process over several phases; it is started again after a phase that broke it or took too long."""
+    """The official side's process. It runs several phases, and is restarted after a phase that crashed or timed out."""
 
     def __init__(self, args, script: Path, log: Path):
         self.args, self.script, self.log = args, script, log
 
-    def run(self, names: list, side: dict, deadline: float, tell) -> None:
-        """Calls tell(name, result) as each phase ends. `side` tells the kind of run apart from the rest of the arguments."""
+    def run(self, names: list, side: dict, deadline: float, record) -> None:
+        """Calls record(name, result) at the end of each phase. `side` has the options that distinguish the columns."""
         left = list(names)
         while left:
             before = len(left)
-            phase, reason = self.some(left, side, deadline, tell)
+            phase, reason = self.run_process(left, side, deadline, record)
             if phase is None and reason is None:
-                # It ended by itself, after the last phase or after one that left the card unusable.
+                # The process exited after the last phase, or after one that left the GPU unusable.
                 if len(left) < before:
                     continue
-                reason = "the process ended without a word"
-            # It broke in a phase, or before its first one.
+                reason = "the process exited without a message"
+            # It failed in a phase, or before its first one.
             for name in [phase] if phase else list(left):
                 left.remove(name)
-                tell(name, {"reason": reason})
+                record(name, {"reason": reason})
 
-    def some(self, left: list, side: dict, deadline: float, tell) -> tuple:
-        """Runs phases until the process ends; returns the phase that ended it early, and why."""
+    def run_process(self, left: list, side: dict, deadline: float, record) -> tuple:
+        """Runs phases until the process exits; returns the phase that it failed in, and the reason."""
         args, current = self.args, None
         if deadline - time.time() < 10:
-            return None, "not started: the time of the whole run was used up"
+            return None, "skipped: the time budget is used up"
         keys = ("width", "height", "frames", "rate", "steps", "prompt_tokens", "warm_up", "runs", "device", "dtype", "base", "sdpa",
                 "small")
         spec = {key: getattr(args, key) for key in keys} | side | {
@@ -90,7 +90,7 @@ class Official:
                 limit = min(args.phase_limit + START, deadline + 30 - time.time())
                 line = lines.next(limit)
                 if line is None:
-                    return current, f"stopped after {limit:.0f} s"
+                    return current, f"timed out after {limit:.0f} s"
                 if line == "":
                     break
                 event = json.loads(line)
@@ -99,10 +99,10 @@ class Official:
                     continue
                 current = None
                 left.remove(name)
-                tell(name, event)
+                record(name, event)
         finally:
             if process.poll() is None and lines.open:
-                # With the compilers that it started.
+                # Also kills the compilers that it started.
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         if process.returncode == 0 and current is None:
@@ -111,7 +111,7 @@ class Official:
 
 
 class Lines:
-    """Lines of a pipe, waited for no longer than asked."""
+    """Lines of a pipe, read with a timeout."""
 
     def __init__(self, descriptor: int):
         self.descriptor, self.rest, self.open = descriptor, b"", True
@@ -119,7 +119,7 @@ class Lines:
         self.selector.register(descriptor, selectors.EVENT_READ)
 
     def next(self, seconds: float):
-        """The next line, "" at the end, None when there was none in time."""
+        """Returns the next line, "" at the end of the stream, or None on a timeout."""
         until = time.monotonic() + seconds
         while b"\n" not in self.rest:
             if not self.selector.select(max(until - time.monotonic(), 0)):

@@ -1,4 +1,4 @@
-"""diffusers' transformer and video decoder, with the weights and the inputs of the official ones."""
+"""diffusers' transformer and video decoder, with the same weights and inputs as the official modules."""
 import sys
 
 import torch
@@ -34,7 +34,7 @@ def autoencoder(source, device, dtype) -> Built:
 
 
 def forward(built, job) -> phases.Work:
-    """As LTX2Pipeline calls it: one timestep for all tokens, and a mask over the text."""
+    """Calls the transformer as LTX2Pipeline does: one timestep for all tokens, and an attention mask for the text."""
     model = built.modules["model"]
     (video, video_tools), (audio, _) = phases.latents(job)
     video_context, audio_context = phases.contexts(job)

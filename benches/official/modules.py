@@ -1,4 +1,4 @@
-"""The official modules, with weights: on the meta device first, then filled, as ltx-core's own loader does."""
+"""The official modules: built on the meta device, then loaded with weights, as ltx-core's own loader does."""
 from dataclasses import dataclass
 
 import torch
@@ -7,12 +7,12 @@ from torch import nn
 
 @dataclass
 class Built:
-    """Modules by name, and what is in them."""
+    """Modules by name, and their parameter counts."""
 
     modules: dict
-    # Those that ltx2 has too.
+    # Parameters that ltx2 has too.
     parameters: int
-    # Those that only the official side holds, such as Gemma's vision tower.
+    # Parameters that only the official side has, such as Gemma's vision tower.
     further: int
 
 
@@ -55,7 +55,7 @@ def audio_decoder(source, device, dtype) -> Built:
     small_gemma(source)
     with torch.device("meta"):
         decoder = AudioDecoderConfigurator.from_config(source.config)
-    # Its fixed filters are computed, not loaded.
+    # The fixed filters are computed, not loaded.
     vocoder = VocoderConfigurator.from_config(source.config)
     ours = ("audio_vae.decoder.", "audio_vae.per_channel_statistics.", "vocoder.")
     fill = Filler(source, device, dtype, lambda n: n.startswith(ours))
@@ -65,7 +65,7 @@ def audio_decoder(source, device, dtype) -> Built:
 
 
 def small_gemma(source) -> None:
-    """Points ltx-core's built-in Gemma 3 12B at the model set's own; the published one is what ltx-core has built in."""
+    """Replaces ltx-core's built-in Gemma 3 12B configuration by that of the model set."""
     if source.gemma is None:
         return
     import make_checkpoint
@@ -79,7 +79,7 @@ def vae_name(vae: str, key: str) -> str:
 
 
 def gemma_name(key: str) -> str:
-    if key == "model.lm_head.weight":  # ltx-core fills it with the embedding
+    if key == "model.lm_head.weight":  # tied to the embedding by ltx-core
         return "language_model.model.embed_tokens.weight"
     key = key.removeprefix("model.model.")
     return key.replace("language_model.", "language_model.model.", 1) if key.startswith("language_model.") else key
@@ -93,7 +93,7 @@ def processor_name(key: str) -> str:
 
 
 class Filler:
-    """Gives modules their weights, and holds their names and shapes to those that ltx2 loads."""
+    """Loads weights into modules, and checks names and shapes against those that ltx2 loads."""
 
     def __init__(self, source, device, dtype, belongs):
         self.source, self.device, self.dtype = source, device, dtype
@@ -101,7 +101,7 @@ class Filler:
         self.given = {}
 
     def __call__(self, module: nn.Module, named, finish=None) -> None:
-        """`finish` makes the buffers that no checkpoint has, such as Gemma's frequencies."""
+        """Builds and loads a module. `finish` creates the buffers that are not in a checkpoint, such as Gemma's frequencies."""
         state = {}
         for key, value in module.state_dict().items():
             name = named(key)
@@ -118,14 +118,14 @@ class Filler:
             finish(module)
         unset = [name for name, value in (*module.named_parameters(), *module.named_buffers()) if value.is_meta]
         if unset:
-            raise AssertionError(f"{len(unset)} tensors were not filled, such as {unset[0]}")
+            raise AssertionError(f"{len(unset)} tensors have no weights, such as {unset[0]}")
 
     def built(self, modules: dict) -> Built:
         shapes = {name: tuple(value.shape) for name, value in self.given.items()}
         wrong = [name for name, shape in self.declared.items() if shapes.get(name) != shape]
-        # A list of what ltx2 loads leaves out the unused half of the spectrogram's basis.
+        # The list of tensors that ltx2 loads omits the unused half of the spectrogram's basis.
         if wrong:
-            raise AssertionError(f"{len(wrong)} tensors of ltx2 are not the official module's, such as {wrong[0]}")
+            raise AssertionError(f"{len(wrong)} tensors of ltx2 differ from the official module's, such as {wrong[0]}")
         count = {name: value.numel() for name, value in self.given.items()}
         shared = sum(count[name] for name in self.declared)
         return Built(modules, shared, sum(count.values()) - shared)

@@ -1,4 +1,4 @@
-"""What is timed of the official code: each phase of `ltx2 bench`, as the official pipelines run it."""
+"""The official side of each phase of `ltx2 bench`, as the official pipelines run it."""
 import importlib.util
 import sys
 import types
@@ -29,15 +29,15 @@ class Job:
 
 @dataclass
 class Work:
-    """What is timed, and what it should be checked for."""
+    """A function to time, and values to check."""
 
     run: Callable
-    # Of picture and sound.
+    # Numbers of video and audio tokens.
     tokens: tuple | None = None
 
 
 class Missing(type):
-    """Of a class that has every attribute: itself. Enough for annotations."""
+    """Metaclass whose classes have every attribute, which is the class itself. Sufficient for annotations."""
 
     def __getattr__(cls, name: str):
         if name.startswith("__"):
@@ -46,9 +46,9 @@ class Missing(type):
 
 
 def import_pipelines() -> None:
-    """ltx-pipelines imports PyAV beside its samplers. Where it is missing a module of nothing stands in, for that import alone: nothing
-    here calls it, and other packages that look for PyAV should not find it."""
-    import ltx_core.text_encoders.gemma  # noqa: F401  (with what it imports, transformers, before the stand-in)
+    """Imports ltx_pipelines, whose samplers import PyAV. If PyAV is missing, a stub module replaces it during this import only:
+    nothing here calls it, and other packages must not detect it."""
+    import ltx_core.text_encoders.gemma  # noqa: F401  (imports transformers before the stub is installed)
 
     missing = importlib.util.find_spec("av") is None
     if missing:
@@ -62,7 +62,7 @@ def import_pipelines() -> None:
 
 
 def latents(job: Job) -> tuple:
-    """States of random tokens and their tools, as the pipelines make them, of picture and of sound."""
+    """Returns states of random video and audio tokens and their tools, created as in the pipelines."""
     from ltx_core.components.noisers import GaussianNoiser
     from ltx_core.types import VideoPixelShape
     from ltx_pipelines.utils.helpers import noise_audio_state, noise_video_state
@@ -76,7 +76,7 @@ def latents(job: Job) -> tuple:
 
 
 def contexts(job: Job) -> tuple:
-    """Random text contexts of picture and of sound."""
+    """Returns random text contexts for video and audio."""
     t = job.source.config["transformer"]
     widths = [t["caption_channels"]] * 2
     if t.get("caption_proj_before_connector", False):
@@ -141,7 +141,7 @@ def distilled(name: str):
 
 def encode_prompt(built, job: Job) -> Work:
     encoder, processor = built.modules["encoder"], built.modules["processor"]
-    # As the pipelines' tokenizer pads: on the left, to 1024.
+    # The pipelines' tokenizer pads on the left, to 1024.
     ids = torch.zeros(1, TEXT_TOKENS, dtype=torch.long, device=job.device)
     count = min(max(job.prompt_tokens, 1), TEXT_TOKENS)
     ids[0, -count:] = torch.arange(count, device=job.device) % 1000
@@ -149,7 +149,7 @@ def encode_prompt(built, job: Job) -> Work:
     mask[0, -count:] = 1
 
     def run():
-        # What GemmaTextEncoder.encode does with its tokens.
+        # Same calls as in GemmaTextEncoder.encode.
         hidden = encoder.model.model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
         processor.process_hidden_states(hidden, mask)
     return Work(run)
@@ -178,7 +178,7 @@ def decode_audio(built, job: Job) -> Work:
     return Work(lambda: decode(latent, built.modules["decoder"], built.modules["vocoder"]))
 
 
-# Which modules a phase needs, and what makes of them and a Job the Work.
+# Builder of each phase's modules, and the function that prepares its Work from the modules and a Job.
 OFFICIAL = {
     "encode-prompt": (modules.prompt_encoder, encode_prompt),
     "forward": (modules.transformer, one_step(False)),

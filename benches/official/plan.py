@@ -1,16 +1,16 @@
-"""How both sides run each phase; nothing here needs torch."""
+"""Parameters of each phase, common to both sides. Does not import torch."""
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Shared:
-    # Its name for `ltx2 bench`.
+    # Name of the phase in `ltx2 bench`.
     ours: str
-    # How often a run goes through the transformer, of that many steps.
+    # Transformer passes per step; 0 for phases without the transformer.
     passes_per_step: int = 0
-    # Denoising steps; None for those of the command line.
+    # Denoising steps; None for the number given on the command line.
     steps: int | None = None
-    # The size is the whole one divided by this.
+    # Divisor of the width and height.
     divided: int = 1
 
 
@@ -26,8 +26,8 @@ PHASES = {
     "decode-video-tiled": Shared("decode-video-tiled"),
     "decode-audio": Shared("decode-audio"),
 }
-# Long, and made of others.
+# Long phases that are composed of others, run on request only.
 BY_REQUEST = ("denoise", "denoise-unguided")
 USUAL = tuple(name for name in PHASES if name not in BY_REQUEST)
-# Those that diffusers has modules for.
+# Phases for which diffusers has modules.
 DIFFUSERS = ("forward", "decode-video")

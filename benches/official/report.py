@@ -1,4 +1,4 @@
-"""The table of ratios, written anew after every phase."""
+"""The comparison table, rewritten after every phase."""
 import datetime
 import json
 import os
@@ -28,10 +28,10 @@ class Report:
     def path(self, kind: str) -> Path:
         return self.file.with_name(f"{self.file.name}.{kind}")
 
-    def tell(self, name: str, column: str, result: dict) -> None:
+    def record(self, name: str, column: str, result: dict) -> None:
         self.rows[name][column] = result
-        said = result.get("reason") or f"{result['median_seconds'] * 1e3:.1f} ms"
-        print(f"{name}, {column}: {said}", file=sys.stderr, flush=True)
+        text = result.get("reason") or f"{result['median_seconds'] * 1e3:.1f} ms"
+        print(f"{name}, {column}: {text}", file=sys.stderr, flush=True)
         self.write()
 
     def write(self) -> None:
@@ -40,7 +40,7 @@ class Report:
         self.path("md").write_text(self.markdown())
 
     def end(self) -> None:
-        """The official side's log is kept if anything failed."""
+        """Deletes the official side's log if no phase failed."""
         if not any("reason" in result for columns in self.rows.values() for result in columns.values()):
             self.path("log").unlink(missing_ok=True)
 
@@ -49,7 +49,7 @@ class Report:
         return None if seconds is None else seconds * 1e3
 
     def ratios(self, name: str) -> dict:
-        """The other side's time over ours (the median of ours before and after): above 1, ours is faster."""
+        """Time of the other side over that of ltx2 (mean of the runs before and after): above 1, ltx2 is faster."""
         mine = [ms for ms in (self.ms(name, "ours"), self.ms(name, "ours_again")) if ms is not None]
         theirs = {column: self.ms(name, column) for column in OFFICIAL}
         return {column: ms / (sum(mine) / len(mine)) for column, ms in theirs.items() if ms is not None and mine}
@@ -60,9 +60,9 @@ class Report:
     def markdown(self) -> str:
         a = self.about
         facts = [f"{a['model']}, {a['width']}x{a['height']}, {a['frames']} frames, {a['device']} {a['dtype']}, medians of {a['runs']} runs.",
-                 "Ratios are the official time over ours: above 1, ours is faster. TFLOP/s are of the same count for both sides, the least",
-                 "that the phase needs: for guided steps less than their passes, which the official code computes in full. Peak memory is",
-                 "of tensors on a GPU, of the whole process on a CPU.", "",
+                 "Ratios are the official time over that of ltx2: above 1, ltx2 is faster. TFLOP/s are based on the same count for both sides,",
+                 "the minimum for the phase: for guided steps less than their passes, which the official code computes in full. Peak memory is",
+                 "that of tensors on a GPU, of the whole process on a CPU.", "",
                  f"`{a['command']}`", "",
                  f"{a['date']}, commit {a['commit']}, {a['card'] or a['processor']}" + (f", driver {a['driver']}" if a["driver"] else "") +
                  f", Python {a['python']}, " + ", ".join(f"{name} {version}" for name, version in a["packages"].items()) + "."]
@@ -76,9 +76,9 @@ class Report:
         notes = [f"- {name}, {column}: {result['reason']}" for name, columns in self.rows.items() for column, result in columns.items()
                  if "reason" in result]
         notes += [f"- {name}: {text}" for name, columns in self.rows.items() for text in checks(columns)["wrong"]]
-        lines += ["", "Missing or doubtful:", "", *notes] if notes else ["", "Every phase that was asked for has its numbers."]
+        lines += ["", "Missing or inconsistent:", "", *notes] if notes else ["", "Every requested phase was measured."]
         same = [f"{name} {checks(columns)['same']}" for name, columns in self.rows.items() if checks(columns)["same"]]
-        return "\n".join([*lines, "", "Checked to be the same: " + ("; ".join(same) or "nothing") + ".", ""])
+        return "\n".join([*lines, "", "Verified to be equal: " + ("; ".join(same) or "nothing") + ".", ""])
 
     def cells(self, name: str) -> list:
         phase, columns, ratios = PHASES[name], self.rows[name], self.ratios(name)
@@ -104,7 +104,7 @@ class Report:
 
 
 def checks(columns: dict) -> dict:
-    """What of both sides is the same, and what is not."""
+    """Returns the facts that agree on both sides, and those that differ."""
     mine, same, wrong = columns.get("ours", {}), [], []
     for column in OFFICIAL:
         other = columns.get(column, {})
@@ -115,7 +115,7 @@ def checks(columns: dict) -> dict:
             facts.append(f"{other['passes']} passes")
         if other.get("tokens") and mine.get("tokens"):
             if list(other["tokens"]) != list(mine["tokens"]):
-                wrong.append(f"{column} ran on {other['tokens']} tokens, ours on {mine['tokens']}")
+                wrong.append(f"{column} ran on {other['tokens']} tokens, ltx2 on {mine['tokens']}")
             else:
                 facts.append("{} and {} tokens".format(*other["tokens"]))
         if not same:

@@ -1,4 +1,4 @@
-"""Where the official modules' weights come from: the rule of scripts/reference/synth.py, computed on the device, or a model set."""
+"""Weights of the official modules: synthetic (scripts/reference/synth.py, computed on the device), or from a model set."""
 import json
 import math
 import sys
@@ -12,23 +12,23 @@ sys.path.insert(0, str(ROOT / "scripts/reference"))
 import synth  # noqa: E402
 
 MASK = (1 << 64) - 1
-# Values made at once: 0.5 GB of integers.
+# Values computed at once: 0.5 GB of integers.
 CHUNK = 1 << 26
 
 
 def signed(n: int) -> int:
-    """The int64 of the same bits: torch has no unsigned arithmetic."""
+    """Returns the int64 with the same bits, since torch has no unsigned arithmetic."""
     n &= MASK
     return n - (1 << 64) if n >> 63 else n
 
 
 def shifted(x: torch.Tensor, bits: int) -> torch.Tensor:
-    """x >> bits as if x had no sign."""
+    """Returns x >> bits as a logical shift."""
     return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def unit(name: str, start: int, count: int, seed: int, device) -> torch.Tensor:
-    """synth.unit(name, ...)[start : start + count], on the device."""
+    """Returns synth.unit(name, ...)[start : start + count], on the device."""
     golden = int(synth.GOLDEN)
     x = torch.arange(start, start + count, dtype=torch.int64, device=device)
     x.mul_(signed(golden)).add_(signed(synth.fnv1a64(name) ^ ((seed * golden) & MASK)))
@@ -40,19 +40,19 @@ def unit(name: str, start: int, count: int, seed: int, device) -> torch.Tensor:
 
 
 def make(name: str, shape: tuple, seed: int, device, dtype=torch.bfloat16) -> torch.Tensor:
-    """synth.synth(name, shape, seed), rounded to dtype."""
+    """Returns synth.synth(name, shape, seed), rounded to dtype."""
     center, amplitude = (float(np.float32(value)) for value in synth.scale_rule(name, tuple(shape)))
     count = math.prod(shape)
     out = torch.empty(count, dtype=dtype, device=device)
     for start in range(0, count, CHUNK):
         size = min(CHUNK, count - start)
-        # Two operations, so that product and sum are each rounded.
+        # Two operations, so that the product and the sum are each rounded.
         out[start : start + size] = unit(name, start, size, seed, device).mul_(amplitude).add_(center)
     return out.reshape(shape)
 
 
 def check(device) -> None:
-    """Raises unless `make` is synth.py's rule bit for bit, across chunks too."""
+    """Raises unless `make` equals synth.py bit for bit, also across chunks."""
     global CHUNK
     whole, CHUNK = CHUNK, 1000
     try:
@@ -61,13 +61,13 @@ def check(device) -> None:
             expected = torch.from_numpy(synth.synth(name, shape, seed))
             for dtype in (torch.float32, torch.bfloat16):
                 if not torch.equal(make(name, shape, seed, device, dtype).cpu(), expected.to(dtype)):
-                    raise AssertionError(f"the synthetic weights of {name} on {device} are not those of synth.py")
+                    raise AssertionError(f"the synthetic weights of {name} on {device} differ from those of synth.py")
     finally:
         CHUNK = whole
 
 
 class Synthetic:
-    """A published architecture; values as ltx2 makes them for `ltx2 bench --base`."""
+    """A published architecture with synthetic weights, the same as those of `ltx2 bench --base`."""
 
     def __init__(self, base: str, seed: int = 0):
         spec = json.loads((ROOT / f"models/architectures/{base}.json").read_text())
@@ -77,7 +77,7 @@ class Synthetic:
         return make(name, shape, self.seed, device).to(dtype)
 
     def declared(self) -> dict:
-        """Names and shapes of what ltx2 loads: a test of ltx2-models holds its networks to this list."""
+        """Returns names and shapes of the tensors that ltx2 loads; a test of ltx2-models checks its networks against this list."""
         shapes = {}
         for line in (ROOT / f"crates/ltx2-models/tests/fixtures/{self.base}.tensors").read_text().splitlines():
             name, shape = line.split()
@@ -104,17 +104,17 @@ class Files:
     def tensor(self, name: str, shape: tuple, device, dtype) -> torch.Tensor:
         value = self.where[name].get_tensor(name)
         if tuple(value.shape) != tuple(shape):
-            raise ValueError(f"{name} is {tuple(value.shape)} in the file, but the official module has {tuple(shape)}")
+            raise ValueError(f"{name}: expected shape {tuple(shape)} of the official module, found {tuple(value.shape)} in the file")
         return value.to(device=device, dtype=dtype)
 
     def declared(self) -> dict:
         return {name: tuple(file.get_slice(name).get_shape()) for name, file in self.where.items()}
 
     def check_synthetic(self, seed: int, device) -> int:
-        """How many tensors of the set are those of `make`; raises at the first other one, but for fixed filters."""
+        """Checks that the tensors of the set, except fixed filters, equal those of `make`, and returns their number."""
         names = [name for name in self.where if not name.endswith(".filter")]
         for name in names:
             value = self.where[name].get_tensor(name)
             if not torch.equal(value, make(name, tuple(value.shape), seed, device).cpu()):
-                raise AssertionError(f"{name} of the demo model is not what the synthetic rule makes")
+                raise AssertionError(f"{name} of the demo model differs from the synthetic rule")
         return len(names)
