@@ -1,4 +1,4 @@
-//! What is asked for: paths with task ids and file names, and queries with filters and cursors.
+//! Request targets: paths with task ids and file names, and queries with filters and cursors.
 #![no_main]
 
 use std::cell::LazyCell;

@@ -1,4 +1,4 @@
-//! A checkpoint's architecture: what its metadata or `config.json` says, and the networks of these sizes.
+//! Model configurations from metadata or `config.json`, and the networks built from them.
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};

@@ -1,4 +1,4 @@
-//! The body of a request for a video from a picture: a form whose parts are apart by `--X`.
+//! Body of an image-to-video request: a multipart form with boundary `X`.
 #![no_main]
 
 use std::cell::LazyCell;
@@ -14,5 +14,5 @@ thread_local! {
 
 fuzz_target!(|body: &[u8]| {
     let request = Request::post("/v1/video/async_i2v").header("content-type", "multipart/form-data; boundary=X");
-    SERVER.with(|server| server.send(request.body(Body::from(body.to_vec())).expect("a request")));
+    SERVER.with(|server| server.send(request.body(Body::from(body.to_vec())).expect("a valid request")));
 });

@@ -1,4 +1,4 @@
-//! GGUF files, as a transformer beside a checkpoint and as a text encoder.
+//! GGUF files, as a transformer with a base checkpoint and as a text encoder.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -6,7 +6,7 @@ use ltx2_fuzz::{Folder, build_all, join, read_all};
 use ltx2_models::Checkpoint;
 use ltx2_models::checkpoint::{GgufKind, gguf_kind};
 
-/// A checkpoint with one tensor of its own.
+/// Header of a checkpoint with one tensor.
 const BASE: &str = r#"{"__metadata__":{"config":"{}"},"vae.x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
 
 thread_local! {

@@ -1,4 +1,5 @@
-//! Headers: keys, names of requests, hosts, conditions and ranges, one in a line behind the choice of an address.
+//! Request headers (API keys, idempotency keys, hosts, conditions, ranges), one per line, after a byte that selects the
+//! path.
 #![no_main]
 
 use std::cell::LazyCell;
@@ -16,7 +17,7 @@ thread_local! {
 const PATHS: [&str; 4] =
     ["/v1/video/tasks", "/v1/video/tasks/0123456789abcdef0123456789abcdef/events", "/health", "/outputs/private.txt"];
 
-/// A request without headers: to look, for a finished video, or for a new one.
+/// Returns a request without headers: a query, a completed video, or a new task.
 fn request(choice: u8) -> (Builder, Body) {
     match choice % 6 {
         4 => (Request::get(SERVER.with(|server| server.result.clone())), Body::empty()),

@@ -1,4 +1,4 @@
-//! Uploaded pictures. Run with a limit of memory: a small file may not ask for much.
+//! Uploaded images. Run with a memory limit: a small file must not cause a large allocation.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -8,9 +8,9 @@ use ltx2_types::ImageLimits;
 
 fuzz_target!(|bytes: &[u8]| {
     let limits = ImageLimits { max_pixels: MAX_PIXELS, max_side: 2048 };
-    if let Ok(picture) = read_image(bytes, limits) {
-        let pixels = u64::from(picture.width) * u64::from(picture.height);
-        assert!(pixels <= MAX_PIXELS && picture.width.max(picture.height) <= 2048);
-        assert_eq!(picture.data.len() as u64, pixels * 3);
+    if let Ok(image) = read_image(bytes, limits) {
+        let pixels = u64::from(image.width) * u64::from(image.height);
+        assert!(pixels <= MAX_PIXELS && image.width.max(image.height) <= 2048);
+        assert_eq!(image.data.len() as u64, pixels * 3);
     }
 });

@@ -1,4 +1,4 @@
-//! The body of a request for a video from text.
+//! Body of a text-to-video request.
 #![no_main]
 
 use std::cell::LazyCell;
@@ -14,5 +14,5 @@ thread_local! {
 
 fuzz_target!(|body: &[u8]| {
     let request = Request::post("/v1/video/async_t2v").header("content-type", "application/json");
-    SERVER.with(|server| server.send(request.body(Body::from(body.to_vec())).expect("a request")));
+    SERVER.with(|server| server.send(request.body(Body::from(body.to_vec())).expect("a valid request")));
 });

@@ -1,4 +1,4 @@
-//! LoRAs merged into a small checkpoint.
+//! LoRA files, merged into a small checkpoint.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -6,7 +6,7 @@ use ltx2_fuzz::{Folder, join, read_all};
 use ltx2_models::Checkpoint;
 use ltx2_models::lora::{Lora, LoraStrength};
 
-/// Two linear layers.
+/// Header of a checkpoint with two linear layers.
 const BASE: &str = r#"{"__metadata__":{"config":"{}"},
 "model.diffusion_model.a.weight":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},
 "model.diffusion_model.b.to_q.weight":{"dtype":"BF16","shape":[2,2],"data_offsets":[24,32]}}"#;

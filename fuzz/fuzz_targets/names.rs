@@ -1,4 +1,4 @@
-//! Names that clients send back: ids, files, cursors. What is read is what was written.
+//! Identifiers that clients send back: task ids, file names and cursors. Parsing and formatting must round-trip.
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};

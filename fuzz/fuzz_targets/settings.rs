@@ -1,4 +1,4 @@
-//! Settings of the server: its address, origins, keys, the webhooks' secret and networks, one in a line.
+//! Server settings (public URL, CORS origins, API keys, webhook secret, networks), one per line.
 #![no_main]
 
 use ipnet::IpNet;

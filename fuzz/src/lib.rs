@@ -1,4 +1,4 @@
-//! What several targets need.
+//! Code shared by the fuzz targets.
 
 mod models;
 mod server;

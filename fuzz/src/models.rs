@@ -1,4 +1,4 @@
-//! Model files and networks for targets to read.
+//! Reads model files and builds networks.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -18,39 +18,39 @@ use ltx2_models::{Checkpoint, Section, VarBuilder};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Larger tensors are not read.
-const MOST_ELEMENTS: usize = 1 << 18;
-/// Neither are those with a longer side.
-const LONGEST_SIDE: usize = 4096;
-/// Networks with more tensors are not built to their end.
-const MOST_TENSORS: usize = 1000;
+/// Maximum number of elements of a tensor to read.
+const MAX_ELEMENTS: usize = 1 << 18;
+/// Maximum size of a dimension of a tensor to read.
+const MAX_DIMENSION: usize = 4096;
+/// Maximum number of tensors of a network; construction fails beyond it.
+const MAX_TENSORS: usize = 1000;
 
-/// A folder for files.
+/// A temporary folder.
 pub struct Folder(TempDir);
 
 impl Default for Folder {
     fn default() -> Self {
-        Self(tempfile::tempdir().expect("a folder"))
+        Self(tempfile::tempdir().expect("create a folder"))
     }
 }
 
 impl Folder {
-    /// Where it is.
+    /// Path of the folder.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// The file `name` with these bytes.
+    /// Writes the file `name`, and returns its path.
     pub fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.path().join(name);
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-        std::fs::write(&path, bytes).expect("a file");
+        std::fs::create_dir_all(path.parent().expect("a path within the folder")).expect("create a folder");
+        std::fs::write(&path, bytes).expect("write a file");
         path
     }
 }
 
-/// A safetensors file of a header as text, a zero, and the tensors' bytes; without a header all is taken as it is.
-/// The length before the header is right, as few inputs would get it so.
+/// Builds a safetensors file from a header as text, a zero byte and the tensors' bytes, with the correct header length,
+/// which random inputs rarely have. An input without a header is returned unchanged.
 pub fn join(input: &[u8]) -> Vec<u8> {
     let end = input.iter().position(|byte| *byte == 0).unwrap_or(input.len());
     let (header, data) = (&input[..end], input.get(end + 1..).unwrap_or_default());
@@ -60,14 +60,14 @@ pub fn join(input: &[u8]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header, data].concat()
 }
 
-/// Reads all tensors that are not large, with `loras` added; errors are fine.
+/// Reads all tensors up to the size limit, with `loras` merged. Errors are accepted.
 pub fn read_all(checkpoint: &Checkpoint, loras: &[LoraStrength]) {
     let bytes = checkpoint.loaded_bytes(&[""], DType::F32);
     for (name, shape) in checkpoint.shapes() {
         let elements = shape.iter().try_fold(1_usize, |product, side| product.checked_mul(*side));
-        // Blocks stay blocks, of a quarter of a byte for an element at least.
-        assert!(elements.is_some_and(|elements| elements / 4 <= bytes), "{name} {shape:?} of {bytes} bytes");
-        if elements.is_some_and(|elements| elements <= MOST_ELEMENTS) {
+        // Quantised blocks are kept as stored, with at least a quarter of a byte per element.
+        assert!(elements.is_some_and(|elements| elements / 4 <= bytes), "{name}: {shape:?} in {bytes} bytes");
+        if elements.is_some_and(|elements| elements <= MAX_ELEMENTS) {
             let read = |vb: VarBuilder| {
                 if let &[rows, columns] = shape.as_slice() {
                     vb.get_quantized((rows, columns), &name)?;
@@ -79,7 +79,7 @@ pub fn read_all(checkpoint: &Checkpoint, loras: &[LoraStrength]) {
     }
 }
 
-/// Architectures whose networks were built last, which would be as before.
+/// Configurations of the networks built last, which are not built again.
 #[derive(Default)]
 struct Built {
     transformer: Option<TransformerConfig>,
@@ -94,73 +94,73 @@ thread_local! {
     static BUILT: RefCell<Built> = RefCell::default();
 }
 
-fn is_other<T: PartialEq + Clone>(config: &T, last: &mut Option<T>) -> bool {
-    let is_other = last.as_ref() != Some(config);
+fn replace_if_changed<T: PartialEq + Clone>(config: &T, last: &mut Option<T>) -> bool {
+    let is_changed = last.as_ref() != Some(config);
     *last = Some(config.clone());
-    is_other
+    is_changed
 }
 
-/// Reads all architectures that `config` has, and builds their networks; errors are fine.
+/// Parses all configurations in `config` and builds their networks. Errors are accepted.
 pub fn build_all(config: &Value) {
-    BUILT.with_borrow_mut(|built| build_others(config, built));
+    BUILT.with_borrow_mut(|built| build_changed(config, built));
 }
 
-fn build_others(config: &Value, built: &mut Built) {
+fn build_changed(config: &Value, built: &mut Built) {
     let root = Section::root(config);
     let transformer = root.section("transformer");
     if let Ok(config) = TransformerConfig::new(&transformer) {
         assert!(config.video.dim() > 0 && config.audio.dim() > 0);
-        if is_other(&config, &mut built.transformer) {
+        if replace_if_changed(&config, &mut built.transformer) {
             let _ = Transformer::new(&config, zeros());
         }
     }
     if let (Ok(config), Ok(gemma)) = (EmbeddingsConfig::new(&transformer), GemmaConfig::new(config)) {
         config.widths();
-        if is_other(&(config.clone(), gemma.clone()), &mut built.embeddings) {
+        if replace_if_changed(&(config.clone(), gemma.clone()), &mut built.embeddings) {
             let _ = (EmbeddingsProcessor::new(&config, &gemma, zeros()), Gemma::new(&gemma, zeros()));
         }
     }
     if let Ok(config) = VideoVaeConfig::new(&root.section("vae")) {
         assert!(config.decoder_channels() > 0);
-        if is_other(&config, &mut built.video_vae) {
+        if replace_if_changed(&config, &mut built.video_vae) {
             let _ = (VideoEncoder::new(&config, zeros()), VideoDecoder::new(&config, zeros()));
         }
     }
     if let Ok(config) = AudioVaeConfig::new(&root.section("audio_vae")) {
         assert!(config.sample_rate > 0 && config.hop_length > 0);
-        if is_other(&config, &mut built.audio_vae) {
+        if replace_if_changed(&config, &mut built.audio_vae) {
             let _ = AudioDecoder::new(&config, zeros());
         }
     }
     if let Ok(config) = VocoderConfig::new(&root.section("vocoder")) {
         assert!(config.output_sampling_rate > 0);
-        if is_other(&config, &mut built.vocoder) {
+        if replace_if_changed(&config, &mut built.vocoder) {
             let _ = Vocoder::new(&config, zeros());
         }
     }
     if let Ok(config) = UpsamplerConfig::new(&root) {
         assert!(config.spatial_scale().of(64) > 0);
-        if is_other(&config, &mut built.upsampler) {
+        if replace_if_changed(&config, &mut built.upsampler) {
             let _ = LatentUpsampler::new(&config, zeros());
         }
     }
 }
 
-/// Weights of zeros that take no memory, whatever is asked for.
+/// Weights that are broadcast zeros, which take no memory.
 struct Zeros {
-    given: AtomicUsize,
+    count: AtomicUsize,
 }
 
 fn zeros() -> VarBuilder {
-    VarBuilder::from_backend(Box::new(Zeros { given: AtomicUsize::new(0) }), DType::F32, Device::Cpu)
+    VarBuilder::from_backend(Box::new(Zeros { count: AtomicUsize::new(0) }), DType::F32, Device::Cpu)
 }
 
 impl SimpleBackend for Zeros {
     fn get(&self, shape: Shape, name: &str, _: Init, dtype: DType, device: &Device) -> Result<Tensor> {
         let elements = shape.dims().iter().try_fold(1_usize, |product, side| product.checked_mul(*side));
-        let is_small = elements.is_some_and(|elements| elements <= MOST_ELEMENTS)
-            && shape.dims().iter().all(|side| *side <= LONGEST_SIDE);
-        if !is_small || self.given.fetch_add(1, Ordering::Relaxed) > MOST_TENSORS {
+        let is_small = elements.is_some_and(|elements| elements <= MAX_ELEMENTS)
+            && shape.dims().iter().all(|side| *side <= MAX_DIMENSION);
+        if !is_small || self.count.fetch_add(1, Ordering::Relaxed) > MAX_TENSORS {
             return Err(Error::CannotFindTensor { path: name.into() });
         }
         Tensor::zeros((), dtype, device)?.broadcast_as(shape)

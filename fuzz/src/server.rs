@@ -1,4 +1,4 @@
-//! A whole server without a network, for targets to send requests to.
+//! A server without a network that fuzz targets send requests to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,24 +19,24 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-/// What a file beside the results says, which no answer may have in it.
+/// Contents of files beside the results, which no response may contain.
 const PRIVATE: &[u8] = b"nobody is to read this";
-/// What a file's request may be answered with without a word.
-const BARE: [StatusCode; 2] = [StatusCode::PRECONDITION_FAILED, StatusCode::RANGE_NOT_SATISFIABLE];
-/// Pictures have at most as many pixels.
+/// Status codes of file requests that have no body.
+const WITHOUT_BODY: [StatusCode; 2] = [StatusCode::PRECONDITION_FAILED, StatusCode::RANGE_NOT_SATISFIABLE];
+/// Maximum number of pixels of an image.
 pub const MAX_PIXELS: u64 = 1 << 20;
 
-/// A server that takes no task: its queue is full from the start, which it finds out once a request is understood.
+/// A server with a full queue: it validates requests, but accepts no task.
 pub struct Server {
     runtime: Runtime,
     router: Router,
-    /// The address of a finished video.
+    /// Path of a completed video.
     pub result: String,
     _data: TempDir,
 }
 
 impl Server {
-    /// With these keys.
+    /// Creates a server with these API keys.
     pub fn new(keys: &[&str]) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let data = tempfile::tempdir().expect("a folder");
@@ -44,40 +44,40 @@ impl Server {
         for folder in [data.path(), &data.path().join("outputs"), &data.path().join("inputs")] {
             std::fs::write(folder.join("private.txt"), PRIVATE).expect("a file");
         }
-        let result = format!("/outputs/{}", runtime.block_on(finish_one(&store)));
+        let result = format!("/outputs/{}", runtime.block_on(complete_task(&store)));
         let router = service(store, keys).into_router();
         Self { runtime, router, result, _data: data }
     }
 
-    /// Panics where the answer is the server's own trouble, or says what nobody may read.
+    /// Sends a request. Panics on an internal server error, or if the response contains private data.
     pub fn send(&self, request: Request<Body>) {
         let is_for_file = request.uri().path().starts_with("/outputs/");
-        // Ranges of files that cannot be are answered by the status alone.
-        let may_be_bare = |status| is_for_file && BARE.contains(&status);
+        // Unsatisfiable ranges and failed preconditions have no body.
+        let may_lack_body = |status| is_for_file && WITHOUT_BODY.contains(&status);
         self.runtime.block_on(async {
             let (head, body) = request.into_parts();
-            let sent = to_bytes(body, usize::MAX).await.expect("a whole request");
-            // Fuzzers find out what is looked for, and answers may repeat what was sent.
-            let knows = tells(&sent) || tells(format!("{head:?}").as_bytes());
+            let sent = to_bytes(body, usize::MAX).await.expect("a complete request");
+            // A fuzzer can find the private text, and responses may echo the request.
+            let is_echo = contains_private(&sent) || contains_private(format!("{head:?}").as_bytes());
             let request = Request::from_parts(head, Body::from(sent));
-            let response = self.router.clone().oneshot(request).await.expect("an answer");
+            let response = self.router.clone().oneshot(request).await.expect("a response");
             let status = response.status();
-            let body = to_bytes(response.into_body(), usize::MAX).await.expect("a whole answer");
+            let body = to_bytes(response.into_body(), usize::MAX).await.expect("a complete response");
             assert!(!status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE, "{status}: {body:?}");
-            assert!(knows || !tells(&body), "it told what is private");
-            if (status.is_client_error() || status.is_server_error()) && !may_be_bare(status) {
-                serde_json::from_slice::<serde_json::Value>(&body).expect("errors are JSON");
+            assert!(is_echo || !contains_private(&body), "the response contains private data");
+            if (status.is_client_error() || status.is_server_error()) && !may_lack_body(status) {
+                serde_json::from_slice::<serde_json::Value>(&body).expect("an error response is JSON");
             }
         });
     }
 }
 
-fn tells(text: &[u8]) -> bool {
+fn contains_private(text: &[u8]) -> bool {
     text.windows(PRIVATE.len()).any(|window| window == PRIVATE)
 }
 
-/// A task with a result, whose name is returned.
-async fn finish_one(store: &Store) -> FileName {
+/// Completes a task, and returns the name of its result.
+async fn complete_task(store: &Store) -> FileName {
     let id = store.enqueue(&Limits::server().defaults, vec![]).await.expect("a task");
     let claim = store.claim("fuzz", Duration::from_secs(60)).await.expect("a store").expect("the task");
     let artifact = Artifact {
@@ -87,7 +87,7 @@ async fn finish_one(store: &Store) -> FileName {
         enhanced_prompt: None,
     };
     std::fs::write(store.output_path(&artifact.file), [7; 1000]).expect("a file");
-    store.complete(&claim.lease, &artifact).await.expect("an end");
+    store.complete(&claim.lease, &artifact).await.expect("a completed task");
     artifact.file
 }
 
