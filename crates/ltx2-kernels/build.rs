@@ -1,31 +1,36 @@
-//! With feature `cuda`, compiles the kernels to PTX, which the driver of any card from sm_80 on turns into its own code; what
-//! is named for a card is for that one alone.
+//! Compiles the CUDA kernels to PTX with feature `cuda`. The driver compiles the PTX for any GPU from sm_80 on; files
+//! named after an architecture are for that one alone.
 //!
-//! nvcc is `$NVCC`, or in `$CUDA_HOME/bin`, `$CUDA_PATH/bin` or on the path. With `LTX2_KERNELS_WITHOUT_NVCC=1` the PTX is left
-//! empty: enough to check the Rust code, while whatever needs a kernel fails with an error that says so.
+//! nvcc is `$NVCC`, `$CUDA_HOME/bin/nvcc`, `$CUDA_PATH/bin/nvcc` or on the `PATH`. `LTX2_KERNELS_WITHOUT_NVCC=1` leaves
+//! the PTX empty: enough to type-check the Rust code, while launching a kernel fails with an error.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// `src/NAME.cu` becomes `NAME.ptx`.
+/// CUDA files, without their extension, below `src/`. `FOLDER/NAME.cu` is compiled to `NAME.ptx`.
 const KERNELS: [&str; 13] = [
-    "attention",
-    "attention_sm90",
-    "columns",
-    "conv3d",
-    "conv3d_tiles",
+    "attention/attention",
+    "attention/attention_sm90",
+    "bias_epilogue",
+    "conv3d/add_bias",
+    "conv3d/im2col",
+    "conv3d/implicit_gemm",
     "depth_to_space",
     "float8",
-    "modulate",
     "norm_rope",
     "pixel_norm",
-    "product",
     "residual",
+    "rms_modulate",
     "synth",
 ];
-const HEADERS: [&str; 5] =
-    ["src/attention.cuh", "src/device.cuh", "src/row.cuh", "src/warpgroup.cuh", "src/window.cuh"];
+const HEADERS: [&str; 5] = [
+    "src/attention/attention.cuh",
+    "src/attention/warpgroup.cuh",
+    "src/conv3d/window.cuh",
+    "src/device.cuh",
+    "src/row.cuh",
+];
 const WITHOUT_NVCC: &str = "LTX2_KERNELS_WITHOUT_NVCC";
 
 fn main() {
@@ -42,18 +47,20 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let without_nvcc = env::var_os(WITHOUT_NVCC).is_some_and(|value| value == "1");
     for kernel in KERNELS {
-        println!("cargo:rerun-if-changed=src/{kernel}.cu");
-        let ptx = out.join(format!("{kernel}.ptx"));
+        let source = PathBuf::from(format!("src/{kernel}.cu"));
+        println!("cargo:rerun-if-changed={}", source.display());
+        let name = source.file_stem().expect("a kernel's path ends in a file name");
+        let ptx = out.join(name).with_extension("ptx");
         if without_nvcc {
             std::fs::write(&ptx, "").unwrap_or_else(|error| panic!("cannot write {}: {error}", ptx.display()));
         } else {
-            compile(&nvcc(), Path::new(&format!("src/{kernel}.cu")), card(kernel), &ptx);
+            compile(&nvcc(), &source, architecture(kernel), &ptx);
         }
     }
 }
 
-/// What `kernel` is compiled for. A card's own instructions take the `a`, and are of no use on others.
-fn card(kernel: &str) -> &'static str {
+/// Virtual architecture of `kernel`. Instructions of one architecture alone require the suffix `a`.
+fn architecture(kernel: &str) -> &'static str {
     if kernel.ends_with("_sm90") { "compute_90a" } else { "compute_80" }
 }
 
@@ -69,18 +76,18 @@ fn nvcc() -> PathBuf {
         .unwrap_or_else(|| "nvcc".into())
 }
 
-fn compile(nvcc: &Path, source: &Path, card: &str, ptx: &Path) {
+fn compile(nvcc: &Path, source: &Path, architecture: &str, ptx: &Path) {
     let status = Command::new(nvcc)
-        .args(["-ptx", "-std=c++17", "-O3", "-arch", card, "-o"])
+        .args(["-ptx", "-std=c++17", "-O3", "-I", "src", "-arch", architecture, "-o"])
         .arg(ptx)
         .arg(source)
         .status()
         .unwrap_or_else(|error| {
             panic!(
-                "feature cuda needs nvcc (CUDA 12.4 or newer), and {} cannot be run: {error}. Install the CUDA toolkit, or \
-                 name it with CUDA_HOME or NVCC.",
+                "feature cuda requires nvcc of CUDA 12.4 or newer, but {} cannot be run: {error}. Install the CUDA \
+                 toolkit, or set CUDA_HOME or NVCC.",
                 nvcc.display()
             )
         });
-    assert!(status.success(), "{} could not compile {}: {status}", nvcc.display(), source.display());
+    assert!(status.success(), "{} failed to compile {}: {status}", nvcc.display(), source.display());
 }

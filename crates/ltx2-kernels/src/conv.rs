@@ -1,34 +1,36 @@
-//! candle's convolutions, also for bfloat16 on a CPU, where candle has none: computed in float32, rounded once.
+//! candle's 1-D and 2-D convolutions, extended to bfloat16 on a CPU: computed in float32 and rounded once.
 
 use candle_core::{DType, Result, Tensor};
 
-use crate::conv1d::conv1d_blocked;
+use crate::conv1d_cpu::conv1d_blocked;
 
-/// `x (n, c_in, h, w)` with `weight (c_out, c_in, kh, kw)`, stride 1, `padding` zeros on all sides.
+/// 2-D convolution of `x (n, c_in, h, w)` with `weight (c_out, c_in, kh, kw)`, stride 1 and `padding` zeros on all
+/// sides.
 pub fn conv2d(x: &Tensor, weight: &Tensor, padding: usize) -> Result<Tensor> {
-    supported(x, weight, |x, weight| x.conv2d(weight, padding, 1, 1, 1))
+    in_supported_dtype(x, weight, |x, weight| x.conv2d(weight, padding, 1, 1, 1))
 }
 
-/// `x (n, c_in, l)` with `weight (c_out, c_in, k)`, stride 1, `padding` zeros on both sides.
+/// 1-D convolution of `x (n, c_in, l)` with `weight (c_out, c_in, k)`, stride 1 and `padding` zeros on both sides.
 pub fn conv1d(x: &Tensor, weight: &Tensor, padding: usize, dilation: usize) -> Result<Tensor> {
-    supported(x, weight, |x, weight| match (x.device().is_cpu(), x.dtype()) {
+    in_supported_dtype(x, weight, |x, weight| match (x.device().is_cpu(), x.dtype()) {
         (true, DType::F32) => conv1d_blocked(x, weight, padding, dilation),
         _ => x.conv1d(weight, padding, 1, dilation, 1),
     })
 }
 
-/// `x (n, c_in, l)` with `weight (c_out, c_in, k)`, without padding, to `(n, c_out, (l - k) / stride + 1)`.
+/// 1-D convolution of `x (n, c_in, l)` with `weight (c_out, c_in, k)`, without padding, to `(n, c_out, (l - k) / stride
+/// + 1)`.
 pub fn conv1d_strided(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor> {
-    supported(x, weight, |x, weight| x.conv1d(weight, 0, stride, 1, 1))
+    in_supported_dtype(x, weight, |x, weight| x.conv1d(weight, 0, stride, 1, 1))
 }
 
-/// `x (n, c_in, l)` with `weight (c_in, c_out, k)`, to `(n, c_out, (l - 1) stride + k)`.
+/// Transposed 1-D convolution of `x (n, c_in, l)` with `weight (c_in, c_out, k)`, to `(n, c_out, (l - 1) stride + k)`.
 pub fn conv_transpose1d(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor> {
-    supported(x, weight, |x, weight| x.conv_transpose1d(weight, 0, 0, stride, 1, 1))
+    in_supported_dtype(x, weight, |x, weight| x.conv_transpose1d(weight, 0, 0, stride, 1, 1))
 }
 
-/// Runs `conv`, in float32 where candle has it in nothing smaller.
-pub(crate) fn supported(
+/// Runs `conv`, in float32 for bfloat16 on a CPU.
+pub(crate) fn in_supported_dtype(
     x: &Tensor,
     weight: &Tensor,
     conv: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
@@ -46,12 +48,12 @@ mod tests {
     use candle_core::Device;
 
     #[test]
-    fn bfloat16_is_float32_rounded_once() -> Result<()> {
+    fn bfloat16_equals_float32_rounded_once() -> Result<()> {
         let make = |shape: &[usize]| Tensor::randn(0f32, 1., shape, &Device::Cpu)?.to_dtype(DType::BF16);
         let same = |bf16: Tensor, f32: Tensor| -> Result<()> {
             assert_eq!(bf16.dtype(), DType::BF16);
-            let apart = (bf16.to_dtype(DType::F32)? - f32.to_dtype(DType::BF16)?.to_dtype(DType::F32)?)?;
-            assert_eq!(apart.abs()?.max_all()?.to_scalar::<f32>()?, 0.);
+            let difference = (bf16.to_dtype(DType::F32)? - f32.to_dtype(DType::BF16)?.to_dtype(DType::F32)?)?;
+            assert_eq!(difference.abs()?.max_all()?.to_scalar::<f32>()?, 0.);
             Ok(())
         };
         let wide = |x: &Tensor| x.to_dtype(DType::F32);

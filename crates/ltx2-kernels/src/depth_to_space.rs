@@ -1,29 +1,31 @@
-//! Trading channels for space and time, with the residual connection of an upsampling layer.
+//! Depth to space and time, with the residual connection of an upsampling layer (`depth_to_space.cu`).
 
 use candle_core::{Result, Tensor};
 
-/// `x (t, c p1 p2 p3, h, w)` to `(t p1 - skipped, c, h p2, w p3)`, without the first `skipped` frames. Plus the same of
-/// `residual (t, c' p1 p2 p3, h, w)`, if there is one, whose channels are repeated to be as many.
+/// Rearranges `x (t, c p1 p2 p3, h, w)` to `(t p1 - skipped, c, h p2, w p3)`, where `stride` is `[p1, p2, p3]` and the
+/// first `skipped` frames are dropped. Adds `residual (t, c' p1 p2 p3, h, w)` rearranged in the same way, if given,
+/// with its channels repeated `c / c'` times.
 pub fn depth_to_space(x: &Tensor, stride: [usize; 3], skipped: usize, residual: Option<&Tensor>) -> Result<Tensor> {
     let shapes = Shapes::new(x, stride, skipped, residual)?;
     #[cfg(feature = "cuda")]
-    if let Some(kernel) = on_cuda::Growth::new(x, residual, &shapes)? {
+    if let Some(kernel) = on_cuda::DepthToSpace::new(x, residual, &shapes)? {
         return kernel.run();
     }
-    let grown = shapes.grow(x)?;
+    let y = shapes.rearrange(x)?;
     match residual {
-        Some(residual) => grown + shapes.grow(residual)?.repeat((1, shapes.repeats, 1, 1))?,
-        None => Ok(grown),
+        Some(residual) => y + shapes.rearrange(residual)?.repeat((1, shapes.repeats, 1, 1))?,
+        None => Ok(y),
     }
 }
 
+/// Checked dimensions of one call.
 struct Shapes {
     stride: [usize; 3],
     skipped: usize,
-    /// Of the result.
-    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "the kernel is told where to write"))]
+    /// Dimensions of the result.
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only the CUDA kernel reads it"))]
     out: [usize; 4],
-    /// How often the residual's channels are repeated.
+    /// Times that the residual's channels are repeated.
     repeats: usize,
 }
 
@@ -35,17 +37,19 @@ impl Shapes {
             let (frames, channels, height, width) = residual.dims4()?;
             let fits = (frames, height, width) == (t, h, w) && channels > 0;
             if !fits || !channels.is_multiple_of(volume) || !c.is_multiple_of(channels) {
-                candle_core::bail!("{residual:?} cannot be added to {x:?} when both have grown by {stride:?}")
+                candle_core::bail!("depth_to_space: residual {residual:?} does not match {x:?} with stride {stride:?}")
             }
             Ok(c / channels)
         })?;
         if volume == 0 || !c.is_multiple_of(volume) || skipped > t * p1 {
-            candle_core::bail!("{x:?} cannot grow by {stride:?}, without its first {skipped} frames")
+            candle_core::bail!(
+                "depth_to_space: {x:?} does not match stride {stride:?} without its first {skipped} frames"
+            )
         }
         Ok(Self { stride, skipped, out: [t * p1 - skipped, c / volume, h * p2, w * p3], repeats })
     }
 
-    fn grow(&self, x: &Tensor) -> Result<Tensor> {
+    fn rearrange(&self, x: &Tensor) -> Result<Tensor> {
         let ((t, c, h, w), [p1, p2, p3]) = (x.dims4()?, self.stride);
         let c = c / (p1 * p2 * p3);
         let split = x.reshape(vec![t, c, p1, p2, p3, h, w])?.permute(vec![0, 2, 1, 5, 3, 6, 4])?;
@@ -55,30 +59,35 @@ impl Shapes {
 
 #[cfg(feature = "cuda")]
 mod on_cuda {
-    use candle_core::cuda_backend::CudaDType;
     use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
     use candle_core::{CudaDevice, DType, Device, Result, Tensor};
     use half::bf16;
 
     use super::Shapes;
-    use crate::cuda::{self, LaunchConfig, PushKernelArg, WrapErr};
+    use crate::cuda::{self, Element, LaunchConfig, PushKernelArg, WrapErr};
 
-    /// Height, width, the stride, and frames that are skipped.
+    /// `depth_to_space::Shape` of `depth_to_space.cu`: height and width of the input, stride, skipped frames.
     #[repr(C)]
-    struct Shape([i32; 6]);
+    struct ShapeParameters {
+        height: i32,
+        width: i32,
+        stride: [i32; 3],
+        skipped: i32,
+    }
 
-    // Plain numbers, laid out as the kernel's own.
-    unsafe impl DeviceRepr for Shape {}
+    // SAFETY: `repr(C)` with integer fields only, in the order of the C++ struct.
+    unsafe impl DeviceRepr for ShapeParameters {}
 
-    pub(super) struct Growth<'a> {
+    /// Launch of `depth_to_space_*` with contiguous operands.
+    pub(super) struct DepthToSpace<'a> {
         device: CudaDevice,
         x: Tensor,
         residual: Option<Tensor>,
         shapes: &'a Shapes,
     }
 
-    impl<'a> Growth<'a> {
-        /// If the kernel computes this.
+    impl<'a> DepthToSpace<'a> {
+        /// Returns `None` if the kernel does not support the operands.
         pub(super) fn new(x: &Tensor, residual: Option<&Tensor>, shapes: &'a Shapes) -> Result<Option<Self>> {
             let Device::Cuda(device) = x.device() else { return Ok(None) };
             let [frames, channels, height, width] = shapes.out;
@@ -101,33 +110,36 @@ mod on_cuda {
             }
         }
 
-        fn launch<T: CudaDType + DeviceRepr>(&self, name: &str) -> Result<Tensor> {
+        fn launch<T: Element>(&self, name: &str) -> Result<Tensor> {
             const THREADS: usize = 256;
             let [frames, channels, height, width] = self.shapes.out;
-            // Every element is written below.
-            let mut out = unsafe { self.device.alloc::<T>(frames * channels * height * width)? };
+            let mut out = cuda::alloc_output::<T>(&self.device, frames * channels * height * width)?;
             {
                 let (_, _, h, w) = self.x.dims4()?;
-                let [p1, p2, p3] = self.shapes.stride;
-                let shape = Shape([h, w, p1, p2, p3, self.shapes.skipped].map(|n| n as i32));
-                let (added_channels, none) = ((channels / self.shapes.repeats) as i32, 0u64);
+                let shape = ShapeParameters {
+                    height: h as i32,
+                    width: w as i32,
+                    stride: self.shapes.stride.map(|n| n as i32),
+                    skipped: self.shapes.skipped as i32,
+                };
+                let residual_channels = (channels / self.shapes.repeats) as i32;
                 let x = self.x.storage_and_layout();
                 let x = cuda::view::<T>(&x.0, x.1)?;
-                let added = self.residual.as_ref().map(Tensor::storage_and_layout);
-                let added = added.as_ref().map(|(storage, layout)| cuda::view::<T>(storage, layout)).transpose()?;
+                let residual = self.residual.as_ref().map(Tensor::storage_and_layout);
+                let residual = cuda::optional_view::<T>(residual.as_ref())?;
                 let kernel = cuda::DEPTH_TO_SPACE.kernel(&self.device, name)?;
                 let mut launch = kernel.builder();
                 launch.arg(&x);
-                match &added {
-                    Some(added) => launch.arg(added),
-                    None => launch.arg(&none),
-                };
-                launch.arg(&mut out).arg(&shape).arg(&added_channels);
+                cuda::optional_arg(&mut launch, residual.as_ref());
+                launch.arg(&mut out).arg(&shape).arg(&residual_channels);
                 let config = LaunchConfig {
                     grid_dim: ((height * width).div_ceil(THREADS) as u32, channels as u32, frames as u32),
                     block_dim: (THREADS as u32, 1, 1),
                     shared_mem_bytes: 0,
                 };
+                // SAFETY: these are the parameters of `depth_to_space_*` in order and type. `x`, `residual` and `out`
+                // are contiguous and `Shapes` has checked that their dimensions match; every thread writes one element
+                // of `out`.
                 unsafe { launch.launch(config) }.w()?;
             }
             Ok(cuda::tensor(out, &self.device, self.shapes.out.to_vec().into()))
@@ -142,7 +154,7 @@ mod tests {
     use candle_core::{DType, Device};
 
     #[test]
-    fn every_value_comes_from_its_place() -> Result<()> {
+    fn every_element_comes_from_its_source_index() -> Result<()> {
         let device = test_device()?;
         let (t, h, w) = (3, 2, 5);
         for (stride, c, repeats, skipped) in [([2, 2, 2], 4, 2, 1), ([1, 2, 2], 3, 3, 0), ([2, 1, 1], 2, 1, 1)] {
@@ -162,14 +174,14 @@ mod tests {
                     let [column, row] = [i % shape[3], i / shape[3] % shape[2]];
                     let [channel, frame] =
                         [i / (shape[2] * shape[3]) % c, i / (shape[1] * shape[2] * shape[3]) + skipped];
-                    let share = (frame % p1 * p2 + row % p2) * p3 + column % p3;
+                    let offset = (frame % p1 * p2 + row % p2) * p3 + column % p3;
                     let at = |channel: usize, channels: usize| {
-                        (((frame / p1 * channels + channel) * volume + share) * h + row / p2) * w + column / p3
+                        (((frame / p1 * channels + channel) * volume + offset) * h + row / p2) * w + column / p3
                     };
                     let exact = x[at(channel, c)];
                     let sum = exact + added[at(channel % (c / repeats), c / repeats)];
-                    assert!((alone[i] - exact).abs() <= limit, "{stride:?} {i}: {}, not {exact}", alone[i]);
-                    assert!((both[i] - sum).abs() <= limit, "{stride:?} {i}: {}, not {sum}", both[i]);
+                    assert!((alone[i] - exact).abs() <= limit, "{stride:?} {i}: expected {exact}, found {}", alone[i]);
+                    assert!((both[i] - sum).abs() <= limit, "{stride:?} {i}: expected {sum}, found {}", both[i]);
                 }
             }
         }
@@ -177,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() -> Result<()> {
+    fn mismatched_dimensions_are_refused() -> Result<()> {
         let make = |channels: usize| Tensor::zeros((2, channels, 3, 3), DType::F32, &Device::Cpu);
         let x = make(16)?;
         assert!(depth_to_space(&x, [2, 2, 2], 1, Some(&make(8)?)).is_ok());

@@ -1,29 +1,29 @@
-//! Convolutions with one filter for every channel: resampling and blurring. Also for bfloat16 on a CPU, computed in
-//! float32 and rounded once.
+//! Depthwise convolutions with one filter for all channels, for resampling and blurring. bfloat16 on a CPU is computed
+//! in float32 and rounded once.
 
 use candle_core::{Result, Tensor};
 
-use crate::conv::{conv_transpose1d, conv1d_strided, supported};
+use crate::conv::{conv_transpose1d, conv1d_strided, in_supported_dtype};
 
-/// `x (n, c, l)` with `filter (1, 1, k)`, without padding, to `(n, c, (l - k) / stride + 1)`.
+/// 1-D convolution of `x (n, c, l)` with `filter (1, 1, k)`, without padding, to `(n, c, (l - k) / stride + 1)`.
 pub fn depthwise_conv1d(x: &Tensor, filter: &Tensor, stride: usize) -> Result<Tensor> {
     let (n, c, l) = x.dims3()?;
     conv1d_strided(&x.reshape((n * c, 1, l))?, filter, stride)?.reshape((n, c, ()))
 }
 
-/// `x (n, c, l)` with `filter (1, 1, k)`, to `(n, c, (l - 1) stride + k)`.
+/// Transposed 1-D convolution of `x (n, c, l)` with `filter (1, 1, k)`, to `(n, c, (l - 1) stride + k)`.
 pub fn depthwise_conv_transpose1d(x: &Tensor, filter: &Tensor, stride: usize) -> Result<Tensor> {
     let (n, c, l) = x.dims3()?;
     conv_transpose1d(&x.reshape((n * c, 1, l))?, filter, stride)?.reshape((n, c, ()))
 }
 
-/// `x (n, c, h, w)` with `filter (1, 1, k, k)`, `k / 2` zeros on all sides, to `(n, c, ⌈h / stride⌉, ⌈w / stride⌉)` for
-/// odd `k`.
+/// 2-D convolution of `x (n, c, h, w)` with `filter (1, 1, k, k)` and `k / 2` zeros on all sides, to
+/// `(n, c, ⌈h / stride⌉, ⌈w / stride⌉)` for odd `k`.
 pub fn depthwise_conv2d(x: &Tensor, filter: &Tensor, stride: usize) -> Result<Tensor> {
     let (n, c, h, w) = x.dims4()?;
     let padding = filter.dim(3)? / 2;
     let single = x.reshape((n * c, 1, h, w))?;
-    let y = supported(&single, filter, |x, filter| x.conv2d(filter, padding, stride, 1, 1))?;
+    let y = in_supported_dtype(&single, filter, |x, filter| x.conv2d(filter, padding, stride, 1, 1))?;
     let (_, _, h, w) = y.dims4()?;
     y.reshape((n, c, h, w))
 }
@@ -34,7 +34,7 @@ mod tests {
     use candle_core::{DType, Device};
 
     #[test]
-    fn every_channel_gets_the_same_filter() -> Result<()> {
+    fn depthwise_convolutions_apply_the_filter_to_every_channel() -> Result<()> {
         let device = Device::Cpu;
         let x = Tensor::randn(0f32, 1., (2, 3, 9), &device)?;
         let filter = Tensor::randn(0f32, 1., (1, 1, 4), &device)?;
@@ -48,10 +48,10 @@ mod tests {
         );
         for c in 0..3 {
             let alone = |x: &Tensor| x.narrow(1, c, 1)?.contiguous();
-            let apart = |a: Tensor, b: Tensor| (a - b)?.abs()?.max_all()?.to_scalar::<f32>();
-            assert!(apart(alone(&down)?, alone(&x)?.conv1d(&filter, 0, 2, 1, 1)?)? < 1e-6);
-            assert!(apart(alone(&up)?, alone(&x)?.conv_transpose1d(&filter, 0, 0, 3, 1, 1)?)? < 1e-6);
-            assert!(apart(alone(&blurred)?, alone(&image)?.conv2d(&blur, 2, 2, 1, 1)?)? < 1e-5);
+            let error = |a: Tensor, b: Tensor| (a - b)?.abs()?.max_all()?.to_scalar::<f32>();
+            assert!(error(alone(&down)?, alone(&x)?.conv1d(&filter, 0, 2, 1, 1)?)? < 1e-6);
+            assert!(error(alone(&up)?, alone(&x)?.conv_transpose1d(&filter, 0, 0, 3, 1, 1)?)? < 1e-6);
+            assert!(error(alone(&blurred)?, alone(&image)?.conv2d(&blur, 2, 2, 1, 1)?)? < 1e-5);
         }
         assert_eq!(
             depthwise_conv1d(&x.to_dtype(DType::BF16)?, &filter.to_dtype(DType::BF16)?, 2)?.dtype(),

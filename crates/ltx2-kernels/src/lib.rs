@@ -1,63 +1,55 @@
-//! Tensor operations that candle lacks or does slowly, one file each. Where an operation has a fast form, its plain
-//! form stands beside it and one test holds both together.
+//! Tensor operations that candle lacks or runs slowly, one module per operation. An operation with a fast
+//! implementation also has a reference in plain candle, and tests compare the two.
 
 pub mod attention;
-pub mod columns;
+pub mod bias_epilogue;
 pub mod conv;
-mod conv1d;
+mod conv1d_cpu;
 pub mod conv3d;
-#[cfg(feature = "cuda")]
-mod conv3d_columns;
-pub mod conv3d_tiles;
 #[cfg(feature = "cuda")]
 mod cuda;
 pub mod depth_to_space;
 pub mod depthwise;
 pub mod float8;
-pub mod modulate;
-pub mod norm;
+pub mod layer_norm;
 pub mod norm_rope;
-pub mod pad;
+pub mod padding;
 pub mod pixel_norm;
-pub mod product;
 pub mod residual;
+pub mod rms_modulate;
 pub mod rope;
 mod sine;
 pub mod snake;
 pub mod synth;
 
-pub use attention::attention;
+pub use attention::{AttentionKernel, attention, masked_attention};
+pub use bias_epilogue::PendingBias;
 pub use conv::{conv_transpose1d, conv1d, conv1d_strided, conv2d};
 pub use conv3d::Conv3d;
 pub use depth_to_space::depth_to_space;
 pub use depthwise::{depthwise_conv_transpose1d, depthwise_conv1d, depthwise_conv2d};
 pub use float8::decode_e4m3;
-pub use modulate::{modulate, rms_norm_modulate};
-pub use norm::{layer_norm, rms_norm};
+pub use layer_norm::layer_norm;
 pub use norm_rope::{NormRope, norm_rope};
-pub use pad::{Around, Padding};
+pub use padding::{FramePadding, Padding};
 pub use pixel_norm::pixel_norm_silu;
-pub use product::Product;
 pub use residual::{gated_residual, residual};
+pub use rms_modulate::{modulate, rms_norm, rms_norm_modulate};
 pub use rope::{Rope, RopeTable};
 pub use snake::AntiAliasedSnake;
 pub use synth::Synth;
 
-/// Has a card's driver compile all kernels of this crate, seconds that their first use would else take. Does nothing on a
-/// CPU.
+/// Loads all kernels of this crate on a CUDA device: the driver compiles them, which takes seconds that the first use
+/// would take otherwise. Does nothing on a CPU.
 pub fn load_kernels(device: &candle_core::Device) -> candle_core::Result<()> {
     match device {
         #[cfg(feature = "cuda")]
-        candle_core::Device::Cuda(device) => {
-            // A wrong setting shows at the start.
-            attention::on_cuda::wanted()?;
-            cuda::load_all(device)
-        }
+        candle_core::Device::Cuda(device) => cuda::load_all(device),
         _ => Ok(()),
     }
 }
 
-/// Where the tests run: on the first card in a build for cards, else on the CPU.
+/// Device of the tests: the first GPU with feature `cuda`, the CPU otherwise.
 #[cfg(test)]
 fn test_device() -> candle_core::Result<candle_core::Device> {
     if cfg!(feature = "cuda") { candle_core::Device::new_cuda(0) } else { Ok(candle_core::Device::Cpu) }

@@ -1,37 +1,37 @@
-//! Rotary position embedding with angles of its own for each head.
+//! Rotary position embedding with separate angles for each head.
 
 use candle_core::{Result, Tensor};
 
-/// Which channels of a head form the pairs that are turned.
+/// Pairing of a head's channels for the rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rope {
-    /// Neighbours: `(0, 1), (2, 3) ...`
+    /// Neighbouring channels: `(0, 1), (2, 3) ...`
     Interleaved,
-    /// Halves: `(0, d/2), (1, d/2 + 1) ...`
+    /// Channels half a head apart: `(0, d/2), (1, d/2 + 1) ...`
     Split,
 }
 
-/// Cosines and sines of a sequence, `(heads, t, d / 2)` each.
+/// Cosines and sines of the angles of a sequence, `(heads, t, d / 2)` each.
 #[derive(Debug, Clone)]
 pub struct RopeTable {
-    /// Cosines.
+    /// Cosines of the angles.
     pub cos: Tensor,
-    /// Sines.
+    /// Sines of the angles.
     pub sin: Tensor,
 }
 
 impl Rope {
-    /// Turns `x (b, heads, t, d)` by `table`.
+    /// Rotates `x (b, heads, t, d)` by the angles of `table`.
     pub fn apply(self, x: &Tensor, table: &RopeTable) -> Result<Tensor> {
         let (b, heads, t, d) = x.dims4()?;
         let (cos, sin) = (table.cos.repeat((b, 1, 1))?, table.sin.repeat((b, 1, 1))?);
-        // candle turns all heads of a batch entry alike, so the heads go where it has the batch.
+        // candle has one table per batch entry and none per head, so the heads become batch entries.
         let x = x.contiguous()?.reshape((b * heads, 1, t, d))?;
-        let turned = match self {
+        let rotated = match self {
             Self::Interleaved => candle_nn::rotary_emb::rope_i(&x, &cos, &sin)?,
             Self::Split => candle_nn::rotary_emb::rope(&x, &cos, &sin)?,
         };
-        turned.reshape((b, heads, t, d))
+        rotated.reshape((b, heads, t, d))
     }
 }
 
@@ -41,7 +41,7 @@ mod tests {
     use candle_core::Device;
 
     #[test]
-    fn turns_each_head_by_its_own_angles() -> Result<()> {
+    fn apply_rotates_each_head_by_its_own_angles() -> Result<()> {
         let (heads, t, d) = (2, 3, 4);
         let device = Device::Cpu;
         let angle = Tensor::randn(0f32, 1., (heads, t, d / 2), &device)?;
@@ -52,14 +52,14 @@ mod tests {
         for (rope, pair) in [(Rope::Interleaved, |i| (2 * i, 2 * i + 1)), (Rope::Split, |i| (i, i + 2))]
             as [(Rope, fn(usize) -> (usize, usize)); 2]
         {
-            let turned = rope.apply(&x, &table)?.flatten_all()?.to_vec1::<f32>()?;
+            let rotated = rope.apply(&x, &table)?.flatten_all()?.to_vec1::<f32>()?;
             for row in 0..heads * t {
                 for i in 0..d / 2 {
                     let (a, b) = pair(i);
                     let (a, b) = (row * d + a, row * d + b);
                     let (sin, cos) = angle[row * d / 2 + i].sin_cos();
-                    assert!((turned[a] - (flat[a] * cos - flat[b] * sin)).abs() < 1e-6);
-                    assert!((turned[b] - (flat[b] * cos + flat[a] * sin)).abs() < 1e-6);
+                    assert!((rotated[a] - (flat[a] * cos - flat[b] * sin)).abs() < 1e-6);
+                    assert!((rotated[b] - (flat[b] * cos + flat[a] * sin)).abs() < 1e-6);
                 }
             }
         }

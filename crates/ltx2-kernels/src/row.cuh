@@ -1,9 +1,10 @@
-// Work on rows: one block for each.
+// Reductions over rows, with one block per row.
 #pragma once
 
 #include "device.cuh"
 
-// The sum over all threads of a block, for each of them; a block has whole warps, and calls this once.
+// Sum of `x` over all threads of the block, returned to each of them. The block consists of whole warps and calls this
+// once.
 DEVICE float block_sum(float x) {
     __shared__ float sums[32];
     UNROLL for (int mask = 16; mask > 0; mask /= 2) x += lane_xor(x, mask);
@@ -15,14 +16,13 @@ DEVICE float block_sum(float x) {
     return sum;
 }
 
-// 1 over the root of the mean square of a row of `packs` packs, of which `eps` is part; of its sum with `bias`, if there is
-// one.
+// 1 / sqrt(mean square + eps) of a row of `vectors` vectors, with `bias` added first if it is not null.
 template <typename T, int N>
-DEVICE float inverse_rms(const Pack<T, N> *row, const Pack<T, N> *bias, int packs, float eps) {
+DEVICE float inverse_rms(const Vector<T, N> *row, const Vector<T, N> *bias, int vectors, float eps) {
     float sum = 0.0f;
-    for (int i = threadIdx.x; i < packs; i += blockDim.x) {
-        Pack<T, N> pack = with_bias(row[i], bias, i);
-        UNROLL for (int j = 0; j < N; j++) sum += to_float(pack.at[j]) * to_float(pack.at[j]);
+    for (int i = threadIdx.x; i < vectors; i += blockDim.x) {
+        Vector<T, N> vector = with_bias(row[i], bias, i);
+        UNROLL for (int j = 0; j < N; j++) sum += to_float(vector.at[j]) * to_float(vector.at[j]);
     }
-    return rsqrtf(block_sum(sum) / (packs * N) + eps);
+    return rsqrtf(block_sum(sum) / (vectors * N) + eps);
 }

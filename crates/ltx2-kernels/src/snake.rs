@@ -1,5 +1,5 @@
-//! The periodic activation of BigVGAN between a twofold upsampling and a twofold downsampling, so that the overtones it
-//! makes do not fold back (`Activation1d` around `SnakeBeta`).
+//! Anti-aliased periodic activation of BigVGAN: SnakeBeta between a twofold upsampling and a twofold downsampling
+//! (`Activation1d` around `SnakeBeta`).
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -7,15 +7,15 @@ use rayon::prelude::*;
 use crate::depthwise::{depthwise_conv_transpose1d, depthwise_conv1d};
 use crate::sine::add_sine_squared;
 
-/// Length of both filters.
+/// Number of taps of both filters.
 pub const SNAKE_TAPS: usize = 12;
 const EPS: f64 = 1e-9;
-/// Taps of a filter that meet the samples of one parity.
+/// Taps of a filter that apply to the samples of one parity.
 const HALF: usize = SNAKE_TAPS / 2;
-/// Samples that are made at once: the buffers stay in the nearest cache.
+/// Output samples per block: the buffers fit in the L1 cache.
 const BLOCK: usize = 1024;
 
-/// `down(snake(up(x)))` with `snake(u) = u + sin²(α u) / β`, α and β per channel.
+/// Computes `down(snake(up(x)))` with `snake(u) = u + sin²(α u) / β` and α and β per channel.
 #[derive(Debug, Clone)]
 pub struct AntiAliasedSnake {
     up: Tensor,
@@ -25,11 +25,11 @@ pub struct AntiAliasedSnake {
 }
 
 impl AntiAliasedSnake {
-    /// The filters `(1, 1, 12)`, and the logarithms of α and β `(c)`.
+    /// Creates the activation from the filters `(1, 1, 12)` and the logarithms of α and β `(c)`.
     pub fn new(up: Tensor, down: Tensor, log_alpha: &Tensor, log_beta: &Tensor) -> Result<Self> {
         for filter in [&up, &down] {
             if filter.dims() != [1, 1, SNAKE_TAPS] {
-                bail!("a filter of the activation has shape {:?}, not [1, 1, {SNAKE_TAPS}]", filter.dims());
+                bail!("snake: expected filters [1, 1, {SNAKE_TAPS}], found {:?}", filter.dims());
             }
         }
         let channels = log_alpha.dim(0)?;
@@ -38,20 +38,20 @@ impl AntiAliasedSnake {
         Ok(Self { up, down, alpha, inverse_beta })
     }
 
-    /// `x (n, c, l)` to the same shape. On a CPU computed in float32 and rounded once.
+    /// Applies the activation to `x (n, c, l)`; the shape stays. On a CPU it is computed in float32 and rounded once.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         if !x.device().is_cpu() {
-            return self.plain(x);
+            return self.reference(x);
         }
-        let op = OnCpu::new(self)?;
+        let op = FusedSnake::new(self)?;
         x.to_dtype(DType::F32)?.contiguous()?.apply_op1_no_bwd(&op)?.to_dtype(x.dtype())
     }
 
-    /// The same step by step, on any device.
-    pub fn plain(&self, x: &Tensor) -> Result<Tensor> {
+    /// The same as separate candle operations, on any device.
+    pub fn reference(&self, x: &Tensor) -> Result<Tensor> {
         let length = x.dim(2)?;
         let x = x.pad_with_same(2, HALF - 1, HALF - 1)?;
-        // Of the transposed convolution's ends, the part that the padding made is cut.
+        // Drops the samples at both ends that come from the padding.
         let up = depthwise_conv_transpose1d(&x, &self.up, 2)?.narrow(2, 3 * (HALF - 1), 2 * length)?;
         let up = (up * 2.0)?;
         let wave = up.broadcast_mul(&self.alpha)?.sin()?.sqr()?.broadcast_mul(&self.inverse_beta)?;
@@ -59,16 +59,16 @@ impl AntiAliasedSnake {
     }
 }
 
-/// Both filters and the activation in one pass. Even and odd samples of the doubled signal are kept apart, so that each
-/// filter is two short ones over contiguous samples.
-struct OnCpu {
+/// CPU operation with both filters and the activation in one pass. The even and odd samples of the upsampled signal are
+/// stored separately, so each filter is two short filters over contiguous samples.
+struct FusedSnake {
     up: [f32; SNAKE_TAPS],
     down: [f32; SNAKE_TAPS],
     alpha: Vec<f32>,
     inverse_beta: Vec<f32>,
 }
 
-impl OnCpu {
+impl FusedSnake {
     fn new(snake: &AntiAliasedSnake) -> Result<Self> {
         let values = |x: &Tensor| x.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
         let taps = |x: &Tensor| -> Result<[f32; SNAKE_TAPS]> {
@@ -83,38 +83,40 @@ impl OnCpu {
         })
     }
 
-    /// The samples of a channel from `start`, as many as `out` has.
+    /// Computes the output samples of a channel from `start` on, as many as `out` has.
     fn block(&self, channel: usize, x: &[f32], start: usize, out: &mut [f32]) {
         let count = out.len();
         let mut near = [0f32; BLOCK + SNAKE_TAPS];
         let (mut even, mut odd) = ([0f32; BLOCK + HALF], [0f32; BLOCK + HALF]);
         let near = &mut near[..count + SNAKE_TAPS];
-        // Sample i of `near` is x at start + i - 6, and the pair (even, odd)[i] stands at start + i - 3.
+        // `near[i]` is x[start + i - 6], and (even, odd)[i] are the upsampled pair at start + i - 3.
         for (i, near) in near.iter_mut().enumerate() {
             *near = x[(start + i).saturating_sub(HALF).min(x.len() - 1)];
         }
         let (even, odd) = (&mut even[..count + HALF], &mut odd[..count + HALF]);
         let up = self.up;
         for (i, (even, odd)) in even.iter_mut().zip(odd.iter_mut()).enumerate() {
-            let window: &[f32; HALF + 1] = near[i..i + HALF + 1].try_into().expect("as long as that");
+            let window: &[f32; HALF + 1] =
+                near[i..i + HALF + 1].try_into().expect("the slice has the length of the array");
             *even = (0..HALF).map(|q| window[q] * up[SNAKE_TAPS - 1 - 2 * q]).sum();
             *odd = (0..HALF).map(|q| window[q + 1] * up[SNAKE_TAPS - 2 - 2 * q]).sum();
         }
-        repeat_ends(even, odd, start, x.len());
-        for doubled in [&mut *even, &mut *odd] {
-            add_sine_squared(doubled, self.alpha[channel], self.inverse_beta[channel]);
+        extend_ends(even, odd, start, x.len());
+        for upsampled in [&mut *even, &mut *odd] {
+            add_sine_squared(upsampled, self.alpha[channel], self.inverse_beta[channel]);
         }
         let down = self.down;
         for (i, out) in out.iter_mut().enumerate() {
-            let even: &[f32; HALF] = even[i + 1..i + 1 + HALF].try_into().expect("as long as that");
-            let odd: &[f32; HALF] = odd[i..i + HALF].try_into().expect("as long as that");
+            let even: &[f32; HALF] =
+                even[i + 1..i + 1 + HALF].try_into().expect("the slice has the length of the array");
+            let odd: &[f32; HALF] = odd[i..i + HALF].try_into().expect("the slice has the length of the array");
             *out = (0..HALF).map(|q| odd[q] * down[2 * q] + even[q] * down[2 * q + 1]).sum();
         }
     }
 }
 
-/// Beyond both ends of the doubled signal, its first and its last sample go on.
-fn repeat_ends(even: &mut [f32], odd: &mut [f32], start: usize, length: usize) {
+/// Extends the upsampled signal beyond both ends by its first and last sample.
+fn extend_ends(even: &mut [f32], odd: &mut [f32], start: usize, length: usize) {
     let first = 3usize.saturating_sub(start);
     let end = (length + 3 - start).min(even.len());
     let (head, tail) = (even[first], odd[end - 1]);
@@ -124,7 +126,7 @@ fn repeat_ends(even: &mut [f32], odd: &mut [f32], start: usize, length: usize) {
     }
 }
 
-impl CustomOp1 for OnCpu {
+impl CustomOp1 for FusedSnake {
     fn name(&self) -> &'static str {
         "anti-aliased-snake"
     }
@@ -132,10 +134,10 @@ impl CustomOp1 for OnCpu {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (_, channels, length) = layout.shape().dims3()?;
         let (CpuStorage::F32(data), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
-            bail!("the activation takes contiguous float32 samples")
+            bail!("snake: expected contiguous float32 samples")
         };
         if channels != self.alpha.len() {
-            bail!("the activation has {} channels, but the samples have {channels}", self.alpha.len());
+            bail!("snake: expected {} channels, found {channels}", self.alpha.len());
         }
         let data = &data[start..end];
         let mut out = vec![0f32; data.len()];
@@ -165,31 +167,31 @@ mod tests {
         )
     }
 
-    fn apart(a: &Tensor, b: &Tensor) -> Result<f32> {
+    fn max_difference(a: &Tensor, b: &Tensor) -> Result<f32> {
         let wide = |x: &Tensor| x.to_dtype(DType::F32);
         (wide(a)? - wide(b)?)?.abs()?.max_all()?.to_scalar()
     }
 
     #[test]
-    fn one_pass_equals_the_steps() -> Result<()> {
+    fn fused_activation_equals_the_reference() -> Result<()> {
         let snake = snake(3)?;
         for length in [1, 2, 3, 7, BLOCK - 1, BLOCK, BLOCK + 1, BLOCK + 2, 2 * BLOCK + 5] {
             let x = Tensor::randn(0f32, 2., (2, 3, length), &Device::Cpu)?;
-            let (fast, plain) = (snake.forward(&x)?, snake.plain(&x)?);
-            assert_eq!(fast.dims(), x.dims());
-            let apart = apart(&fast, &plain)?;
-            assert!(apart < 5e-6, "{length} samples: {apart}");
+            let (fused, reference) = (snake.forward(&x)?, snake.reference(&x)?);
+            assert_eq!(fused.dims(), x.dims());
+            let error = max_difference(&fused, &reference)?;
+            assert!(error < 5e-6, "{length} samples: {error}");
         }
         Ok(())
     }
 
     #[test]
-    fn bfloat16_is_near_and_wrong_widths_are_refused() -> Result<()> {
+    fn bfloat16_is_close_and_wrong_shapes_are_refused() -> Result<()> {
         let snake = snake(2)?;
         let x = Tensor::randn(0f32, 1., (1, 2, 50), &Device::Cpu)?;
         let rounded = snake.forward(&x.to_dtype(DType::BF16)?)?;
         assert_eq!(rounded.dtype(), DType::BF16);
-        assert!(apart(&rounded, &snake.forward(&x)?)? < 0.1);
+        assert!(max_difference(&rounded, &snake.forward(&x)?)? < 0.1);
         assert!(snake.forward(&x.narrow(1, 0, 1)?).is_err());
         let short = Tensor::zeros((1, 1, 10), DType::F32, &Device::Cpu)?;
         let log = Tensor::zeros(2, DType::F32, &Device::Cpu)?;

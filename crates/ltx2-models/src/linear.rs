@@ -1,7 +1,7 @@
 //! Linear layer with a dense or a quantised weight.
 
 use candle_core::{D, DType, Result, Tensor};
-use ltx2_kernels::Product;
+use ltx2_kernels::PendingBias;
 
 use crate::quantized::QuantizedWeight;
 use crate::var_builder::VarBuilder;
@@ -54,13 +54,13 @@ impl Linear {
     }
 
     /// `x Wᵀ` with the bias still pending, for kernels that fuse the bias add.
-    pub fn product(&self, x: &Tensor) -> Result<Product> {
+    pub fn product(&self, x: &Tensor) -> Result<PendingBias> {
         let weight = self.weight.dense()?;
         let (d_out, d_in) = weight.dims2()?;
         let mut shape = x.dims().to_vec();
         *shape.last_mut().expect("the input of a linear layer has a last dimension") = d_out;
         let rows = x.elem_count() / x.dim(D::Minus1)?;
         let y = x.contiguous()?.reshape((rows, d_in))?.matmul(&weight.t()?)?;
-        Product::new(y.reshape(shape)?, self.bias.clone())
+        PendingBias::new(y.reshape(shape)?, self.bias.clone())
     }
 }

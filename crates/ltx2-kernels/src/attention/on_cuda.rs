@@ -1,50 +1,22 @@
-//! Launches the kernels of `attention.cu` and `attention_sm90.cu`.
-
-use std::sync::LazyLock;
+//! Selection and launch of the kernels of `attention.cu` and `attention_sm90.cu`.
 
 use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
 use candle_core::{DType, Device, Result, Tensor, bail};
 use half::bf16;
 
+use super::AttentionKernel;
 use crate::cuda::{self, LaunchConfig, Module, PushKernelArg, WrapErr};
 
-/// Forces a kind of kernel, to compare them or to do without one.
-const SETTING: &str = "LTX2_ATTENTION";
-
-/// Which kernels may be used.
+/// Tensor-core instruction of a kernel.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// The first of those that the card can run.
-    Any,
-    /// Those of `attention.cu`, which all cards can run.
+enum Instruction {
+    /// `mma.sync`, in `attention.cu`.
     Mma,
-}
-
-/// What `LTX2_ATTENTION` says, read once.
-pub(crate) fn wanted() -> Result<Wanted> {
-    static WANTED: LazyLock<Option<String>> =
-        LazyLock::new(|| std::env::var_os(SETTING).map(|value| value.to_string_lossy().into_owned()));
-    parse(WANTED.as_deref())
-}
-
-fn parse(setting: Option<&str>) -> Result<Wanted> {
-    match setting {
-        None | Some("") => Ok(Wanted::Any),
-        Some("mma") => Ok(Wanted::Mma),
-        Some(other) => bail!("{SETTING} is {other}, but it must be mma or not be set"),
-    }
-}
-
-/// The instructions that a kernel multiplies with.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// `attention.cu`: `mma.sync`.
-    Mma,
-    /// `attention_sm90.cu`: `wgmma`.
+    /// `wgmma`, in `attention_sm90.cu`.
     Wgmma,
 }
 
-impl Kind {
+impl Instruction {
     fn module(self) -> &'static Module {
         match self {
             Self::Mma => &cuda::ATTENTION,
@@ -53,44 +25,46 @@ impl Kind {
     }
 }
 
-/// A kernel for one width of a head.
+/// Kernel for one head width, with its launch parameters.
 #[derive(Clone, Copy)]
-pub(super) struct Kernel {
-    kind: Kind,
+pub(super) struct Variant {
+    instruction: Instruction,
     name: &'static str,
-    width: usize,
-    /// Queries and threads of a block.
+    head_width: usize,
+    /// Queries of a block.
     queries: usize,
+    /// Threads of a block.
     threads: u32,
     shared_bytes: u32,
 }
 
-impl Kernel {
-    /// Of `attention.cu`, in the words that it uses: a block's queries, and twice the keys and values of a step.
-    const fn mma(name: &'static str, width: usize, warps: usize, tiles: usize, keys: usize) -> Self {
+impl Variant {
+    /// Kernel of `attention.cu` with these template arguments. Shared memory holds a block's queries and two steps of
+    /// keys and values.
+    const fn mma(name: &'static str, head_width: usize, warps: usize, tiles: usize, keys: usize) -> Self {
         let queries = 16 * warps * tiles;
-        let shared_bytes = ((queries + 4 * keys) * width * 2) as u32;
-        Self { kind: Kind::Mma, name, width, queries, threads: 32 * warps as u32, shared_bytes }
+        let shared_bytes = ((queries + 4 * keys) * head_width * 2) as u32;
+        Self { instruction: Instruction::Mma, name, head_width, queries, threads: 32 * warps as u32, shared_bytes }
     }
 
-    /// Of `attention_sm90.cu`, in the words that it uses: a block's queries, the keys and values of the stages, and what it takes
-    /// to begin at a multiple of 1024 bytes.
-    const fn wgmma(name: &'static str, width: usize, groups: usize, keys: usize, stages: usize) -> Self {
+    /// Kernel of `attention_sm90.cu` with these template arguments. Shared memory holds a block's queries, the keys and
+    /// values of all stages, and up to 1024 bytes of alignment.
+    const fn wgmma(name: &'static str, head_width: usize, groups: usize, keys: usize, stages: usize) -> Self {
         let queries = 64 * groups;
-        let shared_bytes = ((queries + 2 * stages * keys) * width * 2 + 1024) as u32;
-        Self { kind: Kind::Wgmma, name, width, queries, threads: 128 * groups as u32, shared_bytes }
+        let shared_bytes = ((queries + 2 * stages * keys) * head_width * 2 + 1024) as u32;
+        Self { instruction: Instruction::Wgmma, name, head_width, queries, threads: 128 * groups as u32, shared_bytes }
     }
 }
 
-/// The best ones first.
-const KERNELS: [Kernel; 4] = [
-    Kernel::wgmma("attention_sm90_bf16_d64", 64, 3, 128, 3),
-    Kernel::wgmma("attention_sm90_bf16_d128", 128, 2, 128, 3),
-    Kernel::mma("attention_bf16_d64", 64, 4, 2, 64),
-    Kernel::mma("attention_bf16_d128", 128, 4, 2, 32),
+/// All kernels, the fastest first.
+const VARIANTS: [Variant; 4] = [
+    Variant::wgmma("attention_sm90_bf16_d64", 64, 3, 128, 3),
+    Variant::wgmma("attention_sm90_bf16_d128", 128, 2, 128, 3),
+    Variant::mma("attention_bf16_d64", 64, 4, 2, 64),
+    Variant::mma("attention_bf16_d128", 128, 4, 2, 32),
 ];
 
-/// Distances between neighbours in elements.
+/// `attention::Strides` of `attention.cuh`: distances between neighbours in elements.
 #[repr(C)]
 struct Strides {
     batch: i64,
@@ -98,6 +72,7 @@ struct Strides {
     token: i64,
 }
 
+/// `attention::Sizes` of `attention.cuh`.
 #[repr(C)]
 struct Sizes {
     heads: i32,
@@ -105,74 +80,86 @@ struct Sizes {
     keys: i32,
 }
 
-// Both are plain numbers, laid out as the kernel's own.
+// SAFETY: `repr(C)` with integer fields only, in the order of the C++ struct.
 unsafe impl DeviceRepr for Strides {}
+// SAFETY: `repr(C)` with integer fields only, in the order of the C++ struct.
 unsafe impl DeviceRepr for Sizes {}
 
-/// The kernel that computes this, if one does.
-pub(super) fn kernel_for(q: &Tensor, scale: f64, mask: Option<&Tensor>) -> Result<Option<Kernel>> {
-    // The largest score is the largest before scaling only if the scale is positive.
-    if q.dtype() != DType::BF16 || mask.is_some() || scale <= 0.0 {
+/// Selects the kernel for `q`; `None` if none supports it.
+pub(super) fn select(q: &Tensor, scale: f64, kernel: AttentionKernel) -> Result<Option<Variant>> {
+    // The kernels take the maximum of unscaled scores, which is the maximum of scaled ones only for a positive scale.
+    if q.dtype() != DType::BF16 || scale <= 0.0 {
         return Ok(None);
     }
-    let wanted = wanted()?;
-    let is_wanted = |kernel: &Kernel| wanted == Wanted::Any || kernel.kind == Kind::Mma;
-    Ok(kernels_for(q)?.into_iter().find(is_wanted))
+    let is_allowed = |variant: &Variant| match kernel {
+        AttentionKernel::Auto => true,
+        AttentionKernel::Mma => variant.instruction == Instruction::Mma,
+    };
+    Ok(supported(q)?.into_iter().find(is_allowed))
 }
 
-/// All that the card of `q` can run on heads of its width, the best ones first; none on a CPU.
-pub(super) fn kernels_for(q: &Tensor) -> Result<Vec<Kernel>> {
+/// All kernels that the device of `q` supports for its head width, the fastest first; none on a CPU.
+pub(super) fn supported(q: &Tensor) -> Result<Vec<Variant>> {
     let Device::Cuda(device) = q.device() else { return Ok(Vec::new()) };
     let mut found = Vec::new();
-    for kernel in KERNELS.into_iter().filter(|kernel| q.dims().last() == Some(&kernel.width)) {
-        if kernel.kind.module().is_for(device)? {
-            found.push(kernel);
+    for variant in VARIANTS.into_iter().filter(|variant| q.dims().last() == Some(&variant.head_width)) {
+        if variant.instruction.module().supports(device)? {
+            found.push(variant);
         }
     }
     Ok(found)
 }
 
-pub(super) fn attention(kernel: Kernel, q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> Result<Tensor> {
+/// Runs `variant`, which [`select`] or [`supported`] returned for `q`.
+pub(super) fn attention(variant: Variant, q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> Result<Tensor> {
     let (b, h, t, d) = q.dims4()?;
     let s = k.dim(2)?;
-    if k.dims() != [b, h, s, d] || v.dims() != [b, h, s, d] || k.dtype() != q.dtype() || v.dtype() != q.dtype() {
-        bail!("attention of {q:?} to {k:?} and {v:?}: they have to agree in all but their lengths")
+    if d != variant.head_width || k.dims() != [b, h, s, d] || v.dims() != [b, h, s, d] {
+        bail!("attention: shapes of q {q:?}, k {k:?} and v {v:?} do not match")
     }
-    if b * h == 0 || t == 0 || s == 0 || b * h > 65_535 || t.max(s) > i32::MAX as usize - kernel.queries {
-        bail!("attention of {t} queries to {s} keys in {b}x{h} heads: lengths have to be above zero, heads below 65536")
+    if [q, k, v].iter().any(|x| x.dtype() != DType::BF16) {
+        bail!("attention: expected bfloat16, found q {q:?}, k {k:?} and v {v:?}")
     }
-    let Device::Cuda(device) = q.device() else { bail!("an attention kernel needs its queries on a card") };
+    if b * h == 0 || t == 0 || s == 0 || b * h > 65_535 || t.max(s) > i32::MAX as usize - variant.queries {
+        bail!(
+            "attention: expected 1 to 65535 heads and at least 1 query and key, found {b}x{h} heads, {t} queries and \
+             {s} keys"
+        )
+    }
+    let Device::Cuda(device) = q.device() else { bail!("attention: expected a CUDA tensor, found {q:?}") };
     let [q, k, v] = [aligned(q)?, aligned(k)?, aligned(v)?];
     let [q_strides, k_strides, v_strides] = [&q, &k, &v].map(strides);
     let sizes = Sizes { heads: h as i32, queries: t as i32, keys: s as i32 };
     let scale = (scale * std::f64::consts::LOG2_E) as f32;
-    // Every element is written below.
-    let mut out = unsafe { device.alloc::<bf16>(b * t * h * d)? };
+    let mut out = cuda::alloc_output::<bf16>(device, b * t * h * d)?;
     {
-        let ((q, q_at), (k, k_at), (v, v_at)) =
-            (q.storage_and_layout(), k.storage_and_layout(), v.storage_and_layout());
-        let (q, k, v) = (cuda::view::<bf16>(&q, q_at)?, cuda::view::<bf16>(&k, k_at)?, cuda::view::<bf16>(&v, v_at)?);
-        let function = kernel.kind.module().kernel(device, kernel.name)?;
-        function.allow_shared(kernel.shared_bytes)?;
-        let mut launch = function.builder();
+        let [q, k, v] = [&q, &k, &v].map(Tensor::storage_and_layout);
+        let (q, k) = (cuda::view::<bf16>(&q.0, q.1)?, cuda::view::<bf16>(&k.0, k.1)?);
+        let v = cuda::view::<bf16>(&v.0, v.1)?;
+        let kernel = variant.instruction.module().kernel(device, variant.name)?;
+        kernel.allow_shared(variant.shared_bytes)?;
+        let mut launch = kernel.builder();
         launch.arg(&q).arg(&k).arg(&v).arg(&mut out).arg(&q_strides).arg(&k_strides).arg(&v_strides);
         launch.arg(&sizes).arg(&scale);
         let config = LaunchConfig {
-            grid_dim: (t.div_ceil(kernel.queries) as u32, (b * h) as u32, 1),
-            block_dim: (kernel.threads, 1, 1),
-            shared_mem_bytes: kernel.shared_bytes,
+            grid_dim: (t.div_ceil(variant.queries) as u32, (b * h) as u32, 1),
+            block_dim: (variant.threads, 1, 1),
+            shared_mem_bytes: variant.shared_bytes,
         };
+        // SAFETY: these are the parameters of the `ATTENTION` kernels in order and type. `q`, `k` and `v` are bf16 `(b,
+        // h, tokens, head_width)` with the given strides and rows aligned to 16 bytes, `out` has `(b, t, h,
+        // head_width)` elements, and block and shared memory sizes follow from the template arguments of the kernel.
         unsafe { launch.launch(config) }.w()?;
     }
     cuda::tensor(out, device, (b, t, h, d).into()).transpose(1, 2)
 }
 
-/// The same tensor with rows that the kernel can copy in pieces of 16 bytes; itself if it is so.
+/// Returns `x` itself if its rows are contiguous and start at multiples of 16 bytes, else a contiguous copy.
 fn aligned(x: &Tensor) -> Result<Tensor> {
-    let pieces = |elements: usize| elements.is_multiple_of(8);
+    let is_aligned = |elements: usize| elements.is_multiple_of(8);
     let layout = x.layout();
     let (rows, last) = layout.stride().split_at(3);
-    if last == [1] && pieces(layout.start_offset()) && rows.iter().all(|stride| pieces(*stride)) {
+    if last == [1] && is_aligned(layout.start_offset()) && rows.iter().all(|stride| is_aligned(*stride)) {
         return Ok(x.clone());
     }
     x.force_contiguous()
@@ -181,17 +168,4 @@ fn aligned(x: &Tensor) -> Result<Tensor> {
 fn strides(x: &Tensor) -> Strides {
     let stride = x.stride();
     Strides { batch: stride[0] as i64, head: stride[1] as i64, token: stride[2] as i64 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_setting_is_understood_or_refused() -> Result<()> {
-        assert!(parse(None)? == Wanted::Any && parse(Some("mma"))? == Wanted::Mma);
-        let error = parse(Some("fast")).err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(error.contains("LTX2_ATTENTION is fast"), "{error}");
-        Ok(())
-    }
 }

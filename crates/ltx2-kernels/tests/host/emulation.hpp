@@ -1,6 +1,6 @@
-// A card on a host: runs the blocks of a kernel one after the other, each thread of a block as a fiber, and gives what
-// device.cuh asks for. Fibers change only where threads wait for each other, in a different order each time, shared
-// memory begins as NaN and a copy arrives no sooner than it is waited for: so a missing barrier shows.
+// Emulation of a GPU on the host: runs the blocks of a kernel one after another and each thread of a block as a fiber,
+// and implements the functions of device.cuh. To expose missing barriers, fibers switch only at synchronization points,
+// in varying order, shared memory is initialized to NaN, and an asynchronous copy arrives only when it is waited for.
 #pragma once
 
 #include <ucontext.h>
@@ -44,7 +44,7 @@ struct Copy {
     bool valid;
 };
 
-// Lets those who arrive go on once all are there.
+// Releases the waiting threads when the last one arrives.
 struct Barrier {
     unsigned arrived = 0;
     uint64_t generation = 0;
@@ -68,7 +68,7 @@ struct Fiber {
     std::vector<std::vector<Copy>> groups;
 };
 
-struct Card {
+struct Gpu {
     dim3 grid, block, block_at;
     size_t shared_bytes = 0;
     alignas(128) unsigned char shared[SHARED];
@@ -81,11 +81,11 @@ struct Card {
     std::minstd_rand order{1};
 };
 
-inline Card card;
+inline Gpu gpu;
 
 template <typename Last>
 void wait_at(Barrier &barrier, unsigned count, Last last) {
-    Fiber *self = card.running;
+    Fiber *self = gpu.running;
     uint64_t generation = barrier.generation;
     if (++barrier.arrived == count) {
         last();
@@ -95,16 +95,16 @@ void wait_at(Barrier &barrier, unsigned count, Last last) {
     }
     self->barrier = &barrier;
     self->generation = generation;
-    swapcontext(&self->context, &card.scheduler);
+    swapcontext(&self->context, &gpu.scheduler);
     self->barrier = nullptr;
 }
 
-// Each lane of a warp gives `in`; `combine` makes of the 32 what each gets.
+// Warp-wide exchange: each lane contributes `in`, and `combine` computes the result of every lane from all 32.
 template <typename Out, typename In, typename Combine>
 Out exchange(const char *operation, const In &in, Combine combine) {
     static_assert(sizeof(In) <= 64 && sizeof(Out) <= 64);
-    unsigned index = card.running->index, lane = index % LANES;
-    Warp &warp = card.warps[index / LANES];
+    unsigned index = gpu.running->index, lane = index % LANES;
+    Warp &warp = gpu.warps[index / LANES];
     if (warp.barrier.arrived > 0 && std::strcmp(warp.operation, operation) != 0) fail("the lanes of a warp diverge");
     warp.operation = operation;
     std::memcpy(warp.in[lane], &in, sizeof(In));
@@ -121,26 +121,26 @@ Out exchange(const char *operation, const In &in, Combine combine) {
 }
 
 inline unsigned char *shared_at(uint32_t address, uint32_t bytes = 16) {
-    if (address % bytes != 0 || address + bytes > card.shared_bytes)
+    if (address % bytes != 0 || address + bytes > gpu.shared_bytes)
         fail("a shared address is unaligned or out of bounds");
-    return card.shared + address;
+    return gpu.shared + address;
 }
 
 inline void start_fiber() {
-    card.kernel();
-    card.running->done = true;
-    swapcontext(&card.running->context, &card.scheduler);
+    gpu.kernel();
+    gpu.running->done = true;
+    swapcontext(&gpu.running->context, &gpu.scheduler);
 }
 
 inline void run_block() {
-    std::memset(card.shared, 0xff, sizeof(card.shared));
-    unsigned threads = card.block.x * card.block.y * card.block.z;
-    if (threads % LANES != 0) fail("a block has to be whole warps");
-    card.warps.assign(threads / LANES, Warp{});
-    card.all = Barrier{};
-    while (card.fibers.size() < threads) card.fibers.push_back(std::make_unique<Fiber>());
+    std::memset(gpu.shared, 0xff, sizeof(gpu.shared));
+    unsigned threads = gpu.block.x * gpu.block.y * gpu.block.z;
+    if (threads % LANES != 0) fail("a block must consist of whole warps");
+    gpu.warps.assign(threads / LANES, Warp{});
+    gpu.all = Barrier{};
+    while (gpu.fibers.size() < threads) gpu.fibers.push_back(std::make_unique<Fiber>());
     for (unsigned i = 0; i < threads; i++) {
-        Fiber &fiber = *card.fibers[i];
+        Fiber &fiber = *gpu.fibers[i];
         fiber.index = i;
         fiber.done = false;
         fiber.barrier = nullptr;
@@ -152,51 +152,52 @@ inline void run_block() {
         fiber.context.uc_link = nullptr;
         makecontext(&fiber.context, start_fiber, 0);
     }
-    for (unsigned left = threads; left > 0;) {
+    for (unsigned running = threads; running > 0;) {
         bool moved = false;
-        unsigned first = card.order() % threads, step = 2 * (card.order() % threads) + 1;
+        unsigned first = gpu.order() % threads, step = 2 * (gpu.order() % threads) + 1;
         while (std::gcd(step, threads) != 1) step += 2;
         for (unsigned i = 0; i < threads; i++) {
-            Fiber &fiber = *card.fibers[(first + i * step) % threads];
+            Fiber &fiber = *gpu.fibers[(first + i * step) % threads];
             if (fiber.done || (fiber.barrier && fiber.barrier->generation == fiber.generation)) continue;
             moved = true;
-            card.running = &fiber;
-            swapcontext(&card.scheduler, &fiber.context);
-            left -= fiber.done;
+            gpu.running = &fiber;
+            swapcontext(&gpu.scheduler, &fiber.context);
+            running -= fiber.done;
         }
-        if (!moved) fail("threads wait for threads that have ended or wait elsewhere");
+        if (!moved) fail("deadlock: threads wait at a barrier that others do not reach");
     }
 }
 
 // Runs `kernel` for each block of `grid`.
 inline void launch(dim3 grid, dim3 block, size_t shared_bytes, std::function<void()> kernel) {
-    if (shared_bytes > SHARED) fail("no card has so much shared memory");
-    card.grid = grid;
-    card.block = block;
-    card.shared_bytes = shared_bytes;
-    card.kernel = std::move(kernel);
+    if (shared_bytes > SHARED) fail("more shared memory than a GPU has");
+    gpu.grid = grid;
+    gpu.block = block;
+    gpu.shared_bytes = shared_bytes;
+    gpu.kernel = std::move(kernel);
     for (unsigned z = 0; z < grid.z; z++)
         for (unsigned y = 0; y < grid.y; y++)
             for (unsigned x = 0; x < grid.x; x++) {
-                card.block_at = dim3{x, y, z};
+                gpu.block_at = dim3{x, y, z};
                 run_block();
             }
 }
 
 inline dim3 thread_at() {
-    unsigned i = card.running->index;
-    return dim3{i % card.block.x, i / card.block.x % card.block.y, i / (card.block.x * card.block.y)};
+    unsigned i = gpu.running->index;
+    return dim3{i % gpu.block.x, i / gpu.block.x % gpu.block.y, i / (gpu.block.x * gpu.block.y)};
 }
 
 }  // namespace emulation
 
 #define threadIdx (emulation::thread_at())
-#define blockIdx (emulation::card.block_at)
-#define blockDim (emulation::card.block)
-#define gridDim (emulation::card.grid)
+#define blockIdx (emulation::gpu.block_at)
+#define blockDim (emulation::gpu.block)
+#define gridDim (emulation::gpu.grid)
 
 inline void __syncthreads() {
-    emulation::wait_at(emulation::card.all, static_cast<unsigned>(emulation::card.warps.size()) * emulation::LANES, [] {});
+    unsigned threads = static_cast<unsigned>(emulation::gpu.warps.size()) * emulation::LANES;
+    emulation::wait_at(emulation::gpu.all, threads, [] {});
 }
 
 inline float mul_rn(float a, float b) { return a * b; }
@@ -243,19 +244,19 @@ inline void store_shared(uint32_t to, uint32_t value) {
 inline void load_shared(uint32_t (&to)[4], uint32_t from) { std::memcpy(to, emulation::shared_at(from), sizeof(to)); }
 
 inline void copy_async(uint32_t to, const bf16 *from, bool valid) {
-    if (reinterpret_cast<uintptr_t>(from) % 16 != 0) emulation::fail("a copy's source is unaligned");
-    emulation::card.running->open.push_back({to, from, valid});
+    if (reinterpret_cast<uintptr_t>(from) % 16 != 0) emulation::fail("the source of an asynchronous copy is unaligned");
+    emulation::gpu.running->open.push_back({to, from, valid});
 }
 
 inline void copy_commit() {
-    auto &fiber = *emulation::card.running;
+    auto &fiber = *emulation::gpu.running;
     fiber.groups.push_back(std::move(fiber.open));
     fiber.open.clear();
 }
 
 template <int Pending>
 inline void copy_wait() {
-    auto &groups = emulation::card.running->groups;
+    auto &groups = emulation::gpu.running->groups;
     while (groups.size() > static_cast<size_t>(Pending)) {
         for (const auto &copy : groups.front()) {
             unsigned char *to = emulation::shared_at(copy.to);
@@ -272,7 +273,7 @@ struct Registers {
     uint32_t at[4];
 };
 
-// The half-word `half` of lane-held row `row` of matrix `matrix`.
+// Element `half` of row `row` of matrix `matrix`.
 inline uint32_t element(const uint32_t *rows, int matrix, int row, int half) {
     uint16_t value;
     std::memcpy(&value, shared_at(rows[matrix * 8 + row]) + 2 * half, sizeof(value));
@@ -295,14 +296,14 @@ struct Multiply {
     float c[4];
 };
 
-struct Sums {
+struct Accumulators {
     float at[4];
 };
 
 inline float half_of(uint32_t pair, int half) { return bits_to_float(half ? pair & 0xffff0000u : pair << 16); }
 
 // PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type".
-inline void multiply_tiles(const Multiply *in, Sums *out) {
+inline void multiply_tiles(const Multiply *in, Accumulators *out) {
     float a[16][16], b[16][8];
     for (int lane = 0; lane < LANES; lane++) {
         int group = lane / 4, pair = 2 * (lane % 4);
@@ -333,8 +334,8 @@ inline void load_matrices_transposed(uint32_t (&to)[4], uint32_t row) {
     std::memcpy(to, got.at, sizeof(to));
 }
 
-inline void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-    emulation::Multiply in{{a[0], a[1], a[2], a[3]}, {b0, b1}, {sum[0], sum[1], sum[2], sum[3]}};
-    auto got = emulation::exchange<emulation::Sums>("product", in, emulation::multiply_tiles);
-    std::memcpy(sum, got.at, sizeof(sum));
+inline void mma(float (&acc)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    emulation::Multiply in{{a[0], a[1], a[2], a[3]}, {b0, b1}, {acc[0], acc[1], acc[2], acc[3]}};
+    auto got = emulation::exchange<emulation::Accumulators>("product", in, emulation::multiply_tiles);
+    std::memcpy(acc, got.at, sizeof(acc));
 }

@@ -2,7 +2,7 @@
 //! the full width of all heads.
 
 use candle_core::{D, DType, Result, Tensor};
-use ltx2_kernels::{NormRope, Product, Rope, RopeTable, attention, norm_rope};
+use ltx2_kernels::{AttentionKernel, NormRope, PendingBias, Rope, RopeTable, attention, norm_rope};
 
 use crate::VarBuilder;
 use crate::linear::Linear;
@@ -82,7 +82,7 @@ impl Attention {
         context: &Tensor,
         q_rope: Option<&RopeTable>,
         k_rope: Option<&RopeTable>,
-    ) -> Result<Product> {
+    ) -> Result<PendingBias> {
         self.attend(x, &self.keys_values(context, k_rope)?, q_rope)
     }
 
@@ -93,10 +93,10 @@ impl Attention {
     }
 
     /// Attention of `x (b, t, query_dim)`, with the rotary embedding `rope`, if any, to precomputed keys and values.
-    pub fn attend(&self, x: &Tensor, keys_values: &KeysValues, rope: Option<&RopeTable>) -> Result<Product> {
+    pub fn attend(&self, x: &Tensor, keys_values: &KeysValues, rope: Option<&RopeTable>) -> Result<PendingBias> {
         let q = self.norm_and_rotate(&self.to_q.product(x)?, &self.q_norm, rope)?;
         let KeysValues { keys, values } = keys_values;
-        let out = attention(&q, keys, values, 1.0 / (self.config.dim_head as f64).sqrt(), None)?;
+        let out = attention(&q, keys, values, 1.0 / (self.config.dim_head as f64).sqrt(), AttentionKernel::Auto)?;
         let (b, _, t, _) = out.dims4()?;
         let out = out.transpose(1, 2)?.reshape((b, t, self.config.heads * self.config.dim_head))?;
         self.to_out.product(&self.gate(x, out)?)
@@ -104,7 +104,7 @@ impl Attention {
 
     /// Output of a self-attention that a perturbed pass skips: the values of `x (b, t, query_dim)` replace the
     /// attention result.
-    pub fn values_only(&self, x: &Tensor) -> Result<Product> {
+    pub fn values_only(&self, x: &Tensor) -> Result<PendingBias> {
         self.to_out.product(&self.gate(x, self.to_v.forward(x)?)?)
     }
 
@@ -120,7 +120,7 @@ impl Attention {
     }
 
     /// RMS norm and rotary embedding of `x (b, t, heads * d)`; returns `(b, heads, t, d)`.
-    fn norm_and_rotate(&self, x: &Product, norm: &Tensor, rope: Option<&RopeTable>) -> Result<Tensor> {
+    fn norm_and_rotate(&self, x: &PendingBias, norm: &Tensor, rope: Option<&RopeTable>) -> Result<Tensor> {
         let AttentionConfig { norm_eps: eps, heads, rope: kind, .. } = self.config;
         norm_rope(x, NormRope { weight: norm, eps, heads, rope: rope.map(|table| (kind, table)) })
     }

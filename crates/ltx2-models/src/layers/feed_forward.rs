@@ -1,7 +1,7 @@
 //! Feed-forward layer of transformer blocks (`FeedForward`): linear, tanh-GELU, linear.
 
 use candle_core::{Result, Tensor};
-use ltx2_kernels::Product;
+use ltx2_kernels::PendingBias;
 
 use crate::VarBuilder;
 use crate::linear::Linear;
@@ -23,7 +23,7 @@ impl FeedForward {
     }
 
     /// `x (b, t, d)` to `(b, t, d)`, with the last bias still to be added.
-    pub fn forward(&self, x: &Tensor) -> Result<Product> {
+    pub fn forward(&self, x: &Tensor) -> Result<PendingBias> {
         self.project_out.product(&self.project_in.product(x)?.gelu()?)
     }
 }

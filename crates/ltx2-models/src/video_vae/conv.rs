@@ -1,7 +1,7 @@
 //! 3x3x3 convolution of the video autoencoder, padded in time by repeated frames (`CausalConv3d`).
 
 use candle_core::{Result, Tensor};
-use ltx2_kernels::{Around, Conv3d, Padding};
+use ltx2_kernels::{Conv3d, FramePadding, Padding};
 
 use crate::VarBuilder;
 
@@ -53,10 +53,10 @@ impl CausalConv3d {
             TimePadding::Causal => (KERNEL - 1, 0),
             TimePadding::Symmetric => (KERNEL / 2, KERNEL / 2),
         };
-        let around = match self.padding {
-            SpatialPadding::Zeros => Around::Zeros(KERNEL / 2),
-            SpatialPadding::Reflect => Around::Reflect,
+        let spatial = match self.padding {
+            SpatialPadding::Zeros => FramePadding::Zeros(KERNEL / 2),
+            SpatialPadding::Reflect => FramePadding::Reflect,
         };
-        Padding { before, after, around }
+        Padding { before, after, spatial }
     }
 }

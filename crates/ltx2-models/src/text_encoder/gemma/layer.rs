@@ -1,7 +1,7 @@
 //! Decoder layer of Gemma 3 (`Gemma3DecoderLayer`).
 
 use candle_core::{D, DType, Result, Tensor};
-use ltx2_kernels::{Rope, RopeTable, attention};
+use ltx2_kernels::{Rope, RopeTable, masked_attention};
 
 use super::config::GemmaConfig;
 use super::kv_cache::{LayerCache, append};
@@ -98,12 +98,12 @@ impl Layer {
             let groups = heads / kv_heads;
             x.unsqueeze(2)?.expand((b, kv_heads, groups, keys, d))?.reshape((b, heads, keys, d))
         };
-        let out = attention(
+        let out = masked_attention(
             &q,
             &repeat_kv(k)?,
             &repeat_kv(v)?,
             config.query_pre_attn_scalar.powf(-0.5),
-            Some(&context.mask),
+            &context.mask,
         )?;
         self.o_proj.forward(&out.transpose(1, 2)?.reshape((b, n, heads * d))?)
     }

@@ -1,4 +1,4 @@
-// What the attention kernels have in common.
+// Parameters and reductions shared by the attention kernels.
 #pragma once
 
 #include "device.cuh"
@@ -14,7 +14,7 @@ struct Sizes {
     int32_t heads, queries, keys;
 };
 
-// The largest, or the sum, of the four lanes that share a row.
+// Maximum and sum over the four lanes that share a row of a fragment.
 DEVICE float row_max(float x) {
     x = fmaxf(x, lane_xor(x, 1));
     return fmaxf(x, lane_xor(x, 2));
@@ -27,9 +27,9 @@ DEVICE float row_sum(float x) {
 
 }  // namespace attention
 
-// A kernel that calls `attention::attend` of its file with template arguments. `out (batch, queries, heads, width)`,
-// contiguous; `scale` is that of the scores times log2 e, and above zero. Grid: queries over a block's, rounded up;
-// batch · heads.
+// Kernel that calls `attention::attend` of its file with the given template arguments. `out (batch, queries, heads,
+// width)` is contiguous. `scale` is the scale of the scores times log2 e, and positive. Grid: queries over those of a
+// block, rounded up; batch · heads.
 #define ATTENTION(name, threads, ...)                                                                                  \
     extern "C" __global__ void THREADS_PER_BLOCK(threads)                                                              \
         name(const bf16 *q, const bf16 *k, const bf16 *v, bf16 *out, attention::Strides q_strides,                     \

@@ -1,59 +1,61 @@
-// Attention without its score matrix, by online softmax (FlashAttention-2, arXiv 2307.08691), on tensor cores from sm_80
-// on: bfloat16 in and out, float32 scores, softmax and sums.
+// Attention by online softmax, without a score matrix in memory (FlashAttention-2, arXiv 2307.08691), on tensor cores
+// from sm_80 on: bfloat16 operands and result, float32 scores, softmax and accumulators.
 //
-// Each of a block's WARPS has 16 * TILES queries; keys and values come, KEYS at a step, by copies into two buffers, one read
-// while the other fills. Rows lie in shared memory in pieces of 16 bytes, at their number xor the
-// row's, so that eight rows' reads of one column fall into different banks.
-#include "attention.cuh"
+// Each of a block's WARPS has 16 * TILES queries. Keys and values are copied KEYS at a step into two buffers, of which
+// one is read while the other is filled. Rows are stored in shared memory in chunks of 16 bytes, at (chunk xor row), so
+// that the chunks of one column in eight rows are in different banks.
+#include "attention/attention.cuh"
 
 namespace attention {
 
-// Of a row's pieces the one at `piece`, in bytes from the first row.
+// Offset in bytes of chunk `chunk` of a row.
 template <int D>
-DEVICE uint32_t place(int row, int piece) {
-    return row * (D * 2) + ((piece ^ (row & 7)) << 4);
+DEVICE uint32_t swizzled_offset(int row, int chunk) {
+    return row * (D * 2) + ((chunk ^ (row & 7)) << 4);
 }
 
-// Begins to copy rows `first..first + Rows` of a tensor with `rows` of them, with zeros for those past its end.
+// Starts copies of the rows `first..first + Rows` of a tensor of `rows` rows. Rows past its end are filled with zeros.
 template <int D, int THREADS, int Rows>
 DEVICE void copy_rows(uint32_t to, const bf16 *from, int64_t stride, int first, int rows) {
-    constexpr int PIECES = D / 8, AT_ONCE = THREADS / PIECES;
-    static_assert(AT_ONCE % 8 == 0 && Rows % AT_ONCE == 0, "a thread's pieces lie at one place of their rows");
-    const int row = threadIdx.x / PIECES, piece = threadIdx.x % PIECES;
-    to += place<D>(row, piece);
-    from += piece * 8;
+    constexpr int CHUNKS = D / 8, AT_ONCE = THREADS / CHUNKS;
+    static_assert(AT_ONCE % 8 == 0 && Rows % AT_ONCE == 0, "the swizzle is the same in all rows of a thread");
+    const int row = threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS;
+    to += swizzled_offset<D>(row, chunk);
+    from += chunk * 8;
     UNROLL for (int i = 0; i < Rows; i += AT_ONCE) {
         bool valid = first + row + i < rows;
         copy_async(to + i * D * 2, from + (valid ? first + row + i : 0) * stride, valid);
     }
 }
 
-// Of a block: its queries, then twice the keys and the values of a step.
+// Shared memory of a block: its queries, then two steps of keys and values.
 template <int D, int WARPS, int TILES, int KEYS>
 constexpr unsigned shared_bytes = (WARPS * TILES * 16 + 4 * KEYS) * D * 2;
 
+// State of a warp. Of each tile of 16 queries a lane holds rows lane / 4 and lane / 4 + 8, two neighbours of every 8
+// columns.
 template <int D, int TILES, int KEYS>
 struct Warp {
-    // Of each tile of 16 queries a lane has rows lane / 4 and lane / 4 + 8, of every 8 columns two neighbours.
     float out[TILES][D / 8][4];
     float scores[TILES][KEYS / 8][4];
-    float largest[TILES][2];
-    float sum[TILES][2];
+    float maximum[TILES][2];
+    float denominator[TILES][2];
 
-    DEVICE void begin() {
+    DEVICE void init() {
         UNROLL for (int m = 0; m < TILES; m++) {
             UNROLL for (int n = 0; n < D / 8; n++)
                 UNROLL for (int i = 0; i < 4; i++) out[m][n][i] = 0.0f;
             UNROLL for (int half = 0; half < 2; half++) {
-                largest[m][half] = -INFINITY;
-                sum[m][half] = 0.0f;
+                maximum[m][half] = -INFINITY;
+                denominator[m][half] = 0.0f;
             }
         }
     }
 
-    // scores = queries keysᵀ, of this warp's queries. Two pieces further means one bit of the place turned over.
-    DEVICE void score(uint32_t queries, uint32_t keys, int lane) {
-        const uint32_t q_at = place<D>(lane % 16, lane / 16), k_at = place<D>(lane % 8 + lane / 16 * 8, lane / 8 % 2);
+    // scores = queries keysᵀ for this warp's queries. Two chunks further is one flipped bit of the swizzled offset.
+    DEVICE void compute_scores(uint32_t queries, uint32_t keys, int lane) {
+        const uint32_t q_at = swizzled_offset<D>(lane % 16, lane / 16);
+        const uint32_t k_at = swizzled_offset<D>(lane % 8 + lane / 16 * 8, lane / 8 % 2);
         UNROLL for (int m = 0; m < TILES; m++)
             UNROLL for (int n = 0; n < KEYS / 8; n++)
                 UNROLL for (int i = 0; i < 4; i++) scores[m][n][i] = 0.0f;
@@ -65,47 +67,48 @@ struct Warp {
                 uint32_t k[4];
                 load_matrices(k, keys + (k_at ^ step << 5) + n * 16 * D * 2);
                 UNROLL for (int m = 0; m < TILES; m++) {
-                    multiply_add(scores[m][2 * n], q[m], k[0], k[1]);
-                    multiply_add(scores[m][2 * n + 1], q[m], k[2], k[3]);
+                    mma(scores[m][2 * n], q[m], k[0], k[1]);
+                    mma(scores[m][2 * n + 1], q[m], k[2], k[3]);
                 }
             }
         }
     }
 
-    // Takes keys from number `left` on out of the scores.
-    DEVICE void leave_out(int left, int lane) {
+    // Masks the keys from index `count` on.
+    DEVICE void mask_keys(int count, int lane) {
         UNROLL for (int n = 0; n < KEYS / 8; n++)
             UNROLL for (int i = 0; i < 4; i++)
-                if (n * 8 + lane % 4 * 2 + i % 2 >= left)
+                if (n * 8 + lane % 4 * 2 + i % 2 >= count)
                     UNROLL for (int m = 0; m < TILES; m++) scores[m][n][i] = -INFINITY;
     }
 
-    // scores = 2^(scale (scores - largest)), with what was summed before brought to the same largest score.
-    DEVICE void soften(float scale) {
+    // Softmax step: scores = 2^(scale (scores - maximum)), with earlier accumulators rescaled to the new maximum.
+    DEVICE void softmax_step(float scale) {
         UNROLL for (int m = 0; m < TILES; m++)
             UNROLL for (int half = 0; half < 2; half++) {
-                float most = largest[m][half];
+                float new_maximum = maximum[m][half];
                 UNROLL for (int n = 0; n < KEYS / 8; n++)
-                    most = fmaxf(most, fmaxf(scores[m][n][2 * half], scores[m][n][2 * half + 1]));
-                most = row_max(most);
-                float shrink = exp2_fast((largest[m][half] - most) * scale), level = most * scale, total = 0.0f;
-                largest[m][half] = most;
+                    new_maximum = fmaxf(new_maximum, fmaxf(scores[m][n][2 * half], scores[m][n][2 * half + 1]));
+                new_maximum = row_max(new_maximum);
+                float rescale = exp2_fast((maximum[m][half] - new_maximum) * scale), offset = new_maximum * scale;
+                float total = 0.0f;
+                maximum[m][half] = new_maximum;
                 UNROLL for (int n = 0; n < KEYS / 8; n++)
                     UNROLL for (int i = 2 * half; i < 2 * half + 2; i++) {
-                        scores[m][n][i] = exp2_fast(scores[m][n][i] * scale - level);
+                        scores[m][n][i] = exp2_fast(scores[m][n][i] * scale - offset);
                         total += scores[m][n][i];
                     }
-                sum[m][half] = sum[m][half] * shrink + total;
+                denominator[m][half] = denominator[m][half] * rescale + total;
                 UNROLL for (int n = 0; n < D / 8; n++) {
-                    out[m][n][2 * half] *= shrink;
-                    out[m][n][2 * half + 1] *= shrink;
+                    out[m][n][2 * half] *= rescale;
+                    out[m][n][2 * half + 1] *= rescale;
                 }
             }
     }
 
-    // out += scores values
-    DEVICE void gather(uint32_t values, int lane) {
-        const uint32_t v_at = place<D>(lane % 16, lane / 16);
+    // out += scores values.
+    DEVICE void accumulate_values(uint32_t values, int lane) {
+        const uint32_t v_at = swizzled_offset<D>(lane % 16, lane / 16);
         UNROLL for (int step = 0; step < KEYS / 16; step++) {
             uint32_t p[TILES][4];
             UNROLL for (int m = 0; m < TILES; m++)
@@ -117,23 +120,23 @@ struct Warp {
                 uint32_t v[4];
                 load_matrices_transposed(v, values + (v_at ^ n << 5) + step * 16 * D * 2);
                 UNROLL for (int m = 0; m < TILES; m++) {
-                    multiply_add(out[m][2 * n], p[m], v[0], v[1]);
-                    multiply_add(out[m][2 * n + 1], p[m], v[2], v[3]);
+                    mma(out[m][2 * n], p[m], v[0], v[1]);
+                    mma(out[m][2 * n + 1], p[m], v[2], v[3]);
                 }
             }
         }
     }
 
-    // Writes rows `first..` of those below `rows`, `stride` elements apart.
+    // Writes the normalized rows from `first` on that are below `rows`, `stride` elements apart.
     DEVICE void write(bf16 *to, int64_t stride, int first, int rows, int lane) {
         UNROLL for (int m = 0; m < TILES; m++)
             UNROLL for (int half = 0; half < 2; half++) {
-                float share = 1.0f / row_sum(sum[m][half]);
+                float inverse = 1.0f / row_sum(denominator[m][half]);
                 int row = first + m * 16 + half * 8 + lane / 4;
                 if (row < rows) {
                     uint32_t *at = reinterpret_cast<uint32_t *>(to + row * stride + lane % 4 * 2);
                     UNROLL for (int n = 0; n < D / 8; n++)
-                        at[n * 4] = pack_bf16(out[m][n][2 * half] * share, out[m][n][2 * half + 1] * share);
+                        at[n * 4] = pack_bf16(out[m][n][2 * half] * inverse, out[m][n][2 * half + 1] * inverse);
                 }
             }
     }
@@ -160,18 +163,18 @@ DEVICE void attend(const bf16 *q, const bf16 *k, const bf16 *v, bf16 *out, Strid
     copy_step(0);
 
     Warp<D, TILES, KEYS> warp;
-    warp.begin();
+    warp.init();
     const int steps = (sizes.keys + KEYS - 1) / KEYS;
     for (int step = 0; step < steps; step++) {
         copy_wait<0>();
-        // This step has arrived for all, and none still reads the buffer that fills next.
+        // The step has arrived for all threads, and no thread reads the buffer that is filled next.
         __syncthreads();
         if (step + 1 < steps) copy_step(step + 1);
         uint32_t at = steps_at + step % 2 * 2 * STEP_BYTES;
-        warp.score(queries + first_row * D * 2, at, lane);
-        if (sizes.keys - step * KEYS < KEYS) warp.leave_out(sizes.keys - step * KEYS, lane);
-        warp.soften(scale);
-        warp.gather(at + STEP_BYTES, lane);
+        warp.compute_scores(queries + first_row * D * 2, at, lane);
+        if (sizes.keys - step * KEYS < KEYS) warp.mask_keys(sizes.keys - step * KEYS, lane);
+        warp.softmax_step(scale);
+        warp.accumulate_values(at + STEP_BYTES, lane);
     }
     const int64_t row = static_cast<int64_t>(sizes.heads) * D;
     warp.write(out + (static_cast<int64_t>(batch) * sizes.queries * sizes.heads + head) * D, row, first + first_row,
@@ -180,6 +183,6 @@ DEVICE void attend(const bf16 *q, const bf16 *k, const bf16 *v, bf16 *out, Strid
 
 }  // namespace attention
 
-// Widths of a head, warps, tiles of 16 queries for each, keys of a step.
+// Head width, warps, tiles of 16 queries per warp, keys per step.
 ATTENTION(attention_bf16_d64, 4 * 32, 64, 4, 2, 64)
 ATTENTION(attention_bf16_d128, 4 * 32, 128, 4, 2, 32)
