@@ -69,7 +69,8 @@ install() {
 }
 
 trace() {
-  step 120 "trace $1 $2 $3" "$work/bin/ltx2" trace --models "$work/$1" --device "$2" --dtype "$3" --like "$4" --out "$5"
+  step 120 "trace $1 $2 $3" "$work/bin/ltx2" trace --models "$work/$1" --device "$2" --dtype "$3" --like "$4" --out "$5" \
+    "${@:6}"
 }
 
 # compare LIMIT NAME REFERENCE OURS
@@ -100,7 +101,7 @@ tests() {
   trace wide "$device" bf16 "$traces/ltx-2-19b.f32.safetensors" "$work/bf16"
   compare 1e-3 "wide: $device f32 against the CPU" "$work/cpu" "$work/f32"
   compare 1 "wide: $device bf16 against the CPU" "$work/cpu" "$work/bf16"
-  LTX2_ATTENTION=mma trace wide "$device" bf16 "$traces/ltx-2-19b.f32.safetensors" "$work/mma"
+  trace wide "$device" bf16 "$traces/ltx-2-19b.f32.safetensors" "$work/mma" --attention-kernel mma
   compare 1 "wide: $device bf16 with mma.sync attention against the CPU" "$work/cpu" "$work/mma"
   grep -E "^=== |^test result|worst" "$out/$call.log" | tail -60
 }
@@ -119,8 +120,8 @@ attention() {
   local model=(--base ltx-2-19b)
   [ "$device" = cpu ] && model=(--models "$work/ltx-2-19b" --width 256 --height 256 --frames 33) &&
     "$work/bin/ltx2" demo-model "$work/ltx-2-19b" >/dev/null
-  LTX2_ATTENTION=mma step 60 "forward pass with mma.sync attention" "$work/bin/ltx2" bench "${model[@]}" --device "$device" --phase forward \
-    --json "$out/forward-mma.json"
+  step 60 "forward pass with mma.sync attention" "$work/bin/ltx2" bench "${model[@]}" --device "$device" --phase forward \
+    --attention-kernel mma --json "$out/forward-mma.json"
 }
 
 command -v nvidia-smi >/dev/null && nvidia-smi

@@ -20,7 +20,7 @@ mod weight_backend;
 mod weight_cache;
 mod weight_files;
 
-pub use ltx2_kernels::load_kernels;
+pub use ltx2_kernels::{AttentionKernel, load_kernels};
 
 pub use audio_video::AudioVideo;
 pub use checkpoint::{Checkpoint, CheckpointError};

@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
+use ltx2_kernels::AttentionKernel;
 
 use crate::quantized::QuantizedWeight;
 use crate::weight_backend::WeightBackend;
@@ -14,12 +15,14 @@ pub struct VarBuilder {
     tensors: candle_nn::VarBuilder<'static>,
     /// Source of quantised weights.
     backend: Option<WeightBackend>,
+    attention_kernel: AttentionKernel,
 }
 
 impl VarBuilder {
     /// A builder over any source of tensors, which are handed out as `dtype` on `device`.
     pub fn from_backend(backend: Box<dyn SimpleBackend>, dtype: DType, device: Device) -> Self {
-        Self { tensors: candle_nn::VarBuilder::from_backend(backend, dtype, device), backend: None }
+        let tensors = candle_nn::VarBuilder::from_backend(backend, dtype, device);
+        Self { tensors, backend: None, attention_kernel: AttentionKernel::default() }
     }
 
     pub(crate) fn from_weights(backend: WeightBackend, dtype: DType, device: &Device) -> Self {
@@ -29,7 +32,12 @@ impl VarBuilder {
 
     /// A builder whose names are prefixed with `name`.
     pub fn pp(&self, name: impl ToString) -> Self {
-        Self { tensors: self.tensors.pp(name), backend: self.backend.clone() }
+        Self { tensors: self.tensors.pp(name), ..self.clone() }
+    }
+
+    /// The same builder with `kernel` for the attention layers built from it.
+    pub fn with_attention_kernel(self, kernel: AttentionKernel) -> Self {
+        Self { attention_kernel: kernel, ..self }
     }
 
     /// Returns the tensor `name`, dequantised if it is stored quantised. Fails if its shape is not `shape`.
@@ -53,6 +61,11 @@ impl VarBuilder {
     /// Dtype of the tensors.
     pub fn dtype(&self) -> DType {
         self.tensors.dtype()
+    }
+
+    /// Kernel of the attention layers on CUDA.
+    pub(crate) fn attention_kernel(&self) -> AttentionKernel {
+        self.attention_kernel
     }
 
     /// Device of the tensors.

@@ -14,5 +14,6 @@ mod precision;
 pub use device::{Card, DeviceChoice, DeviceMemory, peak_memory, reset_peak_memory};
 pub use engine::{Engine, EngineSettings, Probe, RunContext, RunReport};
 pub use error::{PipelineError, Shortage};
+pub use ltx2_models::AttentionKernel;
 pub use model_set::ModelSet;
 pub use precision::Precision;

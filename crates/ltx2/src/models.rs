@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use ltx2_pipeline::plan::Computing;
 use ltx2_pipeline::plan::default_steps;
-use ltx2_pipeline::{DeviceChoice, Engine, EngineSettings, ModelSet, PipelineError, Precision};
+use ltx2_pipeline::{AttentionKernel, DeviceChoice, Engine, EngineSettings, ModelSet, PipelineError, Precision};
 use ltx2_types::Limits;
 
 /// Location of the model and its device.
@@ -22,6 +22,9 @@ pub struct ModelArguments {
     /// Number of multiprocessors of the GPU whose noise is reproduced; the default is that of an H100 or H200.
     #[arg(long, value_name = "N", default_value_t = 132, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub noise_multiprocessors: u32,
+    /// Attention kernel on a GPU: auto (the fastest one that the GPU supports) or mma (the one for all GPUs).
+    #[arg(long, value_name = "KERNEL", default_value = "auto")]
+    pub attention_kernel: AttentionKernel,
 }
 
 impl ModelArguments {
@@ -51,6 +54,7 @@ impl ModelArguments {
             add("--dtype", precision.name());
         }
         add("--noise-multiprocessors", &self.noise_multiprocessors.to_string());
+        add("--attention-kernel", self.attention_kernel.name());
         line
     }
 
@@ -59,6 +63,7 @@ impl ModelArguments {
         let (device, precision) = (self.device.open()?, self.computing()?.precision);
         Ok(EngineSettings {
             noise_multiprocessors: self.noise_multiprocessors as usize,
+            attention_kernel: self.attention_kernel,
             ..EngineSettings::new(device, precision)
         })
     }

@@ -3,53 +3,22 @@
 //! On CUDA, bfloat16 without a mask runs in `attention.cu` or, on Hopper, in `attention_sm90.cu`. Everything else uses
 //! plain candle, one block of queries at a time.
 
+mod kernel;
 #[cfg(feature = "cuda")]
 mod on_cuda;
 
-use std::str::FromStr;
-
 use candle_core::{D, DType, Result, Tensor};
+
+pub use kernel::AttentionKernel;
 
 /// Upper bound in bytes of the float32 scores of one block of queries.
 const SCORE_BYTES: usize = 256 << 20;
 
-/// CUDA kernel that computes [`attention`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum AttentionKernel {
-    /// The fastest kernel that the GPU supports.
-    #[default]
-    Auto,
-    /// The `mma.sync` kernel, which every GPU from sm_80 on supports.
-    Mma,
-}
-
-impl AttentionKernel {
-    /// All values.
-    pub const ALL: [Self; 2] = [Self::Auto, Self::Mma];
-
-    /// Name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Mma => "mma",
-        }
-    }
-}
-
-impl FromStr for AttentionKernel {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|kernel| kernel.name() == text);
-        found.ok_or_else(|| format!("expected an attention kernel, auto or mma, found {text}"))
-    }
-}
-
 /// Returns `softmax(q kᵀ · scale) v`.
 ///
-/// `q (b, h, t, d)`, `k` and `v (b, h, s, d)`. Scores and softmax are float32 in every dtype. The result is `(b, h, t,
-/// d)` in the dtype of `q`. On CUDA, views of `(b, t, h, d)` are read without a copy, and the result is such a view
-/// too. `kernel` has no effect elsewhere.
+/// `q (b, h, t, d)`, `k` and `v (b, h, s, d)`. Scores and softmax are float32 in every dtype. The result is
+/// `(b, h, t, d)` in the dtype of `q`. On CUDA, views of `(b, t, h, d)` are read without a copy, and the result is such
+/// a view too. `kernel` has no effect elsewhere.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, kernel: AttentionKernel) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if let Some(variant) = on_cuda::select(q, scale, kernel)? {
@@ -167,16 +136,5 @@ mod tests {
             }
         }
         Ok(())
-    }
-
-    #[test]
-    fn kernel_names_are_parsed_and_others_refused() {
-        for kernel in AttentionKernel::ALL {
-            assert_eq!(kernel.name().parse(), Ok(kernel));
-        }
-        assert_eq!(
-            "fast".parse::<AttentionKernel>(),
-            Err("expected an attention kernel, auto or mma, found fast".into())
-        );
     }
 }

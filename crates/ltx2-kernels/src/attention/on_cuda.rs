@@ -4,7 +4,7 @@ use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
 use candle_core::{DType, Device, Result, Tensor, bail};
 use half::bf16;
 
-use super::AttentionKernel;
+use super::kernel::AttentionKernel;
 use crate::cuda::{self, LaunchConfig, Module, PushKernelArg, WrapErr};
 
 /// Tensor-core instruction of a kernel.

@@ -30,6 +30,7 @@ pub struct AttentionConfig {
 #[derive(Debug, Clone)]
 pub struct Attention {
     config: AttentionConfig,
+    kernel: AttentionKernel,
     q_norm: Tensor,
     k_norm: Tensor,
     to_q: Linear,
@@ -59,6 +60,7 @@ impl Attention {
         let inner = config.heads * config.dim_head;
         Ok(Self {
             config,
+            kernel: vb.attention_kernel(),
             q_norm: vb.get(inner, "q_norm.weight")?,
             k_norm: vb.get(inner, "k_norm.weight")?,
             to_q: Linear::new(config.query_dim, inner, vb.pp("to_q"))?,
@@ -96,7 +98,7 @@ impl Attention {
     pub fn attend(&self, x: &Tensor, keys_values: &KeysValues, rope: Option<&RopeTable>) -> Result<PendingBias> {
         let q = self.norm_and_rotate(&self.to_q.product(x)?, &self.q_norm, rope)?;
         let KeysValues { keys, values } = keys_values;
-        let out = attention(&q, keys, values, 1.0 / (self.config.dim_head as f64).sqrt(), AttentionKernel::Auto)?;
+        let out = attention(&q, keys, values, 1.0 / (self.config.dim_head as f64).sqrt(), self.kernel)?;
         let (b, _, t, _) = out.dims4()?;
         let out = out.transpose(1, 2)?.reshape((b, t, self.config.heads * self.config.dim_head))?;
         self.to_out.product(&self.gate(x, out)?)

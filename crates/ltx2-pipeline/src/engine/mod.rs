@@ -10,6 +10,7 @@ mod stage;
 mod trouble;
 
 use candle_core::{DType, Device, Tensor};
+use ltx2_models::AttentionKernel;
 
 pub(crate) use session::NoProbe;
 pub use session::{Probe, RunContext, RunReport};
@@ -33,12 +34,15 @@ pub struct EngineSettings {
     pub precision: Precision,
     /// The card whose noise a seed means, by its multiprocessors.
     pub noise_multiprocessors: usize,
+    /// Kernel of the attention layers on CUDA.
+    pub attention_kernel: AttentionKernel,
 }
 
 impl EngineSettings {
     /// The noise of an H100 or H200.
     pub fn new(device: Device, precision: Precision) -> Self {
-        Self { device, precision, noise_multiprocessors: DEFAULT_MULTIPROCESSORS }
+        let attention_kernel = AttentionKernel::default();
+        Self { device, precision, noise_multiprocessors: DEFAULT_MULTIPROCESSORS, attention_kernel }
     }
 
     /// What memory depends on.

@@ -111,15 +111,15 @@ impl Engine {
         if let Some(loaded) = self.parts.transformer.as_ref().filter(is_it) {
             return Ok(loaded.transformer.clone());
         }
-        let (dtype, device) = (self.dtype(), &self.settings.device);
+        let (kernel, dtype, device) = (self.settings.attention_kernel, self.dtype(), &self.settings.device);
         let is_whole = resident == self.models.transformer_config().num_layers;
         // The old one goes first, as there is hardly room for two; but its weights need not be read again to be added to.
         let kept = self.parts.transformer.take().and_then(|old| old.kept).filter(|_| is_whole);
         let (transformer, kept) = match kept {
-            Some(kept) => (self.models.adapted_transformer(kept, loras, dtype, device)?, None),
+            Some(kept) => (self.models.adapted_transformer(kept, loras, kernel, dtype, device)?, None),
             None => {
                 make_room(device, self.models.parameters(dtype).transformer_with(resident));
-                self.models.transformer(loras, resident, dtype, device)?
+                self.models.transformer(loras, resident, kernel, dtype, device)?
             }
         };
         let transformer = Arc::new(transformer);

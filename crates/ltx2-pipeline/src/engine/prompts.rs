@@ -107,7 +107,8 @@ impl Engine {
                 self.models.hidden_states(prompts, dtype, &device)?
             }
         };
-        let processor = self.models.embeddings_processor(dtype, &device)?;
+        let kernel = self.settings.attention_kernel;
+        let processor = self.models.embeddings_processor(kernel, dtype, &device)?;
         Ok(states.iter().map(|states| processor.forward(states)).collect::<candle_core::Result<_>>()?)
     }
 }

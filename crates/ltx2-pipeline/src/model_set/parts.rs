@@ -9,7 +9,7 @@ use ltx2_models::transformer::Transformer;
 use ltx2_models::upsampler::LatentUpsampler;
 use ltx2_models::video_vae::{VideoDecoder, VideoEncoder};
 use ltx2_models::vocoder::Vocoder;
-use ltx2_models::{CheckpointError, WeightCache};
+use ltx2_models::{AttentionKernel, CheckpointError, VarBuilder, WeightCache};
 
 use super::ModelSet;
 use crate::PipelineError;
@@ -32,9 +32,15 @@ impl ModelSet {
     }
 
     /// Loads the embeddings processor, which turns hidden states into contexts.
-    pub fn embeddings_processor(&self, dtype: DType, device: &Device) -> Result<EmbeddingsProcessor, CheckpointError> {
+    pub fn embeddings_processor(
+        &self,
+        kernel: AttentionKernel,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<EmbeddingsProcessor, CheckpointError> {
         let (config, gemma) = (&self.configs.embeddings, &self.configs.gemma);
-        self.checkpoint.load(dtype, device, |vb| EmbeddingsProcessor::new(config, gemma, vb))
+        self.checkpoint
+            .load(dtype, device, |vb| EmbeddingsProcessor::new(config, gemma, vb.with_attention_kernel(kernel)))
     }
 
     /// With the first `resident` blocks in memory; and with its weights, if those are all and no adapter changes them.
@@ -42,11 +48,13 @@ impl ModelSet {
         &self,
         loras: &[LoraPlan],
         resident: usize,
+        kernel: AttentionKernel,
         dtype: DType,
         device: &Device,
     ) -> Result<(Transformer, Option<WeightCache>), CheckpointError> {
         let config = &self.configs.transformer;
-        let build = |vb| Transformer::with_resident_blocks(config, vb, resident);
+        let build =
+            |vb: VarBuilder| Transformer::with_resident_blocks(config, vb.with_attention_kernel(kernel), resident);
         if loras.is_empty() && resident == config.num_layers {
             let (transformer, kept) = self.checkpoint.load_with_cache(dtype, device, build)?;
             return Ok((transformer, Some(kept)));
@@ -59,10 +67,11 @@ impl ModelSet {
         &self,
         kept: WeightCache,
         loras: &[LoraPlan],
+        kernel: AttentionKernel,
         dtype: DType,
         device: &Device,
     ) -> Result<Transformer, CheckpointError> {
-        let build = |vb| Transformer::new(&self.configs.transformer, vb);
+        let build = |vb: VarBuilder| Transformer::new(&self.configs.transformer, vb.with_attention_kernel(kernel));
         self.checkpoint.load_from_cache(kept, &open(loras)?, dtype, device, build)
     }
 
