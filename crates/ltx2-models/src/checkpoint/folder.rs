@@ -9,8 +9,7 @@ use crate::weight_files::CheckpointError;
 /// Parses a JSON file.
 pub fn read_json(path: &Path) -> Result<Value, CheckpointError> {
     let text = std::fs::read_to_string(path).map_err(|source| CheckpointError::Io { path: path.into(), source })?;
-    serde_json::from_str(&text)
-        .map_err(|error| CheckpointError::Damaged { path: path.into(), reason: format!("not JSON: {error}") })
+    serde_json::from_str(&text).map_err(|source| CheckpointError::Json { path: path.into(), source })
 }
 
 /// Maps a tensor name of a text encoder to its published name. Newer versions of transformers put `model.` first.

@@ -249,8 +249,8 @@ impl Checkpoint {
 /// Reads `config` and `model_version` from the metadata of a safetensors file.
 fn read_architecture(path: &Path) -> Result<(Value, String), CheckpointError> {
     let metadata = read_metadata(path)?;
-    let config = metadata.get("config").ok_or(CheckpointError::Foreign { path: path.into(), key: "config" })?;
-    let config = serde_json::from_str(config).map_err(|error| CheckpointError::Damaged {
+    let config = metadata.get("config").ok_or(CheckpointError::MissingMetadata { path: path.into(), key: "config" })?;
+    let config = serde_json::from_str(config).map_err(|error| CheckpointError::Safetensors {
         path: path.into(),
         reason: format!("`config` in its metadata is not JSON: {error}"),
     })?;

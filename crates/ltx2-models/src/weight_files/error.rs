@@ -15,13 +15,21 @@ pub enum CheckpointError {
         /// Error of the operating system.
         source: std::io::Error,
     },
-    /// Invalid or incomplete safetensors or JSON file.
+    /// Invalid or incomplete safetensors file.
     #[error("{path} is not a usable safetensors file: {reason} (truncated, or another format?)")]
-    Damaged {
+    Safetensors {
         /// The file.
         path: PathBuf,
         /// First problem found.
         reason: String,
+    },
+    /// Invalid JSON file.
+    #[error("{path} is not valid JSON: {source}")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Position and kind of the error.
+        source: serde_json::Error,
     },
     /// Invalid, incomplete or unsupported GGUF file.
     #[error("{path} is not a usable GGUF file: {reason}")]
@@ -41,7 +49,7 @@ pub enum CheckpointError {
     },
     /// The metadata lacks a key that every LTX-2 checkpoint has.
     #[error("{path} has no `{key}` in its metadata, so it is not an LTX-2 checkpoint")]
-    Foreign {
+    MissingMetadata {
         /// The file.
         path: PathBuf,
         /// The missing metadata key.

@@ -42,21 +42,21 @@ struct SafetensorsHeader {
 impl SafetensorsHeader {
     fn read(path: &Path) -> Result<Self, CheckpointError> {
         let io = |source| CheckpointError::Io { path: path.into(), source };
-        let damaged = |reason: String| CheckpointError::Damaged { path: path.into(), reason };
+        let invalid = |reason: String| CheckpointError::Safetensors { path: path.into(), reason };
         let file = std::fs::File::open(path).map_err(io)?;
         if file.metadata().map_err(io)?.len() == 0 {
-            return Err(damaged("the file is empty".into()));
+            return Err(invalid("the file is empty".into()));
         }
         // SAFETY: the map is dropped before this function returns. Model files are immutable while they are in use: no other
         // process may write to or truncate the file meanwhile.
         let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| invalid(error.to_string()))?;
         for (name, view) in tensors.iter() {
             if !fits_usize(view.shape()) {
-                return Err(damaged(format!("tensor {name}: shape {:?} overflows usize", view.shape())));
+                return Err(invalid(format!("tensor {name}: shape {:?} overflows usize", view.shape())));
             }
         }
-        let (size, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let (size, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| invalid(error.to_string()))?;
         // The header follows its own size, a u64.
         Ok(Self { metadata, length: size + size_of::<u64>() })
     }

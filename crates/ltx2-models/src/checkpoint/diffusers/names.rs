@@ -105,7 +105,7 @@ impl ComponentNames {
 /// The single file has one flat list of residual runs and resampling blocks, while a level of diffusers has both, and the
 /// deepest run is a `mid_block`.
 fn video_block<'a>(segments: &'a [&'a str], levels: usize) -> Option<(String, &'a [&'a str])> {
-    // A u16 cannot overflow below. Names with a larger index stay as they are and are refused as unknown.
+    // Products and sums of a u16 fit a usize. A name with a larger index is left unchanged; no network uses it.
     let index = |text: &str| text.parse::<u16>().ok().map(usize::from);
     match segments {
         ["encoder", "mid_block", rest @ ..] => Some((format!("encoder.down_blocks.{}.", 2 * levels), rest)),

@@ -78,7 +78,7 @@ impl GgufHeader {
     /// # Errors
     /// A message about the first invalid or unsupported value, with the name of its tensor or metadata key.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let mut cursor = Cursor { bytes, at: 0 };
+        let mut cursor = ByteCursor { bytes, position: 0 };
         if cursor.take(4)? != b"GGUF" {
             return Err("the file does not begin with GGUF".into());
         }
@@ -108,7 +108,7 @@ impl GgufHeader {
                 .filter(|alignment| *alignment > 0 && alignment.is_multiple_of(8))
                 .ok_or_else(|| format!("general.alignment is {value}, but only multiples of 8 are supported"))?,
         };
-        let start = (cursor.at as u64).next_multiple_of(alignment);
+        let start = (cursor.position as u64).next_multiple_of(alignment);
         let mut tensors = BTreeMap::new();
         for (name, info) in infos {
             let tensor =
@@ -130,7 +130,7 @@ struct TensorInfo {
 }
 
 impl TensorInfo {
-    fn parse(cursor: &mut Cursor) -> Result<Self, String> {
+    fn parse(cursor: &mut ByteCursor) -> Result<Self, String> {
         let dimensions = cursor.u32()?;
         if dimensions > MAX_DIMENSIONS {
             return Err(format!("it has {dimensions} dimensions, but at most {MAX_DIMENSIONS} are supported"));
@@ -180,17 +180,17 @@ impl TensorInfo {
 }
 
 /// A cursor over little-endian values.
-struct Cursor<'a> {
+struct ByteCursor<'a> {
     bytes: &'a [u8],
-    at: usize,
+    position: usize,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> ByteCursor<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], String> {
-        let taken = self.at.checked_add(count).and_then(|end| self.bytes.get(self.at..end));
+        let taken = self.position.checked_add(count).and_then(|end| self.bytes.get(self.position..end));
         let taken =
             taken.ok_or_else(|| format!("the file ends within its header, after {} bytes", self.bytes.len()))?;
-        self.at += count;
+        self.position += count;
         Ok(taken)
     }
 

@@ -116,7 +116,8 @@ impl StagingBuffer {
         let memory = &mut self.memory.as_mut_slice().w()?[..bytes];
         from.read(memory)?;
         // SAFETY: the caller allocated at least `bytes` bytes at `to`. The buffer is neither written nor freed before
-        // `wait` has seen the end of this copy.
+        // `wait` has seen the end of this copy. If no event can be recorded for `wait`, the device is lost and no copy is
+        // running.
         unsafe { result::memcpy_htod_async(to, memory, stream.cu_stream()) }.w()?;
         self.copied = Some(stream.record_event(None).w()?);
         Ok(())
