@@ -116,11 +116,11 @@ impl EngineClient {
     }
 
     fn parse(&mut self, line: &str) -> Result<EngineEvent, Failure> {
-        if !self.is_ready {
-            if let Ok(handshake) = serde_json::from_str::<Handshake>(line) {
-                check_version(handshake.ready.protocol)?;
-                self.is_ready = true;
-            }
+        if !self.is_ready
+            && let Ok(handshake) = serde_json::from_str::<Handshake>(line)
+        {
+            check_version(handshake.ready.protocol)?;
+            self.is_ready = true;
         }
         let event = serde_json::from_str(line).map_err(|error| invalid(&error))?;
         match &event {

@@ -13,8 +13,8 @@ const OOM_SCORE_ADJ: &str = "500";
 /// # Errors
 /// Standard input is not a connected socket.
 pub fn engine_socket() -> io::Result<UnixStream> {
-    // SAFETY: `signal` is called with valid signal numbers and `SIG_IGN`, which installs no code of this process. The
-    // process has installed no handler for them before, and the default action of another thread's is not relied on.
+    // SAFETY: both are valid signals that may be ignored, and `SIG_IGN` is no handler function, so that no code runs in
+    // signal context.
     unsafe {
         libc::signal(libc::SIGINT, libc::SIG_IGN);
         libc::signal(libc::SIGTERM, libc::SIG_IGN);
@@ -28,7 +28,6 @@ pub fn engine_socket() -> io::Result<UnixStream> {
 
 /// Exits this process at once, whatever its other threads do, without destructors or exit handlers.
 pub fn exit_now() {
-    // SAFETY: `_exit` is async-signal-safe, runs no code of this process and never returns, so that no other thread can
-    // observe state that it leaves behind.
+    // SAFETY: `_exit` has no precondition: it runs no destructor or exit handler that could race with other threads.
     unsafe { libc::_exit(0) }
 }

@@ -1,4 +1,4 @@
-//! Pictures as they come from outside: size checked before anything is decoded, upright, without alpha, 8-bit RGB.
+//! Decoding of PNG, JPEG and WebP from untrusted sources. The size is checked before anything is decoded.
 
 use std::{
     error::Error,
@@ -7,66 +7,66 @@ use std::{
 
 use image::{
     DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits,
-    error::{ImageError as Fault, UnsupportedError},
+    error::{ImageError as DecoderError, UnsupportedError},
 };
 use ltx2_types::{Failure, FailureCode, ImageLimits, RgbImage};
 
 use crate::jpeg_end::jpeg_has_end;
 use crate::webp_frames::frame_sizes;
 
-/// Bytes that unpacked metadata and rows may take beside the picture, whose own size is known before.
-const ROOM: u64 = 16 << 20;
+/// Memory limit of the decoder besides the pixels: metadata and row buffers, bytes.
+const DECODER_MEMORY: u64 = 16 << 20;
 
-/// Why bytes are not a usable picture.
+/// Error of decoding an image.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// There are no bytes.
-    #[error("the picture is empty: 0 bytes")]
+    #[error("the image is empty: 0 bytes")]
     Empty,
-    /// The bytes begin like no known picture.
-    #[error("this is not a picture in a known format; PNG, JPEG and WebP are read")]
+    /// The first bytes match no known format.
+    #[error("unknown image format; supported formats are PNG, JPEG and WebP")]
     UnknownFormat,
-    /// A picture, but of a format or variant that is not read.
-    #[error("the picture cannot be read ({0}); PNG, JPEG and WebP are read")]
+    /// The format, or its variant, is not supported.
+    #[error("unsupported image ({0}); supported formats are PNG, JPEG and WebP")]
     Unsupported(UnsupportedError),
-    /// The data stops before the picture does.
-    #[error("the {} is cut off: the data ends before the picture does", name(*format))]
+    /// The data ends too early.
+    #[error("the {} is cut off: the data ends before the image is complete", name(*format))]
     Truncated {
-        /// What it begins as.
+        /// Format by the first bytes.
         format: ImageFormat,
     },
-    /// The data contradicts itself.
+    /// The data is invalid.
     #[error("the {} is damaged: {reason}", name(*format))]
     Damaged {
-        /// What it begins as.
+        /// Format by the first bytes.
         format: ImageFormat,
-        /// The decoder's words.
+        /// Message of the decoder.
         reason: String,
     },
-    /// More pixels than allowed.
-    #[error("the picture is {width}x{height}, {} pixels; the limit is {limit} pixels", u64::from(*width) * u64::from(*height))]
+    /// The image has more pixels than allowed.
+    #[error("the image is {width}x{height}, {} pixels; the limit is {limit} pixels", u64::from(*width) * u64::from(*height))]
     TooManyPixels {
-        /// Pixels.
+        /// Width, pixels.
         width: u32,
-        /// Pixels.
+        /// Height, pixels.
         height: u32,
         /// [`ImageLimits::max_pixels`].
         limit: u64,
     },
-    /// A side longer than allowed.
-    #[error("the picture is {width}x{height}; a side may have at most {limit} pixels")]
+    /// A side is longer than allowed.
+    #[error("the image is {width}x{height}; a side may have at most {limit} pixels")]
     TooLong {
-        /// Pixels.
+        /// Width, pixels.
         width: u32,
-        /// Pixels.
+        /// Height, pixels.
         height: u32,
         /// [`ImageLimits::max_side`].
         limit: u32,
     },
-    /// Decoding would need more memory than the limits allow.
-    #[error("decoding the {} would need more memory than a picture within the limits can", name(*format))]
+    /// The decoder needs more memory than an image within the limits.
+    #[error("decoding the {} needs more memory than any image within the limits", name(*format))]
     TooMuchMemory {
-        /// What it begins as.
+        /// Format by the first bytes.
         format: ImageFormat,
     },
 }
@@ -82,37 +82,40 @@ fn name(format: ImageFormat) -> &'static str {
         ImageFormat::Png => "PNG",
         ImageFormat::Jpeg => "JPEG",
         ImageFormat::WebP => "WebP",
-        _ => "picture",
+        _ => "image",
     }
 }
 
-/// Decodes a PNG, JPEG or WebP.
+/// Decodes a PNG, JPEG or WebP to 8-bit RGB.
 ///
-/// The size is checked against `limits` from the header alone. The orientation in the EXIF data is applied, transparency
-/// is laid over white, and every pixel format becomes 8-bit RGB. Of an animation the first picture is taken.
+/// The size is checked against `limits` before the pixels are decoded. The orientation in the EXIF data is applied, and
+/// transparent pixels are blended over white. An animation is reduced to its first frame.
+///
+/// # Errors
+/// The data is no such image, is damaged or cut off, or exceeds `limits`.
 pub fn read_image(bytes: &[u8], limits: ImageLimits) -> Result<RgbImage, ImageError> {
     if bytes.is_empty() {
         return Err(ImageError::Empty);
     }
     let format = image::guess_format(bytes).map_err(|_| ImageError::UnknownFormat)?;
-    if is_cut_off(format, bytes) {
+    if is_truncated(format, bytes) {
         return Err(ImageError::Truncated { format });
     }
-    let fault = |fault| from_fault(format, fault);
+    let decoder_error = |error| from_decoder(format, error);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut decoder_limits = Limits::no_limits();
-    decoder_limits.max_alloc = Some(ROOM);
+    decoder_limits.max_alloc = Some(DECODER_MEMORY);
     reader.limits(decoder_limits);
-    let mut decoder = reader.into_decoder().map_err(fault)?;
+    let mut decoder = reader.into_decoder().map_err(decoder_error)?;
     check_size(decoder.dimensions(), limits)?;
     if format == ImageFormat::WebP {
         frame_sizes(bytes).into_iter().try_for_each(|size| check_size(size, limits))?;
     }
-    // Unreadable metadata is no reason to refuse a picture.
+    // Invalid metadata does not make the image unusable.
     let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(fault)?;
-    picture.apply_orientation(orientation);
-    Ok(flatten(picture))
+    let mut image = DynamicImage::from_decoder(decoder).map_err(decoder_error)?;
+    image.apply_orientation(orientation);
+    Ok(flatten(image))
 }
 
 fn check_size((width, height): (u32, u32), limits: ImageLimits) -> Result<(), ImageError> {
@@ -125,8 +128,8 @@ fn check_size((width, height): (u32, u32), limits: ImageLimits) -> Result<(), Im
     Ok(())
 }
 
-/// What the decoders do not notice, or only after reserving what the header claims.
-fn is_cut_off(format: ImageFormat, bytes: &[u8]) -> bool {
+/// Detects truncation that the decoders ignore, or detect only after they allocated the size in the header.
+fn is_truncated(format: ImageFormat, bytes: &[u8]) -> bool {
     match format {
         ImageFormat::Jpeg => !jpeg_has_end(bytes),
         ImageFormat::WebP => match bytes {
@@ -137,12 +140,14 @@ fn is_cut_off(format: ImageFormat, bytes: &[u8]) -> bool {
     }
 }
 
-fn from_fault(format: ImageFormat, fault: Fault) -> ImageError {
-    match fault {
-        Fault::Unsupported(error) => ImageError::Unsupported(error),
-        Fault::Limits(_) => ImageError::TooMuchMemory { format },
-        Fault::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => ImageError::Truncated { format },
-        // The decoder's own words are inside; around them the format is named once more.
+fn from_decoder(format: ImageFormat, error: DecoderError) -> ImageError {
+    match error {
+        DecoderError::Unsupported(error) => ImageError::Unsupported(error),
+        DecoderError::Limits(_) => ImageError::TooMuchMemory { format },
+        DecoderError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            ImageError::Truncated { format }
+        }
+        // The source has the message alone; the outer error repeats the format.
         other => {
             let reason = other.source().map_or_else(|| other.to_string(), ToString::to_string);
             ImageError::Damaged { format, reason }
@@ -150,17 +155,17 @@ fn from_fault(format: ImageFormat, fault: Fault) -> ImageError {
     }
 }
 
-/// 8-bit RGB, transparency over white.
-fn flatten(picture: DynamicImage) -> RgbImage {
-    let (width, height) = (picture.width(), picture.height());
-    if !picture.color().has_alpha() {
-        return RgbImage { width, height, data: picture.into_rgb8().into_raw() };
+/// Converts to 8-bit RGB, blending transparent pixels over white.
+fn flatten(image: DynamicImage) -> RgbImage {
+    let (width, height) = (image.width(), image.height());
+    if !image.color().has_alpha() {
+        return RgbImage { width, height, data: image.into_rgb8().into_raw() };
     }
     let over_white = |colour: u8, alpha: u8| {
         let (colour, alpha) = (u32::from(colour), u32::from(alpha));
         ((colour * alpha + 255 * (255 - alpha) + 127) / 255) as u8
     };
-    let rgba = picture.into_rgba8();
+    let rgba = image.into_rgba8();
     let pixels = rgba.pixels().map(|pixel| pixel.0);
     let data = pixels.flat_map(|[r, g, b, a]| [over_white(r, a), over_white(g, a), over_white(b, a)]).collect();
     RgbImage { width, height, data }

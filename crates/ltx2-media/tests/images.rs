@@ -1,4 +1,4 @@
-//! Pictures from outside.
+//! Decoding of images from untrusted sources.
 
 use std::{io::Cursor, process::Command};
 
@@ -16,13 +16,13 @@ fn read(bytes: &[u8]) -> Result<RgbImage, ImageError> {
     read_image(bytes, ImageLimits::default())
 }
 
-fn encode(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+fn encode(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
-    picture.into().write_to(&mut bytes, format).unwrap();
+    image.into().write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
 }
 
-/// 48x32, a corner of each colour: red and green above, blue and white below.
+/// Returns an image of 48x32 with one colour per quadrant: red and green above, blue and white below.
 fn corners() -> image::RgbImage {
     ImageBuffer::from_fn(48, 32, |x, y| match (x < 24, y < 16) {
         (true, true) => Rgb([255, 0, 0]),
@@ -32,7 +32,7 @@ fn corners() -> image::RgbImage {
     })
 }
 
-/// The colours of the four corners as letters, row by row.
+/// Returns the colours of the four corners as letters, row by row.
 fn corner_letters(image: &RgbImage) -> String {
     let letter = |x: u32, y: u32| {
         let at = ((y * image.width + x) * 3) as usize;
@@ -48,7 +48,7 @@ fn corner_letters(image: &RgbImage) -> String {
     [letter(3, 3), letter(right, 3), letter(3, bottom), letter(right, bottom)].iter().collect()
 }
 
-/// An EXIF block whose only entry is the orientation.
+/// Returns an EXIF block with the orientation as its only entry.
 fn exif(orientation: u8) -> Vec<u8> {
     let mut block = b"MM\0\x2a\0\0\0\x08\0\x01".to_vec();
     block.extend([0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, orientation, 0, 0, 0, 0, 0, 0]);
@@ -77,7 +77,7 @@ fn encode_with_exif(orientation: u8, format: ImageFormat) -> Vec<u8> {
 }
 
 #[test]
-fn png_jpeg_and_webp_are_read() {
+fn png_jpeg_and_webp_are_decoded() {
     for format in FORMATS {
         let image = read(&encode(corners(), format)).unwrap();
         assert_eq!((image.width, image.height, image.data.len()), (48, 32, 48 * 32 * 3), "{format:?}");
@@ -87,7 +87,7 @@ fn png_jpeg_and_webp_are_read() {
 }
 
 #[test]
-fn lossy_webp_is_read() {
+fn lossy_webp_is_decoded() {
     let arguments = "-v error -f lavfi -i color=red:size=48x32 -frames:v 1 -c:v libwebp -f webp -";
     let run = Command::new("ffmpeg").args(arguments.split(' ')).output().expect("the ffmpeg tool is installed");
     assert_eq!(&run.stdout[12..16], b"VP8 ", "{}", String::from_utf8_lossy(&run.stderr));
@@ -95,7 +95,7 @@ fn lossy_webp_is_read() {
 }
 
 #[test]
-fn all_orientations_are_made_upright() {
+fn every_exif_orientation_is_applied() {
     let upright = ["rgbw", "grwb", "wbgr", "bwrg", "rbgw", "brwg", "wgbr", "gwrb"];
     for format in FORMATS {
         for (orientation, corners) in (1..).zip(upright) {
@@ -108,26 +108,26 @@ fn all_orientations_are_made_upright() {
 }
 
 #[test]
-fn a_meaningless_orientation_is_ignored() {
+fn an_invalid_orientation_is_ignored() {
     for orientation in [0, 9, 255] {
         assert_eq!(corner_letters(&read(&jpeg_with_exif(orientation)).unwrap()), "rgbw");
     }
 }
 
 #[test]
-fn transparency_is_laid_over_white() {
+fn transparent_pixels_are_blended_over_white() {
     let pixels = ImageBuffer::from_raw(4, 1, vec![9, 9, 9, 0, 255, 0, 0, 255, 0, 0, 0, 127, 200, 100, 0, 51]).unwrap();
     let expected = [[255, 255, 255], [255, 0, 0], [128, 128, 128], [244, 224, 204]].concat();
     for format in [ImageFormat::Png, ImageFormat::WebP] {
-        let picture: ImageBuffer<Rgba<u8>, _> = pixels.clone();
-        assert_eq!(read(&encode(picture, format)).unwrap().data, expected, "{format:?}");
+        let image: ImageBuffer<Rgba<u8>, _> = pixels.clone();
+        assert_eq!(read(&encode(image, format)).unwrap().data, expected, "{format:?}");
     }
     let gray: ImageBuffer<LumaA<u8>, _> = ImageBuffer::from_raw(2, 1, vec![7, 0, 7, 255]).unwrap();
     assert_eq!(read(&encode(gray, ImageFormat::Png)).unwrap().data, [255, 255, 255, 7, 7, 7]);
 }
 
 #[test]
-fn gray_and_sixteen_bit_pictures_become_eight_bit_rgb() {
+fn grey_and_16_bit_images_become_8_bit_rgb() {
     let gray: ImageBuffer<Luma<u8>, _> = ImageBuffer::from_raw(2, 1, vec![3, 200]).unwrap();
     assert_eq!(read(&encode(gray, ImageFormat::Png)).unwrap().data, [3, 3, 3, 200, 200, 200]);
     let deep: ImageBuffer<Rgb<u16>, _> = ImageBuffer::from_raw(1, 1, vec![0, 0x8080, 0xffff]).unwrap();
@@ -137,21 +137,21 @@ fn gray_and_sixteen_bit_pictures_become_eight_bit_rgb() {
 }
 
 #[test]
-fn palette_pictures_are_read() {
+fn palette_images_are_decoded() {
     let arguments = "-v error -f lavfi -i color=blue:size=48x32 -frames:v 1 -pix_fmt pal8 -f image2pipe -c:v png -";
     let run = Command::new("ffmpeg").args(arguments.split(' ')).output().expect("the ffmpeg tool is installed");
-    assert_eq!(run.stdout[25], 3, "a palette: {}", String::from_utf8_lossy(&run.stderr));
+    assert_eq!(run.stdout[25], 3, "not a palette: {}", String::from_utf8_lossy(&run.stderr));
     assert_eq!(corner_letters(&read(&run.stdout).unwrap()), "bbbb");
 }
 
 #[test]
-fn one_pixel_is_enough() {
-    let picture: image::RgbImage = ImageBuffer::from_pixel(1, 1, Rgb([1, 2, 3]));
-    assert_eq!(read(&encode(picture, ImageFormat::Png)).unwrap().data, [1, 2, 3]);
+fn an_image_of_one_pixel_is_decoded() {
+    let image: image::RgbImage = ImageBuffer::from_pixel(1, 1, Rgb([1, 2, 3]));
+    assert_eq!(read(&encode(image, ImageFormat::Png)).unwrap().data, [1, 2, 3]);
 }
 
 #[test]
-fn a_picture_that_is_cut_off_is_refused() {
+fn a_truncated_image_is_refused() {
     for format in FORMATS {
         let whole = encode(corners(), format);
         for keep in [whole.len() / 2, whole.len() * 9 / 10] {
@@ -163,13 +163,13 @@ fn a_picture_that_is_cut_off_is_refused() {
         }
     }
     let error = read(&encode(corners(), ImageFormat::Jpeg)[..300]).unwrap_err();
-    assert_eq!(error.to_string(), "the JPEG is cut off: the data ends before the picture does");
+    assert_eq!(error.to_string(), "the JPEG is cut off: the data ends before the image is complete");
 }
 
 #[test]
-fn what_is_no_picture_is_refused() {
-    assert_eq!(read(b"").unwrap_err().to_string(), "the picture is empty: 0 bytes");
-    let unknown = "this is not a picture in a known format; PNG, JPEG and WebP are read";
+fn data_that_is_not_an_image_is_refused() {
+    assert_eq!(read(b"").unwrap_err().to_string(), "the image is empty: 0 bytes");
+    let unknown = "unknown image format; supported formats are PNG, JPEG and WebP";
     assert_eq!(read(b"hello").unwrap_err().to_string(), unknown);
     assert_eq!(read(&[0; 4096]).unwrap_err().to_string(), unknown);
     let error = read(b"GIF89a\x01\0\x01\0\0\0\0").unwrap_err();
@@ -178,7 +178,7 @@ fn what_is_no_picture_is_refused() {
 }
 
 #[test]
-fn damage_is_an_error() {
+fn a_damaged_image_is_refused() {
     let mut png = encode(corners(), ImageFormat::Png);
     let middle = png.len() / 2;
     png[middle] ^= 0x55;
@@ -187,8 +187,8 @@ fn damage_is_an_error() {
     println!("{error}");
 }
 
-/// A PNG header that claims a size, and nothing behind it but an empty IDAT.
-fn png_claiming(width: u32, height: u32) -> Vec<u8> {
+/// Returns a PNG whose header states a size and whose IDAT is empty.
+fn png_of_size(width: u32, height: u32) -> Vec<u8> {
     let chunk = |name: &[u8], data: &[u8]| {
         let checked = [name, data].concat();
         [&(data.len() as u32).to_be_bytes()[..], &checked, &crc32(&checked).to_be_bytes()].concat()
@@ -203,12 +203,12 @@ fn crc32(data: &[u8]) -> u32 {
 }
 
 #[test]
-fn a_huge_picture_is_refused_from_its_header() {
-    let error = read(&png_claiming(100_000, 100_000)).unwrap_err();
-    assert_eq!(error.to_string(), "the picture is 100000x100000, 10000000000 pixels; the limit is 67108864 pixels");
-    let error = read(&png_claiming(20_000, 2)).unwrap_err();
-    assert_eq!(error.to_string(), "the picture is 20000x2; a side may have at most 16384 pixels");
-    let error = read(&png_claiming(0, 5)).unwrap_err();
+fn a_huge_image_is_refused_by_its_header() {
+    let error = read(&png_of_size(100_000, 100_000)).unwrap_err();
+    assert_eq!(error.to_string(), "the image is 100000x100000, 10000000000 pixels; the limit is 67108864 pixels");
+    let error = read(&png_of_size(20_000, 2)).unwrap_err();
+    assert_eq!(error.to_string(), "the image is 20000x2; a side may have at most 16384 pixels");
+    let error = read(&png_of_size(0, 5)).unwrap_err();
     assert!(matches!(error, ImageError::Damaged { .. }), "{error}");
     println!("{error}");
     let mut jpeg = encode(corners(), ImageFormat::Jpeg);
@@ -221,7 +221,7 @@ fn a_huge_picture_is_refused_from_its_header() {
 }
 
 #[test]
-fn the_limit_is_a_number_of_pixels() {
+fn the_number_of_pixels_is_limited() {
     let png = encode(corners(), ImageFormat::Png);
     let at = |max_pixels| read_image(&png, ImageLimits { max_pixels, ..ImageLimits::default() });
     assert!(at(48 * 32).is_ok());

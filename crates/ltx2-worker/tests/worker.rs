@@ -469,6 +469,6 @@ async fn pictures_are_held_to_the_worker_s_limits() {
     let id = store.enqueue(&request, vec![picture]).await.unwrap();
     let failure = failure(&store, &id).await;
     assert_eq!(failure.code, FailureCode::BadInput);
-    assert_eq!(failure.message, "the picture is 1x1, 1 pixels; the limit is 0 pixels");
+    assert_eq!(failure.message, "the image is 1x1, 1 pixels; the limit is 0 pixels");
     worker.shutdown().await.unwrap();
 }

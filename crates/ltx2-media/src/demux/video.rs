@@ -49,12 +49,12 @@ impl VideoFrames {
         if !self.reader.next(&mut frame)? {
             return Ok(None);
         }
-        let rgb = self.to_rgb(&frame).map_err(|source| DemuxError::Decode { kind: VIDEO, source })?;
+        let rgb = self.convert(&frame).map_err(|source| DemuxError::Decode { kind: VIDEO, source })?;
         Ok(Some(self.make_upright(packed_rgb(&rgb))))
     }
 
     /// Converts a frame to RGB at the size of the stream. Size and pixel format may change in the middle of a stream.
-    fn to_rgb(&mut self, frame: &frame::Video) -> Result<frame::Video, ffmpeg_next::Error> {
+    fn convert(&mut self, frame: &frame::Video) -> Result<frame::Video, ffmpeg_next::Error> {
         if check_size((frame.width(), frame.height()), self.limits).is_err() {
             return Err(ffmpeg_next::Error::InvalidData);
         }
@@ -72,7 +72,7 @@ impl VideoFrames {
         if self.orientation == Orientation::NoTransforms {
             return RgbImage { width, height, data };
         }
-        // The buffer has exactly the size of the frame, so that it is never empty here.
+        // `from_raw` cannot fail: `data` has the size of a frame.
         let image = image::RgbImage::from_raw(width, height, data).unwrap_or_default();
         let mut image = DynamicImage::ImageRgb8(image);
         image.apply_orientation(self.orientation);
