@@ -48,8 +48,8 @@ impl Tiling {
     fn temporal(&self, latents: usize) -> Vec<TileExtent> {
         let size = self.frames.map(|(size, overlap)| (size / TIME_SCALE, overlap / TIME_SCALE));
         let mut intervals = split(latents, size);
-        // The first latent frame of a tile has a single frame, so later tiles start one latent frame earlier, with
-        // weight 0.
+        // The first latent frame of a tile has a single frame, so later tiles start one latent frame earlier, with a
+        // weight that rises from 0.
         for interval in intervals.iter_mut().skip(1) {
             interval.range.start -= 1;
             interval.left += 1;
