@@ -53,6 +53,8 @@ impl Downsample {
         Ok(Self { conv: CausalConv3d::new(c_in, c_out / volume, padding, vb.pp("conv"))?, stride, c_out })
     }
 
+    /// `x (t, c_in, h, w)` to `(t / p1, c_out, h / p2, w / p3)` for the stride `(p1, p2, p3)`. If time is halved, the
+    /// first frame is repeated once before, so an odd `t` becomes `(t + 1) / 2`.
     pub(super) fn forward(&self, x: &Tensor, time: TimePadding) -> Result<Tensor> {
         let x = if self.stride[0] == 2 { Tensor::cat(&[&x.narrow(0, 0, 1)?, x], 0)? } else { x.clone() };
         let skip = space_to_depth(&x, self.stride)?;
@@ -84,6 +86,8 @@ impl Upsample {
         Ok(Self { conv, stride, residual })
     }
 
+    /// `x (t, c_in, h, w)` to `(p1 t, c_in / multiplier, p2 h, p3 w)` for the stride `(p1, p2, p3)`, without the first
+    /// frame if time is doubled.
     pub(super) fn forward(&self, x: &Tensor, time: TimePadding) -> Result<Tensor> {
         let dropped_frames = self.stride[0] - 1;
         depth_to_space(&self.conv.forward(x, time)?, self.stride, dropped_frames, self.residual.then_some(x))

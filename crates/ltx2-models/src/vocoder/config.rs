@@ -5,7 +5,7 @@ use crate::config::{ConfigError, SIZES, Section};
 /// Mel bins per audio channel.
 pub(super) const MEL_BINS: usize = 64;
 
-/// Rates and dimensions of the vocoder. The section of LTX-2.3 has `bwe`, that of LTX-2 has not.
+/// Rates and dimensions of the vocoder. Only the section of LTX-2.3 has `bwe`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VocoderConfig {
     /// Sampling rate of the output, in Hz.
@@ -51,7 +51,7 @@ pub(super) struct BandwidthExtensionConfig {
     pub(super) generator: WaveformGeneratorConfig,
     pub(super) n_fft: usize,
     pub(super) hop_length: usize,
-    /// Ratio of the output sampling rate to that of the first generator.
+    /// Ratio of the output sampling rate to the sampling rate of the first generator.
     pub(super) ratio: usize,
 }
 
@@ -116,10 +116,14 @@ impl WaveformGeneratorConfig {
         let (rates, kernels, dilations) =
             (&self.upsample_rates, &self.upsample_kernel_sizes, &self.resblock_dilation_sizes);
         if kernels.len() != rates.len() || kernels.iter().zip(rates).any(|(kernel, rate)| kernel < rate) {
-            return refuse("upsample_kernel_sizes", format!("{kernels:?}"), "one per upsample rate, none below it");
+            return refuse(
+                "upsample_kernel_sizes",
+                format!("{kernels:?}"),
+                "a list with one kernel size per upsample rate, each at least the rate",
+            );
         }
         if dilations.len() != self.resblock_kernel_sizes.len() {
-            return refuse("resblock_dilation_sizes", format!("{dilations:?}"), "one list per residual kernel");
+            return refuse("resblock_dilation_sizes", format!("{dilations:?}"), "one list per residual kernel size");
         }
         if dilations.iter().any(|list| list.len() != 3 || !list.iter().all(|dilation| SIZES.contains(dilation))) {
             return refuse("resblock_dilation_sizes", format!("{dilations:?}"), "lists of three dilations");
@@ -128,7 +132,7 @@ impl WaveformGeneratorConfig {
             return refuse("resblock_kernel_sizes", format!("{:?}", self.resblock_kernel_sizes), "odd sizes");
         }
         if self.channels_after(rates.len()) == 0 {
-            let supported = "a width that can be halved once per upsample rate";
+            let supported = "a number of channels that can be halved once per upsample rate";
             return refuse("upsample_initial_channel", self.upsample_initial_channel.to_string(), supported);
         }
         Ok(())

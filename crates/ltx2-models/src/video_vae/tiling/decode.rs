@@ -45,6 +45,7 @@ impl Tiling {
         }
     }
 
+    /// Tiles of `latents` latent frames.
     fn temporal(&self, latents: usize) -> Vec<TileExtent> {
         let size = self.frames.map(|(size, overlap)| (size / TIME_SCALE, overlap / TIME_SCALE));
         let mut intervals = split(latents, size);
@@ -63,6 +64,7 @@ impl Tiling {
         intervals.into_iter().map(extent).collect()
     }
 
+    /// Tiles of `latents` rows or columns. The tile size is proportional to the share of the `longest` side.
     fn spatial(&self, latents: usize, longest: usize) -> Vec<TileExtent> {
         let size = self.pixels.map(|(size, overlap)| {
             let (size, overlap) = (size / SPACE_SCALE, overlap / SPACE_SCALE);

@@ -38,6 +38,7 @@ impl Tiling {
         latents.broadcast_div(&total)
     }
 
+    /// Tiles of `frames` frames.
     fn encoded_time(&self, frames: usize) -> Vec<TileExtent> {
         let size = self.frames.map(|(size, overlap)| (size, overlap.max(MIN_OVERLAP_FRAMES)));
         let mut intervals = split(frames, size);
@@ -53,6 +54,7 @@ impl Tiling {
         intervals.into_iter().map(extent).collect()
     }
 
+    /// Tiles of `pixels` rows or columns.
     fn encoded_space(&self, pixels: usize) -> Vec<TileExtent> {
         let size = self.pixels.map(|(size, overlap)| (size, overlap.max(MIN_OVERLAP_PIXELS)));
         let extent = |interval: Interval| {
