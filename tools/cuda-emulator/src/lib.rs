@@ -11,5 +11,6 @@ mod driver;
 mod machine;
 mod memory;
 mod ptx;
+mod random;
 mod report;
 mod settings;

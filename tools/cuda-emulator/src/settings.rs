@@ -1,4 +1,4 @@
-//! EmulatorSettings, read once from environment variables. The host program is not aware of the emulator, so there is
+//! Settings, read once from environment variables. The host program is not aware of the emulator, so there is
 //! no other way in.
 
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ pub(crate) enum Mode {
     Count,
 }
 
-/// EmulatorSettings of the emulator.
+/// Settings of the emulator.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct EmulatorSettings {
     /// `LTX2_EMULATED_MODE`: `run` or `count`.
@@ -78,7 +78,7 @@ impl EmulatorSettings {
     }
 }
 
-/// EmulatorSettings of this process.
+/// Settings of this process.
 pub(crate) fn settings() -> &'static EmulatorSettings {
     static SETTINGS: LazyLock<EmulatorSettings> =
         LazyLock::new(|| EmulatorSettings::read(|name| std::env::var(name).ok()));

@@ -5,9 +5,11 @@ use std::ffi::{c_int, c_longlong, c_uint, c_void};
 use half::f16;
 
 use super::gemm::{Gemm, MatrixArguments, SizeArguments};
-use super::{BlasHandle, CublasStatus, Result, multiply};
+use super::multiply;
+use super::status::{CublasStatus, Result};
 use crate::driver::call::{Out, Requires, call};
 use crate::driver::device::Device;
+use crate::driver::objects::BlasHandle;
 use crate::driver::unsupported::unsupported;
 use crate::report::ElementType;
 

@@ -1,6 +1,6 @@
 //! Arguments of a matrix product and their validation.
 
-use super::{CublasStatus, Result};
+use super::status::{CublasStatus, Result};
 use crate::report::{ElementType, GemmShape, Op};
 
 /// A batch of column-major matrices in device memory.
@@ -77,9 +77,13 @@ impl Gemm {
         let bad = |_| CublasStatus::InvalidValue;
         let (m, n, k, batch) = (m.map_err(bad)?, n.map_err(bad)?, k.map_err(bad)?, batch.map_err(bad)?);
         let ops = [op(sizes.ops[0])?, op(sizes.ops[1])?];
-        let lies = |op, rows, columns| if op == Op::N { (rows, columns) } else { (columns, rows) };
+        let stored_size = |op, rows, columns| if op == Op::N { (rows, columns) } else { (columns, rows) };
         let [a, b, c] = arguments;
-        let (a, b, c) = (matrices(a, lies(ops[0], m, k))?, matrices(b, lies(ops[1], k, n))?, matrices(c, (m, n))?);
+        let (a, b, c) = (
+            matrix_batch(a, stored_size(ops[0], m, k))?,
+            matrix_batch(b, stored_size(ops[1], k, n))?,
+            matrix_batch(c, (m, n))?,
+        );
         Ok(Self { m, n, k, batch, ops, a, b, c, alpha: scalars.0, beta: scalars.1, scalar })
     }
 
@@ -136,7 +140,7 @@ impl Gemm {
     }
 }
 
-fn matrices(arguments: MatrixArguments, (rows, columns): (usize, usize)) -> Result<MatrixBatch> {
+fn matrix_batch(arguments: MatrixArguments, (rows, columns): (usize, usize)) -> Result<MatrixBatch> {
     let leading = usize::try_from(arguments.leading).map_err(|_| CublasStatus::InvalidValue)?;
     let stride = usize::try_from(arguments.stride).map_err(|_| CublasStatus::InvalidValue)?;
     let element = arguments.element.ok_or(CublasStatus::NotSupported)?;

@@ -3,6 +3,7 @@
 mod compute;
 mod functions;
 mod gemm;
+mod status;
 
 #[cfg(test)]
 mod tests;
@@ -12,24 +13,7 @@ use std::time::{Duration, Instant};
 use crate::driver::device::Device;
 use crate::settings::Mode;
 use gemm::Gemm;
-
-/// Error code of a cuBLAS function (`cublasStatus_t`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum CublasStatus {
-    NotInitialized = 1,
-    InvalidValue = 7,
-    ExecutionFailed = 13,
-    NotSupported = 15,
-}
-
-type Result<T = (), E = CublasStatus> = std::result::Result<T, E>;
-
-/// State of a cuBLAS handle.
-#[derive(Debug, Default)]
-pub(crate) struct BlasHandle {
-    stream: usize,
-}
+use status::{CublasStatus, Result};
 
 /// Checks and counts a product, and computes it in run mode.
 fn multiply(device: &mut Device, handle: usize, product: Result<Gemm>) -> Result {

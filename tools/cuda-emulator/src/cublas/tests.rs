@@ -4,6 +4,7 @@ use half::{bf16, f16};
 
 use super::gemm::{MatrixArguments, SizeArguments};
 use super::*;
+use crate::driver::objects::BlasHandle;
 use crate::memory::{self, Owner};
 use crate::report::{ElementType, Op};
 

@@ -3,23 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::handles::Handles;
-use super::modules::{Function, LoadedModule};
+use super::objects::{BlasHandle, Event, Function, LoadedModule};
 use super::pinned::Pinned;
 use super::status::{CudaStatus, Result};
-use crate::cublas::BlasHandle;
-use crate::curand::RandomGenerator;
 use crate::memory;
+use crate::random::RandomGenerator;
 use crate::report::UsageReport;
 use crate::settings::{Mode, settings};
-
-/// A CUDA event.
-#[derive(Debug)]
-pub(crate) struct Event {
-    pub(crate) timed: bool,
-    pub(crate) at: Option<Instant>,
-    /// Number of copies from page-locked memory that were started before the event was recorded.
-    pub(crate) copies: u64,
-}
 
 /// State shared by all calls, behind one lock. Work on a stream is complete when its call returns, except for copies
 /// from page-locked memory.

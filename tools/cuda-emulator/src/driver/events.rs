@@ -4,7 +4,8 @@ use std::ffi::c_uint;
 use std::time::Instant;
 
 use super::call::{Out, driver};
-use super::device::{Device, Event};
+use super::device::Device;
+use super::objects::Event;
 use super::status::{CudaStatus, Result};
 use crate::memory;
 

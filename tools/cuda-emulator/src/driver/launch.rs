@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::attributes::{MAX_BLOCK, MAX_BLOCK_THREADS, MAX_GRID};
 use super::call::driver;
 use super::device::Device;
-use super::modules::Function;
+use super::objects::Function;
 use super::status::{CudaStatus, Result};
 use crate::machine::{Launch, LoadedKernel};
 use crate::memory::{self, Ranges};

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::driver::modules::LoadedModule;
+use crate::driver::objects::LoadedModule;
 use crate::machine::Module;
 use crate::memory::Owner;
 

@@ -2,28 +2,14 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
-use std::sync::Arc;
 
 use super::attributes::{MAX_BLOCK_THREADS, SHARED_MEMORY, SHARED_MEMORY_OPT_IN};
 use super::call::{Out, driver};
 use super::device::Device;
+use super::objects::{Function, LoadedModule};
 use super::status::{CudaStatus, Result};
-use crate::machine::{LoadedKernel, Module};
+use crate::machine::Module;
 use crate::settings::settings;
-
-/// A loaded module, and the handles of the functions requested from it.
-pub(crate) struct LoadedModule {
-    pub(super) module: Module,
-    pub(super) functions: HashMap<String, usize>,
-}
-
-/// A kernel of a loaded module.
-pub(crate) struct Function {
-    pub(crate) kernel: Arc<LoadedKernel>,
-    /// Limit of dynamic shared memory in bytes.
-    pub(crate) max_dynamic_shared: u32,
-    pub(super) module: usize,
-}
 
 /// Values of `CUfunction_attribute`.
 mod attribute {

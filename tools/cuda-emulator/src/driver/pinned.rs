@@ -4,9 +4,8 @@
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::collections::{BTreeMap, VecDeque};
-use std::ffi::{c_uint, c_void};
+use std::ffi::c_void;
 
-use super::call::{Out, driver};
 use super::status::{CudaStatus, Result};
 
 /// Alignment of page-locked allocations.
@@ -58,7 +57,8 @@ impl Pinned {
         }
     }
 
-    fn allocate(&mut self, bytes: usize) -> Result<*mut c_void> {
+    /// Allocates page-locked memory.
+    pub(crate) fn allocate(&mut self, bytes: usize) -> Result<*mut c_void> {
         let layout = layout(bytes)?;
         // SAFETY: `layout` has a non-zero size.
         let address = unsafe { alloc(layout) };
@@ -72,7 +72,8 @@ impl Pinned {
         Ok(address.cast())
     }
 
-    fn free(&mut self, address: *mut c_void) -> Result {
+    /// Frees page-locked memory. Fails while copies from it are pending.
+    pub(crate) fn free(&mut self, address: *mut c_void) -> Result {
         let bytes = *self.allocations.get(&address.addr()).ok_or(CudaStatus::InvalidValue)?;
         let range = address.addr()..address.addr() + bytes;
         if self.pending.iter().any(|copy| range.contains(&copy.from)) {
@@ -89,17 +90,4 @@ impl Pinned {
 fn layout(bytes: usize) -> Result<Layout> {
     let layout = Layout::from_size_align(bytes, PAGE).map_err(|_| CudaStatus::InvalidValue)?;
     if bytes == 0 { Err(CudaStatus::InvalidValue) } else { Ok(layout) }
-}
-
-driver! {
-    /// Allocates page-locked memory.
-    fn cuMemHostAlloc(address: Out<*mut c_void>, bytes: usize, flags: c_uint) -> Context |device| {
-        if flags > 7 {
-            return Err(CudaStatus::InvalidValue);
-        }
-        address.write(device.pinned.allocate(bytes)?)
-    }
-
-    /// Frees page-locked memory.
-    fn cuMemFreeHost(address: *mut c_void) -> Context |device| { device.pinned.free(address) }
 }

@@ -367,27 +367,27 @@ pub(super) fn carry(
     function: Carry,
     kind: Type,
     [a, b, c]: [&Lanes; 3],
-    taken: &Lanes,
+    carry_in: &Lanes,
 ) -> Result<(Lanes, Lanes), String> {
     let bits = 8 * kind.bytes() as u32;
     if !matches!(bits, 32 | 64) {
         return unsupported(function, kind);
     }
-    let whole = |value: u64| u128::from(if bits == 32 { value as u32 as u64 } else { value });
-    let (mut result, mut left) = (*a, *taken);
+    let widen = |value: u64| u128::from(if bits == 32 { value as u32 as u64 } else { value });
+    let (mut result, mut carry_out) = (*a, *carry_in);
     for lane in 0..a.len() {
-        let (a, b, c, taken) = (whole(a[lane]), whole(b[lane]), whole(c[lane]), u128::from(taken[lane] & 1));
+        let (a, b, c, carry_in) = (widen(a[lane]), widen(b[lane]), widen(c[lane]), u128::from(carry_in[lane] & 1));
         let low = |value: u128| value & (u128::MAX >> (128 - bits));
         let value = match function {
-            Carry::Add => a + b + taken,
-            Carry::Subtract => a.wrapping_sub(b).wrapping_sub(taken),
-            Carry::MultiplyAddLow => low(a * b) + c + taken,
-            Carry::MultiplyAddHigh => ((a * b) >> bits) + c + taken,
+            Carry::Add => a + b + carry_in,
+            Carry::Subtract => a.wrapping_sub(b).wrapping_sub(carry_in),
+            Carry::MultiplyAddLow => low(a * b) + c + carry_in,
+            Carry::MultiplyAddHigh => ((a * b) >> bits) + c + carry_in,
         };
         result[lane] = low(value) as u64;
-        left[lane] = (value >> bits & 1) as u64;
+        carry_out[lane] = (value >> bits & 1) as u64;
     }
-    Ok((result, left))
+    Ok((result, carry_out))
 }
 
 /// Returns 1 in the lanes in which the comparison holds, else 0.

@@ -4,9 +4,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::lanes::LANES;
+use super::launch::{Functions, Launch};
 use super::memory::{SharedMemory, WarpMemory};
 use super::warp::{BlockPosition, Warp};
-use super::{Functions, Launch};
 use crate::ptx::{Function, Instruction, Operation};
 
 /// Number of CUDA threads per host thread below which another host thread is not worth starting.

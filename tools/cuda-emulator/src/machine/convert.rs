@@ -97,7 +97,7 @@ fn float(kind: Type, bits: u64) -> f64 {
     }
 }
 
-fn whole(value: f64, rounding: Rounding) -> f64 {
+fn integral(value: f64, rounding: Rounding) -> f64 {
     match rounding {
         Rounding::IntegerNearest => value.round_ties_even(),
         Rounding::IntegerZero => value.trunc(),
@@ -109,7 +109,7 @@ fn whole(value: f64, rounding: Rounding) -> f64 {
 
 /// Converts with saturation to the type's range. NaN becomes 0.
 fn to_integer(result: Type, value: f64, rounding: Rounding) -> u64 {
-    let value = whole(value, rounding);
+    let value = integral(value, rounding);
     match result {
         Type::U8 => (value as u8).to_register(),
         Type::U16 => (value as u16).to_register(),
@@ -123,7 +123,7 @@ fn to_integer(result: Type, value: f64, rounding: Rounding) -> u64 {
 }
 
 fn to_float(result: Type, value: f64, rounding: Rounding, saturate: bool) -> u64 {
-    let value = whole(value, rounding);
+    let value = integral(value, rounding);
     let value = match saturate {
         true if value.is_nan() => 0.0,
         true => value.clamp(0.0, 1.0),

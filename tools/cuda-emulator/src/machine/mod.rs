@@ -7,6 +7,7 @@ mod convert;
 mod descriptor;
 mod issue_order;
 mod lanes;
+mod launch;
 mod matrix;
 mod memory;
 mod value;
@@ -16,10 +17,9 @@ mod warp;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::memory::Ranges;
 use crate::ptx::{Argument, Function, ParsedModule, Variable, parse};
-
-type Functions = HashMap<String, Arc<Function>>;
+use launch::Functions;
+pub(crate) use launch::Launch;
 
 /// A loaded module.
 pub(crate) struct Module {
@@ -82,21 +82,6 @@ impl Drop for Module {
     fn drop(&mut self) {
         self.variables.values().for_each(|(address, _)| crate::memory::free(*address));
     }
-}
-
-/// Arguments of a launch.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Launch<'a> {
-    /// Blocks per axis.
-    pub(crate) grid: [u32; 3],
-    /// Threads per block and axis.
-    pub(crate) block: [u32; 3],
-    /// Bytes of dynamic shared memory.
-    pub(crate) shared: u32,
-    /// Packed kernel arguments.
-    pub(crate) params: &'a [u8],
-    /// Accessible allocations.
-    pub(crate) memory: &'a Ranges,
 }
 
 impl LoadedKernel {

@@ -5,6 +5,7 @@ mod warpgroup;
 use std::sync::Arc;
 
 use super::*;
+use crate::memory::Ranges;
 
 /// Runs the kernel body `body`. The kernel's arguments are the addresses of `buffers`, followed by `scalars`.
 fn run<T: Copy>(

@@ -1,77 +1,31 @@
 //! Execution of a warp: 32 lanes, which may have diverged.
 
+mod copies;
 mod execute;
+mod executor;
+mod frame;
 mod memory;
+mod position;
+mod products;
 mod warpgroup;
 
-use std::collections::VecDeque;
-
-use super::Functions;
-use super::lanes::{LANES, Lanes, blend, mask};
+use super::lanes::LANES;
+use super::launch::Functions;
 use super::memory::{POISON, WarpMemory};
-use crate::ptx::{Function, Operation, Source, Special};
-use warpgroup::PendingProducts;
+use crate::ptx::Function;
+use copies::AsyncCopies;
+use executor::Executor;
+use frame::{Frame, LaneGroup};
+pub(super) use position::BlockPosition;
+use products::PendingProducts;
 
-/// Position of a block in its grid, and the launch's sizes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct BlockPosition {
-    pub(super) block_index: [u32; 3],
-    pub(super) grid_size: [u32; 3],
-    pub(super) block_size: [u32; 3],
-}
-
-/// Lanes at the same instruction.
-#[derive(Debug, Clone, Copy)]
-struct LaneGroup {
-    pc: usize,
-    lanes: u32,
-}
-
-/// Registers, local memory and lane positions of an activation of a function.
-struct Frame {
-    registers: Vec<Lanes>,
-    local: Vec<u8>,
-    groups: Vec<LaneGroup>,
-    waiting: Vec<LaneGroup>,
-    carry: Lanes,
-    products: PendingProducts,
-}
-
-impl Frame {
-    fn new(function: &Function, lanes: u32) -> Self {
-        Self {
-            registers: vec![[0; LANES]; function.slots],
-            local: vec![POISON; function.local.next_multiple_of(16) * LANES],
-            groups: vec![LaneGroup { pc: 0, lanes }],
-            waiting: Vec::new(),
-            carry: [0; LANES],
-            products: PendingProducts::default(),
-        }
-    }
-}
-
-/// A pending asynchronous copy to shared memory.
-struct AsyncCopy {
-    lane: usize,
-    to: u64,
-    from: u64,
-    bytes: usize,
-    present: usize,
-}
-
+/// A warp between barriers.
 pub(super) struct Warp {
     number: usize,
     /// Mask of lanes that have a thread.
     all: u32,
     frame: Frame,
     copies: AsyncCopies,
-}
-
-/// Asynchronous copies: those not yet committed, and committed groups.
-#[derive(Default)]
-struct AsyncCopies {
-    open: Vec<AsyncCopy>,
-    groups: VecDeque<Vec<AsyncCopy>>,
 }
 
 impl Warp {
@@ -110,150 +64,4 @@ impl Warp {
         let mut executor = Executor { number: self.number, functions, position, memory, copies: &mut self.copies };
         executor.run_frame(kernel, &mut self.frame)
     }
-}
-
-/// Context of instruction execution besides the frame.
-struct Executor<'a, 'b> {
-    number: usize,
-    functions: &'a Functions,
-    position: &'a BlockPosition,
-    memory: &'a mut WarpMemory<'b>,
-    copies: &'a mut AsyncCopies,
-}
-
-impl Executor<'_, '_> {
-    fn run_frame(&mut self, function: &Function, frame: &mut Frame) -> Result<(), String> {
-        while let Some(group) = take_earliest(&mut frame.groups) {
-            let reconvergence = frame.groups.iter().map(|group| group.pc).min().unwrap_or(usize::MAX);
-            self.run_group(function, frame, group, reconvergence)?;
-        }
-        Ok(())
-    }
-
-    /// Executes a lane group until it diverges, reaches the next group at `reconvergence`, waits or exits.
-    fn run_group(
-        &mut self,
-        function: &Function,
-        frame: &mut Frame,
-        mut group: LaneGroup,
-        reconvergence: usize,
-    ) -> Result<(), String> {
-        loop {
-            if group.pc >= reconvergence {
-                frame.groups.push(group);
-                return Ok(());
-            }
-            let Some(instruction) = function.instructions.get(group.pc) else { return Ok(()) };
-            let active = match instruction.guard {
-                None => group.lanes,
-                Some((slot, must_be)) => {
-                    let holds = mask(&frame.registers[slot as usize]);
-                    group.lanes & if must_be { holds } else { !holds }
-                }
-            };
-            let rest = group.lanes & !active;
-            let next = group.pc + 1;
-            match &instruction.operation {
-                _ if active == 0 => group.pc = next,
-                Operation::Branch(target) if rest == 0 => group.pc = *target,
-                Operation::Branch(target) => {
-                    frame.groups.push(LaneGroup { pc: *target, lanes: active });
-                    frame.groups.push(LaneGroup { pc: next, lanes: rest });
-                    return Ok(());
-                }
-                Operation::Return if rest == 0 => return Ok(()),
-                Operation::Return => group = LaneGroup { pc: next, lanes: rest },
-                Operation::Barrier => {
-                    frame.waiting.push(LaneGroup { pc: next, lanes: active });
-                    if rest == 0 {
-                        return Ok(());
-                    }
-                    group = LaneGroup { pc: next, lanes: rest };
-                }
-                operation => {
-                    self.execute(operation, function, frame, active)
-                        .map_err(|reason| format!("line {}: {reason}", instruction.line))?;
-                    group.pc = next;
-                }
-            }
-        }
-    }
-
-    fn value(&self, source: Source, registers: &[Lanes]) -> Lanes {
-        match source {
-            Source::Register(slot) => registers[slot as usize],
-            Source::Constant(bits) => [bits; LANES],
-            Source::Special(special) => self.special(special),
-        }
-    }
-
-    fn special(&self, special: Special) -> Lanes {
-        let BlockPosition { block_index, grid_size, block_size } = self.position;
-        match special {
-            Special::ThreadIndex(axis) => {
-                let [x, y, _] = block_size.map(u64::from);
-                std::array::from_fn(|lane| {
-                    let thread = (self.number * LANES + lane) as u64;
-                    [thread % x, thread / x % y, thread / x / y][axis]
-                })
-            }
-            Special::BlockSize(axis) => [u64::from(block_size[axis]); LANES],
-            Special::BlockIndex(axis) => [u64::from(block_index[axis]); LANES],
-            Special::GridSize(axis) => [u64::from(grid_size[axis]); LANES],
-            Special::Lane => std::array::from_fn(|lane| lane as u64),
-            Special::Warp => [self.number as u64; LANES],
-        }
-    }
-
-    fn call(
-        &mut self,
-        name: &str,
-        results: &[usize],
-        arguments: &[usize],
-        caller: &Function,
-        frame: &mut Frame,
-        active: u32,
-    ) -> Result<(), String> {
-        let Some(callee) = self.functions.get(name) else {
-            return Err(match name {
-                "__assertfail" => "an assertion failed".into(),
-                _ => format!("call of undefined function {name}"),
-            });
-        };
-        let mut inner = Frame::new(callee, active);
-        for (theirs, ours) in callee.inputs.iter().zip(arguments) {
-            for (offset, slot) in &callee.parameters[*theirs] {
-                if let Some(from) = caller.parameters[*ours].get(offset) {
-                    inner.registers[*slot as usize] = frame.registers[*from as usize];
-                }
-            }
-        }
-        self.run_frame(callee, &mut inner)?;
-        if !inner.waiting.is_empty() {
-            return Err(format!("barrier in device function {name} is not supported"));
-        }
-        if !inner.products.is_idle() {
-            return Err(format!("pending wgmma at the return of device function {name} is not supported"));
-        }
-        for (theirs, ours) in callee.results.iter().zip(results) {
-            for (offset, slot) in &caller.parameters[*ours] {
-                if let Some(from) = callee.parameters[*theirs].get(offset) {
-                    blend(&mut frame.registers[*slot as usize], &inner.registers[*from as usize], active);
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Removes and merges the groups at the lowest instruction.
-fn take_earliest(groups: &mut Vec<LaneGroup>) -> Option<LaneGroup> {
-    let pc = groups.iter().map(|group| group.pc).min()?;
-    let mut lanes = 0;
-    groups.retain(|group| {
-        let is_there = group.pc == pc;
-        lanes |= if is_there { group.lanes } else { 0 };
-        !is_there
-    });
-    Some(LaneGroup { pc, lanes })
 }

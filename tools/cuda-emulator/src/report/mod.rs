@@ -12,35 +12,11 @@ use serde_json::{Value, json};
 
 use crate::memory::Memory;
 pub(crate) use gemm::{ElementType, GemmShape, Op};
+pub(crate) use phase::CopyKind;
 use phase::PhaseCounts;
-
-/// Upper bound of an H200's memory bandwidth, in bytes per second.
-const PEAK_BANDWIDTH: f64 = 4.3e12;
 
 /// Maximum number of phases. Later phases are merged into the last one.
 const MAX_PHASES: usize = 64;
-
-/// Kinds of copies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CopyKind {
-    ToDevice,
-    ToHost,
-    OnDevice,
-    Set,
-}
-
-impl CopyKind {
-    const ALL: [Self; 4] = [Self::ToDevice, Self::ToHost, Self::OnDevice, Self::Set];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::ToDevice => "copy to the device",
-            Self::ToHost => "copy to the host",
-            Self::OnDevice => "copy on the device",
-            Self::Set => "memset",
-        }
-    }
-}
 
 /// Counts of all phases. There is at least one phase.
 #[derive(Debug)]
@@ -115,10 +91,10 @@ impl UsageReport {
 
     /// Writes the table to `path` and all counts as JSON to `path` with `.json` appended.
     pub(crate) fn write(&self, path: &Path, fault: Option<&str>) -> std::io::Result<()> {
-        write_atomically(path, &table::text(self, fault).map_err(std::io::Error::other)?)?;
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".json");
-        write_atomically(Path::new(&beside), &self.json(fault).to_string())
+        write_atomically(path, &table::text(&self.phases, self.invalid_frees, fault).map_err(std::io::Error::other)?)?;
+        let mut json_path = path.as_os_str().to_owned();
+        json_path.push(".json");
+        write_atomically(Path::new(&json_path), &self.json(fault).to_string())
     }
 
     /// Returns all counts, and the cause if the device was lost.

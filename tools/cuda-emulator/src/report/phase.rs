@@ -24,6 +24,28 @@ pub(crate) struct GemmCount {
     pub(crate) host_time: Duration,
 }
 
+/// Kinds of copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CopyKind {
+    ToDevice,
+    ToHost,
+    OnDevice,
+    Set,
+}
+
+impl CopyKind {
+    pub(super) const ALL: [Self; 4] = [Self::ToDevice, Self::ToHost, Self::OnDevice, Self::Set];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::ToDevice => "copy to the device",
+            Self::ToHost => "copy to the host",
+            Self::OnDevice => "copy on the device",
+            Self::Set => "memset",
+        }
+    }
+}
+
 /// Copies of one kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CopyCount {

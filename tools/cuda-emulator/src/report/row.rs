@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
-use super::phase::PhaseCounts;
-use super::{CopyKind, PEAK_BANDWIDTH};
+use super::phase::{CopyKind, PhaseCounts};
+
+/// Upper bound of an H200's memory bandwidth, in bytes per second.
+const PEAK_BANDWIDTH: f64 = 4.3e12;
 
 /// All calls of one kernel, of one product shape or of one kind of copy.
 #[derive(Debug, Clone, PartialEq, Serialize)]

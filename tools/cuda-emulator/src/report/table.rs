@@ -2,9 +2,8 @@
 
 use std::fmt::{self, Write};
 
-use super::phase::{Peak, PhaseCounts};
+use super::phase::{CopyKind, Peak, PhaseCounts};
 use super::row::{Row, rows};
-use super::{CopyKind, UsageReport};
 
 /// Maximum number of printed rows and sizes. The JSON file has all of them.
 const ROWS: usize = 25;
@@ -19,23 +18,23 @@ the high-water mark of the memory pool.
 ";
 
 /// Formats the report.
-pub(super) fn text(report: &UsageReport, fault: Option<&str>) -> Result<String, fmt::Error> {
+pub(super) fn text(phases: &[PhaseCounts], invalid_frees: u64, fault: Option<&str>) -> Result<String, fmt::Error> {
     let mut out = String::from(HEADER);
     if let Some(fault) = fault {
         writeln!(out, "\nDevice lost: {fault}")?;
     }
-    if report.invalid_frees > 0 {
-        writeln!(out, "\n{} invalid frees", report.invalid_frees)?;
+    if invalid_frees > 0 {
+        writeln!(out, "\n{} invalid frees", invalid_frees)?;
     }
-    let highest = report.phases.iter().map(|phase| phase.peak.bytes).max().unwrap_or(0);
+    let highest = phases.iter().map(|phase| phase.peak.bytes).max().unwrap_or(0);
     writeln!(out, "\nPeak memory: {}", gb(highest))?;
-    for (i, phase) in report.phases.iter().enumerate() {
+    for (i, phase) in phases.iter().enumerate() {
         writeln!(
             out,
             "
 == Phase {} of {}",
             i + 1,
-            report.phases.len()
+            phases.len()
         )?;
         write_phase(&mut out, phase)?;
     }

@@ -61,10 +61,10 @@ fn write_creates_text_and_json_files() {
     report.write(&path, Some("wrong \"address\"")).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains("a_kernel") && text.contains("1.000") && text.contains("lost: wrong"), "{text}");
-    let beside = path.with_extension("json");
-    let json: Value = serde_json::from_slice(&std::fs::read(&beside).unwrap()).unwrap();
+    let json_path = path.with_extension("json");
+    let json: Value = serde_json::from_slice(&std::fs::read(&json_path).unwrap()).unwrap();
     assert_eq!(json["phases"][0]["rows"][0]["calls"], 1);
     assert_eq!(json["fault"], "wrong \"address\"");
     std::fs::remove_file(path).unwrap();
-    std::fs::remove_file(beside).unwrap();
+    std::fs::remove_file(json_path).unwrap();
 }

@@ -8,7 +8,7 @@ use super::run_sharing;
 const B: usize = 8192;
 const IMAGE: usize = B + 2 * 4096;
 
-/// Returns elements whose products and sums are exact in any order.
+/// Returns elements whose products and accumulators are exact in any order.
 fn value(i: usize) -> f32 {
     ((i * 37 + 11) % 23) as f32 - 11.0
 }
@@ -29,13 +29,13 @@ fn store_element(image: &mut [u8], matrix: usize, row: usize, element: usize, va
 
 /// Returns the contents of shared memory: a (64 x 16) in columns `first..` of its rows; b (16 x `columns`), K-major, or
 /// MN-major in panels of 16 rows.
-fn image(first: usize, columns: usize, across: bool) -> Vec<u32> {
+fn image(first: usize, columns: usize, mn_major: bool) -> Vec<u32> {
     let mut image = vec![0; IMAGE];
     for k in 0..16 {
         (0..64).for_each(|row| store_element(&mut image, 0, row, first + k, a_value(row, k)));
         for column in 0..columns {
             let value = b_value(k, column);
-            match across {
+            match mn_major {
                 false => store_element(&mut image, B, column, k, value),
                 true => store_element(&mut image, B + column / 64 * 2048, k, column % 64, value),
             }
@@ -88,20 +88,20 @@ fn run(count: usize, body: &str, image: Vec<u32>) -> Result<Vec<Vec<f32>>, Strin
 fn run_text(count: usize, text: &str, image: Vec<u32>) -> Result<Vec<Vec<f32>>, String> {
     let mut buffers = [image, vec![0; 128 * count]];
     run_sharing(IMAGE as u32, text, [1, 1, 1], [128, 1, 1], &mut buffers, &[])?;
-    let mut sums = vec![vec![f32::NAN; 2 * count]; 64];
+    let mut accumulators = vec![vec![f32::NAN; 2 * count]; 64];
     for (thread, values) in buffers[1].chunks(count).enumerate() {
         let (warp, lane) = (thread / 32, thread % 32);
         for (i, value) in values.iter().enumerate() {
             let (row, column) = (16 * warp + lane / 4 + 8 * (i / 2 % 2), 8 * (i / 4) + 2 * (lane % 4) + i % 2);
-            sums[row][column] = f32::from_bits(*value);
+            accumulators[row][column] = f32::from_bits(*value);
         }
     }
-    Ok(sums)
+    Ok(accumulators)
 }
 
-fn check(sums: &[Vec<f32>], expected: impl Fn(f32) -> f32) {
-    for (row, sums) in sums.iter().enumerate() {
-        for (column, sum) in sums.iter().enumerate() {
+fn check(accumulators: &[Vec<f32>], expected: impl Fn(f32) -> f32) {
+    for (row, accumulators) in accumulators.iter().enumerate() {
+        for (column, sum) in accumulators.iter().enumerate() {
             let dot: f32 = (0..16).map(|k| a_value(row, k) * b_value(k, column)).sum();
             assert_eq!(*sum, expected(dot), "{row} {column}");
         }
@@ -135,7 +135,7 @@ const LOAD_A: &str = "and.b32 %r10, %r1, 31; shr.u32 %r11, %r1, 5; shr.u32 %r12,
     wgmma.fence.sync.aligned;";
 
 /// Returns a product with N = 72: a panel of 64 columns and one of 8.
-fn across(rest: &str) -> String {
+fn mn_major(rest: &str) -> String {
     format!(
         "{LOAD_A} wgmma.mma_async.sync.aligned.m64n72k16.f32.bf16.bf16 {{{}}}, {{%r20, %r21, %r22, %r23}}, %d7, {rest};",
         registers("s", 36)
@@ -144,14 +144,14 @@ fn across(rest: &str) -> String {
 
 #[test]
 fn wgmma_takes_a_from_registers_and_b_mn_major() {
-    let body = format!("{} {WAIT}", across("1, -1, 1, 1"));
+    let body = format!("{} {WAIT}", mn_major("1, -1, 1, 1"));
     check(&run(36, &body, image(16, 72, true)).unwrap(), |dot| 1.0 - dot);
 }
 
 #[test]
 fn wgmma_misuse_is_detected() {
-    let whole = kernel(36, &format!("{} $HERE: {WAIT}", across("1, 1, 1, 1")));
-    assert!(run_text(36, &whole, image(16, 72, true)).is_ok());
+    let valid = kernel(36, &format!("{} $HERE: {WAIT}", mn_major("1, 1, 1, 1")));
+    assert!(run_text(36, &valid, image(16, 72, true)).is_ok());
     for (old, new, reason) in [
         ("fence.proxy.async.shared::cta;", "", "without a subsequent fence.proxy.async"),
         ("bar.sync 0;", "", "without a subsequent barrier"),
@@ -175,8 +175,8 @@ fn wgmma_misuse_is_detected() {
             "different operands",
         ),
     ] {
-        let text = whole.replace(old, new);
-        assert_ne!(text, whole);
+        let text = valid.replace(old, new);
+        assert_ne!(text, valid);
         let error = run_text(36, &text, image(16, 72, true)).unwrap_err();
         assert!(error.contains(reason), "{old} {new}: {error}");
     }

@@ -1,6 +1,7 @@
 //! Register instructions: arithmetic, conversions, exchange between lanes and `mma`.
 
-use super::{Executor, Frame};
+use super::executor::Executor;
+use super::frame::Frame;
 use crate::machine::arithmetic::{binary, carry, compare, ternary, unary};
 use crate::machine::convert::convert;
 use crate::machine::lanes::{LANES, Lanes, blend, mask};

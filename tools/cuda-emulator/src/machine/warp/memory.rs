@@ -1,6 +1,8 @@
 //! Memory instructions: loads, stores, atomics, `ldmatrix` and `cp.async`.
 
-use super::{AsyncCopy, Executor, Frame};
+use super::copies::AsyncCopy;
+use super::executor::Executor;
+use super::frame::Frame;
 use crate::machine::lanes::{Lanes, lanes};
 use crate::machine::matrix;
 use crate::machine::memory::{atomic, read, write};

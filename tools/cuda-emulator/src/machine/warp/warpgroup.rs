@@ -1,66 +1,18 @@
 //! A warp's part of `wgmma`: 16 of the 64 rows. Results are written to registers when they are waited for.
 
-use std::collections::{HashMap, VecDeque};
-
-use super::{Executor, Frame};
+use super::executor::Executor;
+use super::frame::Frame;
+use super::products::PendingProduct;
 use crate::machine::descriptor::Descriptor;
-use crate::machine::lanes::{LANES, Lanes};
+use crate::machine::lanes::LANES;
 use crate::machine::matrix;
-use crate::ptx::{Operation, SharedMatrix, Sign, Slot, Source, WarpgroupMma, WarpgroupOperand};
+use crate::ptx::{Operation, SharedMatrix, Sign, Source, WarpgroupMma, WarpgroupOperand};
 
 /// Value of an accumulator register while its product is pending: NaN.
 const PENDING: u64 = 0xffff_ffff;
 
 /// Rows of a warp's part, and the reduced dimension of a product.
 const SIDE: usize = 16;
-
-/// A pending product.
-struct PendingProduct {
-    to: Vec<Slot>,
-    /// Registers of operand a, with their values at the start.
-    a: Vec<(Slot, Lanes)>,
-    /// Byte offsets of the chunks of shared memory that are read.
-    chunks: Vec<usize>,
-}
-
-/// Pending products: those not yet committed, and committed groups.
-#[derive(Default)]
-pub(super) struct PendingProducts {
-    is_fenced: bool,
-    open: Vec<PendingProduct>,
-    groups: VecDeque<Vec<PendingProduct>>,
-    /// Results of pending products, by register.
-    results: HashMap<Slot, Lanes>,
-}
-
-impl PendingProducts {
-    fn commit(&mut self) {
-        let group = std::mem::take(&mut self.open);
-        self.groups.push_back(group);
-    }
-
-    pub(super) fn is_idle(&self) -> bool {
-        self.results.is_empty()
-    }
-
-    fn pending(&self) -> impl Iterator<Item = &PendingProduct> {
-        self.groups.iter().flatten().chain(&self.open)
-    }
-
-    /// Checks for a fence. Pending products may share accumulators only if they have the same accumulators and shape.
-    fn check_start(&self, product: &WarpgroupMma) -> Result<(), String> {
-        if !self.is_fenced {
-            return Err("wgmma without wgmma.fence since the last wait".into());
-        }
-        let shares = |pending: &&PendingProduct| {
-            pending.to != product.to && pending.to.iter().any(|slot| product.to.contains(slot))
-        };
-        if self.pending().any(|pending| shares(&pending)) {
-            return Err("wgmma with accumulators that partly belong to another pending wgmma".into());
-        }
-        Ok(())
-    }
-}
 
 impl Executor<'_, '_> {
     /// Executes a warpgroup instruction.
