@@ -15,8 +15,8 @@ use ltx2_types::{Failure, FailureCode, Generator, Job};
 use crate::progress::{JobSignals, JobWatch, send};
 use crate::{EngineCommand, EngineEvent, EngineJob, EngineState, PROTOCOL_VERSION};
 
-/// Runs the jobs that the server at the other end of `stream` sends, with the generator that `open` returns. Returns when
-/// the server has disconnected or the generator must be restarted.
+/// Runs the jobs that the server at the other end of `stream` sends, with the generator that `open` returns. Returns
+/// when the server has disconnected or the generator must be restarted.
 ///
 /// `on_disconnect` is called as soon as the server has disconnected, also in the middle of a job.
 ///

@@ -60,7 +60,8 @@ pub enum EngineEvent {
         /// Properties of the output files, in the order of [`EngineJob::outputs`].
         outputs: Vec<OutputInfo>,
     },
-    /// The job ended: either all output files have their final names, or there is a failure and no file.
+    /// The job ended: either all output files have their final names, or there is a failure. After a failure no pending
+    /// file is left, but a failure to publish one file may leave others under their final names.
     Ended {
         /// Reason why there is no result.
         failure: Option<Failure>,

@@ -102,10 +102,8 @@ fn names(dir: &Path) -> Vec<String> {
 async fn the_first_event_has_the_protocol_version_and_the_device() {
     let mut engine = grey_engine();
     let ready = next(&mut engine).await;
-    let expected = (PROTOCOL_VERSION, Device::Cpu, None);
-    assert!(
-        matches!(ready, Some(EngineEvent::Ready { protocol, device, gpu }) if (protocol, device, gpu.clone()) == expected)
-    );
+    let Some(EngineEvent::Ready { protocol, device, gpu }) = ready else { panic!("not ready: {ready:?}") };
+    assert_eq!((protocol, device, gpu), (PROTOCOL_VERSION, Device::Cpu, None));
     assert_eq!(engine.state(), EngineState::Empty);
 }
 

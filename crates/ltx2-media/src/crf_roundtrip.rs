@@ -12,8 +12,8 @@ use crate::{
     read_image,
 };
 
-/// libx264 uses one slice per core (of at least 64 rows), so the output of the reference depends on the machine. Here the
-/// number is fixed.
+/// libx264 uses one slice per core (of at least 64 rows), so the output of the reference depends on the machine. Here
+/// the number is fixed.
 const SLICES: usize = 16;
 
 /// Error of reading a conditioning image.

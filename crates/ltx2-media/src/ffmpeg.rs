@@ -38,8 +38,8 @@ pub(crate) fn new_encoder(name: &str) -> Result<encoder::encoder::Encoder, Error
 /// Allocates a frame.
 pub(crate) fn new_frame(format: Pixel, width: u32, height: u32) -> Result<frame::Video, Error> {
     let frame = frame::Video::new(format, width, height);
-    // SAFETY: `as_ptr` returns the valid `AVFrame` that `frame` owns, and `data` is a plain array inside it. ffmpeg-next
-    // ignores an allocation failure, which leaves the first pointer null.
+    // SAFETY: `as_ptr` returns the valid `AVFrame` that `frame` owns, and `data` is a plain array inside it.
+    // ffmpeg-next ignores an allocation failure, which leaves the first pointer null.
     if unsafe { (*frame.as_ptr()).data[0].is_null() } {
         return Err(Error::Other { errno: ffmpeg_next::error::ENOMEM });
     }
@@ -108,8 +108,8 @@ impl Converter {
 
     fn set_colorspace(&mut self, matrix: i32, from_range: i32, to_range: i32) -> Result<(), Error> {
         const UNCHANGED: i32 = 1 << 16;
-        // SAFETY: `as_mut_ptr` is the valid, initialised context that `self` owns, and `table` points to a constant table
-        // of the library that is never freed.
+        // SAFETY: `as_mut_ptr` is the valid, initialised context that `self` owns, and `table` points to a constant
+        // table of the library that is never freed.
         let set = unsafe {
             let table = ffi::sws_getCoefficients(matrix);
             ffi::sws_setColorspaceDetails(

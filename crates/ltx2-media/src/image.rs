@@ -44,7 +44,7 @@ pub enum ImageError {
         reason: String,
     },
     /// The image has more pixels than allowed.
-    #[error("the image is {width}x{height}, {} pixels; the limit is {limit} pixels", u64::from(*width) * u64::from(*height))]
+    #[error("the image is {width}x{height}, {} pixels; the limit is {limit} pixels", pixels(*width, *height))]
     TooManyPixels {
         /// Width, pixels.
         width: u32,
@@ -118,8 +118,12 @@ pub fn read_image(bytes: &[u8], limits: ImageLimits) -> Result<RgbImage, ImageEr
     Ok(flatten(image))
 }
 
+fn pixels(width: u32, height: u32) -> u64 {
+    u64::from(width) * u64::from(height)
+}
+
 fn check_size((width, height): (u32, u32), limits: ImageLimits) -> Result<(), ImageError> {
-    if u64::from(width) * u64::from(height) > limits.max_pixels {
+    if pixels(width, height) > limits.max_pixels {
         return Err(ImageError::TooManyPixels { width, height, limit: limits.max_pixels });
     }
     if width.max(height) > limits.max_side {

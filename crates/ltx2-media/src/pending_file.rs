@@ -57,8 +57,8 @@ impl PendingFile {
     }
 }
 
-/// Removes the pending files of crashed processes from `dir` and returns their number. Files that a running process still
-/// writes are locked and stay.
+/// Removes the pending files of crashed processes from `dir` and returns their number. Files that a running process
+/// still writes are locked and stay.
 ///
 /// # Errors
 /// The folder cannot be listed, or a file can be neither locked nor removed.

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use common::{create, moving_frame, names, silence, tone, video_info, write};
 use ltx2_media::{FileOutputs, MediaError, VideoWriter, remove_leftovers};
@@ -217,4 +217,14 @@ fn a_thumbnail_without_a_frame_is_an_error_and_leaves_no_file() {
     outputs.start(video_info(64, 32, 1, 24.0)).unwrap();
     assert!(matches!(outputs.finish(), Err(MediaError::Order(_))));
     assert!(names(dir.path()).is_empty());
+}
+
+#[test]
+fn a_published_file_has_the_usual_permissions() {
+    let dir = tempdir().unwrap();
+    let (path, other) = (dir.path().join("video.mp4"), dir.path().join("other"));
+    started(&path, 3).finish().unwrap().publish().unwrap();
+    fs::write(&other, "x").unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(&path), mode(&other));
 }

@@ -48,8 +48,8 @@ pub(super) fn orientation(stream: &Stream<'_>) -> Orientation {
     matrix.and_then(|data| from_display_matrix(data.data())).unwrap_or(Orientation::NoTransforms)
 }
 
-/// Returns the nearest multiple of 90 degrees, with or without a flip, of a display matrix: 9 integers of 32 bits, row by
-/// row. A point (x, y) is displayed at (a x + c y, b x + d y), with a and b in the first row, c and d in the second.
+/// Returns the nearest multiple of 90 degrees, with or without a flip, of a display matrix: 9 integers of 32 bits, row
+/// by row. A point (x, y) is displayed at (a x + c y, b x + d y), with a and b in the first row, c and d in the second.
 fn from_display_matrix(bytes: &[u8]) -> Option<Orientation> {
     let at = |index: usize| {
         let bytes = bytes.get(index * 4..index * 4 + 4)?;

@@ -24,12 +24,13 @@ pub(super) fn open(path: &Path) -> Result<Input, DemuxError> {
     if is_cut_off(&input) { Err(DemuxError::CutOff) } else { Ok(input) }
 }
 
-/// Whether the index of a stream refers to data behind the end of the file. The demuxers report only the end of the file.
+/// Whether the index of a stream refers to data behind the end of the file. The demuxers report only the end of the
+/// file.
 fn is_cut_off(input: &Input) -> bool {
     let Some(size) = input.io_size() else { return false };
     input.streams().any(|stream| {
-        // SAFETY: `as_ptr` returns the valid `AVStream` that `input` owns. The functions read its index, and the entry that
-        // they return is valid until the index changes, which needs `&mut Input`.
+        // SAFETY: `as_ptr` returns the valid `AVStream` that `input` owns. The functions read its index, and the entry
+        // that they return is valid until the index changes, which needs `&mut Input`.
         let last = unsafe {
             let stream = stream.as_ptr().cast_mut();
             ffi::avformat_index_get_entry(stream, ffi::avformat_index_get_entries_count(stream) - 1).as_ref()

@@ -18,8 +18,8 @@ use crate::{MediaError, PendingOutput, pending_file::PendingFile};
 /// Writer of a video, encoding frames as they come. Nothing appears under the final name before
 /// [`PendingOutput::publish`]; a writer that is dropped leaves no file.
 ///
-/// The video has no audio stream if the specification excludes audio or [`Output::audio`] is not called before the first
-/// frame.
+/// The video has no audio stream if the specification excludes audio or [`Output::audio`] is not called before the
+/// first frame.
 pub struct VideoWriter {
     // Declared before the file, so that the muxer closes it before it is removed.
     state: State,

@@ -78,8 +78,8 @@ impl Muxer {
 
     fn write_video(&mut self) -> Result<(), MediaError> {
         while let Some(packet) = self.video.packet().map_err(MediaError::ffmpeg("encode a frame"))? {
-            // All samples are known, but frames leave the encoder late. Writing audio up to each frame keeps the muxer from
-            // buffering either stream.
+            // All samples are known, but frames leave the encoder late. Writing audio up to each frame keeps the muxer
+            // from buffering either stream.
             let time = packet.dts().unwrap_or(0) as f64 * f64::from(self.video.time_base());
             self.write_audio_until(time)?;
             self.write(packet, VIDEO, self.video.time_base())?;
