@@ -37,12 +37,13 @@ impl FileInputs {
 
 impl Inputs for FileInputs {
     fn image(&mut self, id: InputId, crf: u32) -> Result<RgbImage, Failure> {
-        let path = &self.file(id, &[InputKind::Image])?.path;
-        let bytes = std::fs::read(path).map_err(|error| {
-            let name = path.file_name().unwrap_or_default().display();
-            Failure::new(FailureCode::BadInput, format!("cannot read input image {name}: {error}"))
-        })?;
-        Ok(conditioning_image(&bytes, crf, self.limits)?)
+        let file = self.file(id, &[InputKind::Image])?;
+        let bytes = std::fs::read(&file.path)
+            .map_err(|error| Failure::new(FailureCode::BadInput, format!("cannot read {}: {error}", name(file))))?;
+        conditioning_image(&bytes, crf, self.limits).map_err(|error| {
+            let Failure { code, message } = error.into();
+            Failure { code, ..bad_input(file, &message) }
+        })
     }
 
     fn video(&mut self, id: InputId) -> Result<VideoInput, Failure> {
@@ -59,9 +60,13 @@ impl Inputs for FileInputs {
 }
 
 fn bad_input(file: &InputFile, error: &dyn Display) -> Failure {
-    let InputFile { id, kind, path } = file;
-    let name = path.file_name().unwrap_or_default().display();
-    Failure::new(FailureCode::BadInput, format!("cannot use {} input {id} ({name}): {error}", kind.name()))
+    let InputFile { id, kind, .. } = file;
+    let message = format!("cannot use {} input {id} ({}): {error}", kind.name(), name(file));
+    Failure::new(FailureCode::BadInput, message)
+}
+
+fn name(file: &InputFile) -> impl Display {
+    file.path.file_name().unwrap_or_default().display()
 }
 
 fn internal(message: String) -> Failure {

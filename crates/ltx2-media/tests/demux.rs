@@ -345,6 +345,18 @@ fn inputs_of_another_kind_and_missing_inputs_are_internal_errors() {
 }
 
 #[test]
+fn an_unusable_image_is_a_bad_input_that_names_the_file() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("fox.png");
+    let read = || inputs(&path, InputKind::Image).image(InputId(0), 33).unwrap_err();
+    let missing = "cannot read fox.png: No such file or directory (os error 2)";
+    assert_eq!(read(), Failure::new(FailureCode::BadInput, missing));
+    fs::write(&path, "no image").unwrap();
+    let unknown = "cannot use image input 0 (fox.png): unknown image format; supported formats are PNG, JPEG and WebP";
+    assert_eq!(read(), Failure::new(FailureCode::BadInput, unknown));
+}
+
+#[test]
 fn frames_keep_their_order() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("video.mp4");

@@ -464,11 +464,13 @@ async fn pictures_are_held_to_the_worker_s_limits() {
     let image = ltx2_types::ImageLimits { max_pixels: 0, ..ltx2_types::ImageLimits::default() };
     let (worker, _) = start(&store, Settings { image, ..Settings::default() }).await;
     let picture = InputFile::new(PNG.to_vec());
-    let images = vec![ImageInput::first_frame(InputRef::Upload(picture.name().to_string()))];
+    let name = picture.name().to_string();
+    let images = vec![ImageInput::first_frame(InputRef::Upload(name.clone()))];
     let request = ValidRequest { task: Task::ImageToVideo { images }, ..ask("a fox") };
     let id = store.enqueue(&request, vec![picture]).await.unwrap();
     let failure = failure(&store, &id).await;
     assert_eq!(failure.code, FailureCode::BadInput);
-    assert_eq!(failure.message, "the image is 1x1, 1 pixels; the limit is 0 pixels");
+    let reason = "the image is 1x1, 1 pixels; the limit is 0 pixels";
+    assert_eq!(failure.message, format!("cannot use image input 0 ({name}): {reason}"));
     worker.shutdown().await.unwrap();
 }
