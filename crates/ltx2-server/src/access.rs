@@ -1,6 +1,5 @@
-//! Who may use the server: whoever has one of its keys, or everybody where there are none.
+//! Authentication by API key.
 
-use std::fmt;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -9,62 +8,26 @@ use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
 
-use crate::Service;
+use crate::api_keys::ApiKeys;
 use crate::error::ApiError;
 
-/// The keys that let clients in, as hashes: equally long, so that comparing tells nothing, not even a length.
-#[derive(Clone, Default)]
-pub struct ApiKeys(Vec<[u8; 32]>);
-
-impl ApiKeys {
-    /// Keys from configuration; without any, everybody is let in.
-    pub fn new(keys: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        Self(keys.into_iter().map(|key| hash(key.as_ref().as_bytes())).collect())
-    }
-
-    /// Whether everybody is let in.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// All are compared with all, so that the time taken does not depend on which one fits.
-    fn admit(&self, offered: &[Vec<u8>]) -> bool {
-        let hashes = offered.iter().map(|key| hash(key));
-        let fits = |offered: [u8; 32]| {
-            self.0.iter().fold(Choice::from(0), |found, key| found | key.as_slice().ct_eq(&offered))
-        };
-        hashes.fold(Choice::from(0), |found, offered| found | fits(offered)).into()
-    }
-}
-
-impl fmt::Debug for ApiKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} API keys", self.0.len())
-    }
-}
-
-fn hash(key: &[u8]) -> [u8; 32] {
-    Sha256::digest(key).into()
-}
-
-/// Lets through who has a key.
-pub(crate) async fn guard(
-    State(service): State<Arc<Service>>,
-    request: Request,
+/// Middleware that admits clients with one of `keys`, and adds the [`Principal`](crate::api_keys::Principal) to the request.
+pub(crate) async fn authenticate(
+    State(keys): State<Arc<ApiKeys>>,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    if service.api_keys.is_empty() || service.api_keys.admit(&offered(request.headers())) {
-        return Ok(next.run(request).await);
+    if !keys.is_empty() {
+        let principal = keys.authenticate(&offered_keys(request.headers())).ok_or_else(ApiError::unauthorized)?;
+        request.extensions_mut().insert(principal);
     }
-    Err(ApiError::Unauthorized)
+    Ok(next.run(request).await)
 }
 
-/// Everything in `headers` that may be a key. Of `Authorization: Basic` it is the user, the password, and both with the
-/// colon between them, since clients have a key and a secret there.
-fn offered(headers: &HeaderMap) -> Vec<Vec<u8>> {
+/// Returns every part of `headers` that may be a key. For `Authorization: Basic` these are the user, the password, and
+/// the pair with its colon, because clients send a key and a secret there.
+fn offered_keys(headers: &HeaderMap) -> Vec<Vec<u8>> {
     let mut keys: Vec<Vec<u8>> = headers.get_all("x-api-key").iter().map(|key| key.as_bytes().to_vec()).collect();
     for value in headers.get_all(header::AUTHORIZATION) {
         let Some((scheme, rest)) = value.to_str().ok().and_then(|value| value.split_once(' ')) else { continue };

@@ -1,19 +1,19 @@
-//! Where clients find this server: the front of every URL in an answer.
+//! Base URL of the server in responses.
 
 use axum::http::uri::{Authority, Scheme};
 use axum::http::{HeaderMap, Uri, header};
 
-/// How clients reach the server, from configuration: scheme, host and perhaps a path, without a slash at the end.
+/// Configured URL of the server: scheme, host and optionally a path, without a slash at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl(String);
 
-/// The text is not the address of a server.
+/// Error for a text that is not the URL of a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a public URL; it must be like http://host:8004 or https://host/path")]
+#[error("{0:?} is not a public URL; expected http://host:8004 or https://host/path")]
 pub struct InvalidUrl(String);
 
 impl PublicUrl {
-    /// Checks `text`.
+    /// Parses an `http` or `https` URL without query and fragment.
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
         let invalid = || InvalidUrl(text.into());
         let uri: Uri = text.parse().map_err(|_| invalid())?;
@@ -26,8 +26,8 @@ impl PublicUrl {
     }
 }
 
-/// The front of URLs in the answer to a request: as configured, else as its proxy or the client names this server.
-/// A client that named no host gets URLs without one.
+/// Returns the configured URL, or the URL from the headers of the proxy or the client. Empty if they name no host; URLs
+/// are then relative.
 pub(crate) fn base_url(configured: Option<&PublicUrl>, headers: &HeaderMap, uri: &Uri) -> String {
     if let Some(PublicUrl(base)) = configured {
         return base.clone();
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn configuration_wins_then_the_proxy_then_the_client() {
+    fn configuration_precedes_the_proxy_and_the_client() {
         let host = ("host", "192.168.1.26:8004");
         let proxy = [host, ("x-forwarded-proto", "https"), ("x-forwarded-host", "video.example, inner")];
         assert_eq!(base(Some("https://public.example/ltx/"), &proxy), "https://public.example/ltx");
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_passed_over() {
+    fn invalid_headers_are_ignored() {
         let host = ("host", "good");
         assert_eq!(base(None, &[host, ("x-forwarded-host", "a b/c")]), "http://good");
         assert_eq!(base(None, &[host, ("x-forwarded-proto", "javascript")]), "http://good");
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn only_server_addresses_are_public_urls() {
+    fn only_server_urls_are_public_urls() {
         for good in ["http://host", "https://host:8004/path/", "http://[::1]:80"] {
             assert!(PublicUrl::parse(good).is_ok(), "{good}");
         }

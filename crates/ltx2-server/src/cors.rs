@@ -1,27 +1,27 @@
-//! Which web pages may use the server from a browser.
+//! Cross-origin access from web pages.
 
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-/// Origins whose pages may read answers.
+/// Origins of web pages that may read responses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum CorsOrigins {
-    /// None but the server's own.
+    /// Only the server's own.
     #[default]
     None,
-    /// Every one.
+    /// Every origin.
     Any,
-    /// These.
+    /// The listed origins.
     Some(Vec<HeaderValue>),
 }
 
-/// The text is not an origin.
+/// Error for a text that is not an origin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an origin; it must be * or like http://host:3000")]
+#[error("{0:?} is not an origin; expected * or http://host:3000")]
 pub struct InvalidOrigin(String);
 
 impl CorsOrigins {
-    /// Origins from configuration; `*` is every one.
+    /// Parses the origins of a configuration; `*` is every origin.
     pub fn parse(origins: &[String]) -> Result<Self, InvalidOrigin> {
         if origins.is_empty() {
             return Ok(Self::None);

@@ -1,173 +1,339 @@
-//! What a route answers when it cannot do what it was asked: an outside message for the client, an inside one for the log.
+//! Errors of the API, independent of the dialect that renders them.
 
 use std::time::Duration;
 
 use axum::Json;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ltx2_store::StoreError;
 use serde::Serialize;
 use serde_json::Value;
 
-/// An error answer.
-#[derive(Debug)]
-pub(crate) enum ApiError {
-    /// The request breaks rules: all of them.
-    Invalid(Vec<Fault>),
-    /// The body has more bytes than this.
-    TooLarge(usize),
-    /// Nothing is here.
+/// Error that ends a request. The message is for the client; internal causes are only logged.
+#[derive(Debug, Clone)]
+pub(crate) struct ApiError {
+    /// Kind of error.
+    pub(crate) code: ErrorCode,
+    /// Message for people.
+    pub(crate) message: String,
+    /// Invalid parts of the request, with [`ErrorCode::InvalidRequest`].
+    pub(crate) problems: Vec<FieldProblem>,
+    /// Time after which a retry may succeed.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// Kinds of error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ErrorCode {
+    /// Parts of the request are invalid.
+    InvalidRequest,
+    /// The body exceeds the size limit.
+    BodyTooLarge,
+    /// The resource does not exist.
     NotFound,
-    /// Something is here, but not for this method.
+    /// The resource does not support the method.
     MethodNotAllowed,
-    /// No key, or none that fits.
+    /// The API key is missing or wrong.
     Unauthorized,
-    /// The body was not complete after this long.
-    TooSlow(Duration),
-    /// As many tasks wait as may.
-    QueueFull(u32),
-    /// There is no room for another task.
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// The queue is full.
+    QueueFull,
+    /// The disk is full.
     DiskFull,
-    /// The server stops before the video that a client waits for is done.
-    Stopping,
-    /// The task of a client that waited for it has failed.
-    TaskFailed(String),
-    /// The server's own trouble; logged, not told.
+    /// The server is shutting down.
+    ShuttingDown,
+    /// The task that the client waited for has failed.
+    TaskFailed,
+    /// Internal error.
     Internal,
 }
 
-/// Seconds after which a client may try again where the queue was full or the server stopped.
-const RETRY_AFTER: &str = "30";
-
-/// One broken rule, in FastAPI's form.
-#[derive(Debug, Serialize)]
-pub(crate) struct Fault {
-    #[serde(rename = "type")]
-    pub(crate) kind: &'static str,
-    pub(crate) loc: Vec<Value>,
-    pub(crate) msg: String,
-    pub(crate) input: Value,
-}
-
-impl Fault {
-    /// The fault of one field, or of the whole body.
-    pub(crate) fn new(kind: &'static str, field: Option<&str>, msg: impl Into<String>, input: Value) -> Self {
-        let loc = ["body"].into_iter().chain(field).map(Value::from).collect();
-        Self { kind, loc, msg: msg.into(), input: shortened(input) }
+impl ErrorCode {
+    fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidRequest => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::QueueFull | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
+            Self::TaskFailed | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
     }
 
-    /// The fault of a part of the query.
-    pub(crate) fn query(kind: &'static str, name: &str, msg: impl Into<String>, input: &str) -> Self {
-        let loc = ["query", name].map(Value::from).to_vec();
-        Self { kind, loc, msg: msg.into(), input: shortened(input.into()) }
-    }
-
-    /// The fault of a header.
-    pub(crate) fn header(kind: &'static str, name: &str, msg: impl Into<String>) -> Self {
-        Self { kind, loc: ["header", name].map(Value::from).to_vec(), msg: msg.into(), input: Value::Null }
-    }
-
-    /// A field, or the body, that had to be there.
-    pub(crate) fn missing(field: Option<&str>) -> Self {
-        Self::new("missing", field, "Field required", Value::Null)
+    /// Whether client libraries must not repeat the request by themselves.
+    fn forbids_retry(self) -> bool {
+        matches!(
+            self,
+            Self::BodyTimeout | Self::QueueFull | Self::ShuttingDown | Self::DiskFull | Self::TaskFailed
+        )
     }
 }
+
+/// Retry interval of a full queue and of a server that shuts down.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+/// Maximum number of problems in one response.
+const MAX_PROBLEMS: usize = 100;
 
 impl ApiError {
-    /// One fault of the body as a whole.
-    pub(crate) fn body(kind: &'static str, msg: impl Into<String>, input: Value) -> Self {
-        Self::Invalid(vec![Fault::new(kind, None, msg, input)])
+    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), problems: Vec::new(), retry_after: None }
+    }
+
+    pub(crate) fn invalid(mut problems: Vec<FieldProblem>) -> Self {
+        problems.truncate(MAX_PROBLEMS);
+        let message = problems.first().map_or_else(String::new, |problem| problem.message.clone());
+        Self { problems, ..Self::new(ErrorCode::InvalidRequest, message) }
+    }
+
+    pub(crate) fn too_large(max_bytes: usize) -> Self {
+        let message = format!("the body is too large; this server takes at most {max_bytes} bytes");
+        Self::new(ErrorCode::BodyTooLarge, message)
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Self::new(ErrorCode::NotFound, "Not Found")
+    }
+
+    pub(crate) fn method_not_allowed() -> Self {
+        Self::new(ErrorCode::MethodNotAllowed, "Method Not Allowed")
+    }
+
+    pub(crate) fn unauthorized() -> Self {
+        let message = "an API key is required; send it as Authorization: Bearer KEY or X-Api-Key: KEY";
+        Self::new(ErrorCode::Unauthorized, message)
+    }
+
+    pub(crate) fn body_timeout(limit: Duration) -> Self {
+        Self::new(ErrorCode::BodyTimeout, format!("the body was not complete after {} s", limit.as_secs_f64()))
+    }
+
+    pub(crate) fn shutting_down() -> Self {
+        let message = "the server is shutting down; try again later";
+        Self { retry_after: Some(RETRY_AFTER), ..Self::new(ErrorCode::ShuttingDown, message) }
+    }
+
+    pub(crate) fn task_failed(reason: impl Into<String>) -> Self {
+        Self::new(ErrorCode::TaskFailed, reason)
+    }
+
+    pub(crate) fn internal() -> Self {
+        Self::new(ErrorCode::Internal, "Internal Server Error")
+    }
+
+    fn queue_full(max_waiting: u32) -> Self {
+        let message = format!("the queue is full: {max_waiting} tasks are waiting; try again later");
+        Self { retry_after: Some(RETRY_AFTER), ..Self::new(ErrorCode::QueueFull, message) }
+    }
+
+    fn disk_full() -> Self {
+        Self::new(ErrorCode::DiskFull, "the server's disk is full: no task can be added")
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(retry_after) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, retry_after.as_secs().into());
+        }
+        if self.code.forbids_retry() {
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        }
+        match self.code {
+            ErrorCode::Unauthorized => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            ErrorCode::BodyTimeout => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        headers
     }
 }
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::QueueFull { most, .. } => return Self::QueueFull(most),
+            StoreError::QueueFull { most, .. } => return Self::queue_full(most),
             StoreError::KeyReused => {
-                let msg = "this key was sent with a different request; send a new key for a new request";
-                return Self::Invalid(vec![Fault::header("key_reused", "idempotency-key", msg)]);
+                let message = "this key was sent with a different request; send a new key for a new request";
+                let location = Location::Header("idempotency-key");
+                return FieldProblem::new(ProblemKind::KeyReused, location, message, Value::Null).into();
             }
             _ => {}
         }
-        tracing::error!(%error, "a request failed: {error}");
-        if matches!(error, StoreError::DiskFull(_)) { Self::DiskFull } else { Self::Internal }
+        tracing::error!(%error, "request failed: {error}");
+        if matches!(error, StoreError::DiskFull(_)) { Self::disk_full() } else { Self::internal() }
     }
 }
 
-impl ApiError {
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::QueueFull(_) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
-            Self::TaskFailed(_) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-
-    fn detail(self) -> Detail {
-        Detail::Text(match self {
-            Self::Invalid(faults) => return Detail::Faults(faults),
-            Self::TooLarge(most) => format!("the body is too large; this server takes at most {most} bytes"),
-            Self::NotFound => "Not Found".into(),
-            Self::MethodNotAllowed => "Method Not Allowed".into(),
-            Self::Unauthorized => "this server wants an API key, as Authorization: Bearer KEY or X-Api-Key: KEY".into(),
-            Self::TooSlow(limit) => format!("the body was not complete after {} s", limit.as_secs_f64()),
-            Self::QueueFull(most) => format!("the queue is full: {most} tasks are waiting; try again later"),
-            Self::DiskFull => "the server's disk is full: no task can be added".into(),
-            Self::Stopping => "the server stops; try again when it is back".into(),
-            Self::TaskFailed(reason) => reason,
-            Self::Internal => "Internal Server Error".into(),
-        })
-    }
-
-    /// Clients' libraries repeat a POST by themselves after such answers, and so would add to the trouble.
-    fn headers(&self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Self::Unauthorized => &[("www-authenticate", "Bearer")],
-            Self::TooSlow(_) => &[("connection", "close"), ("x-should-retry", "false")],
-            Self::QueueFull(_) | Self::Stopping => &[("retry-after", RETRY_AFTER), ("x-should-retry", "false")],
-            Self::DiskFull | Self::TaskFailed(_) => &[("x-should-retry", "false")],
-            _ => &[],
-        }
+impl From<FieldProblem> for ApiError {
+    fn from(problem: FieldProblem) -> Self {
+        Self::invalid(vec![problem])
     }
 }
 
+/// Status and headers without a body. The error is attached as an extension, for [`render`].
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let (status, headers) = (self.status(), self.headers());
-        let mut response = (status, Json(Body { detail: self.detail() })).into_response();
-        for (name, value) in headers {
-            response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
+        let mut response = (self.code.status(), self.headers()).into_response();
+        response.extensions_mut().insert(self);
         response
     }
 }
 
-#[derive(Serialize)]
-struct Body {
-    detail: Detail,
+/// Adds the body to an error response. The innermost renderer around a route wins.
+pub(crate) fn render<B: Serialize>(mut response: Response, body: impl FnOnce(ApiError) -> B) -> Response {
+    match response.extensions_mut().remove::<ApiError>() {
+        Some(error) => (response.status(), response.headers().clone(), Json(body(error))).into_response(),
+        None => response,
+    }
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Detail {
-    Faults(Vec<Fault>),
-    Text(String),
+/// Invalid part of a request.
+#[derive(Debug, Clone)]
+pub(crate) struct FieldProblem {
+    /// Where the value was sent.
+    pub(crate) location: Location,
+    /// Rule that the value breaks, for programs.
+    pub(crate) kind: ProblemKind,
+    /// Value and rule, for people.
+    pub(crate) message: String,
+    /// The value, shortened; null if none was sent.
+    pub(crate) value: Value,
 }
 
-const LONGEST_ECHO: usize = 200;
+/// Location of a value in a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// The body as a whole.
+    Body,
+    /// A field of the body, under the name that the client sent.
+    Field(String),
+    /// A query parameter.
+    Query(&'static str),
+    /// A header.
+    Header(&'static str),
+}
 
-/// `value`, or the beginning of its text: an answer must not be as large as the question.
+/// Kinds of problem. The name is the `type` in the native API, which follows FastAPI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum ProblemKind {
+    /// Absent although required.
+    Missing,
+    /// The body is not a JSON object.
+    #[strum(serialize = "model_attributes_type")]
+    NotAnObject,
+    /// The body is not JSON.
+    JsonInvalid,
+    /// The body cannot be read.
+    BodyInvalid,
+    /// The content type is not supported.
+    ContentType,
+    /// Not a string.
+    StringType,
+    /// Not UTF-8.
+    StringUnicode,
+    /// Not an integer.
+    IntParsing,
+    /// A number with a fraction instead of an integer.
+    IntFromFloat,
+    /// Not a number.
+    FloatParsing,
+    /// Not a boolean.
+    BoolParsing,
+    /// Not a list.
+    ListType,
+    /// Not an object.
+    DictType,
+    /// Not one of the valid names.
+    Enum,
+    /// Not between the bounds.
+    OutOfRange,
+    /// Below the lower bound.
+    GreaterThanEqual,
+    /// Not below the upper bound.
+    LessThan,
+    /// Not a multiple.
+    MultipleOf,
+    /// Not finite.
+    FiniteNumber,
+    /// Text with too many characters.
+    StringTooLong,
+    /// List with too many elements.
+    TooLong,
+    /// Invalid keyframe.
+    KeyframeInvalid,
+    /// Invalid LoRA.
+    LoraInvalid,
+    /// Not an image that the server can decode.
+    ImageInvalid,
+    /// The image cannot be fetched.
+    ImageUnreachable,
+    /// Unknown name of a field.
+    #[strum(serialize = "extra_forbidden")]
+    UnknownField,
+    /// Two names of one field.
+    DuplicateField,
+    /// Not supported by the model set or this server's memory.
+    NotPossible,
+    /// The webhook may not be called.
+    WebhookRefused,
+    /// Invalid idempotency key.
+    KeyInvalid,
+    /// Idempotency key of a different request.
+    KeyReused,
+    /// Invalid `Last-Event-ID`.
+    EventIdInvalid,
+    /// Invalid query string.
+    QueryInvalid,
+    /// Invalid cursor.
+    CursorInvalid,
+}
+
+impl FieldProblem {
+    pub(crate) fn new(kind: ProblemKind, location: Location, message: impl Into<String>, value: Value) -> Self {
+        Self { location, kind, message: message.into(), value: shortened(value) }
+    }
+
+    /// Returns a problem of the body as a whole.
+    pub(crate) fn body(kind: ProblemKind, message: impl Into<String>, value: Value) -> Self {
+        Self::new(kind, Location::Body, message, value)
+    }
+
+    /// Returns a problem of a field.
+    pub(crate) fn field(kind: ProblemKind, name: &str, message: impl Into<String>, value: Value) -> Self {
+        Self::new(kind, Location::Field(name.into()), message, value)
+    }
+
+    /// Returns a problem of a query parameter.
+    pub(crate) fn query(kind: ProblemKind, name: &'static str, message: impl Into<String>, value: &str) -> Self {
+        Self::new(kind, Location::Query(name), message, value.into())
+    }
+
+    /// Returns a problem of a header.
+    pub(crate) fn header(kind: ProblemKind, name: &'static str, message: impl Into<String>) -> Self {
+        Self::new(kind, Location::Header(name), message, Value::Null)
+    }
+
+    /// Returns the problem of a required field that is absent.
+    pub(crate) fn missing(name: &str) -> Self {
+        Self::field(ProblemKind::Missing, name, "Field required", Value::Null)
+    }
+}
+
+/// Maximum length of a value in an error, bytes.
+const MAX_ECHO: usize = 200;
+
+/// Returns `value`, or the beginning of its text if it is long: a response must not be as large as the request.
 pub(crate) fn shortened(value: Value) -> Value {
     let text = value.as_str().map_or_else(|| value.to_string(), Into::into);
-    if text.len() <= LONGEST_ECHO {
+    if text.len() <= MAX_ECHO {
         return value;
     }
-    Value::String(text.chars().take(LONGEST_ECHO).chain(['…']).collect())
+    Value::String(text.chars().take(MAX_ECHO).chain(['…']).collect())
 }

@@ -1,4 +1,4 @@
-//! Is the server up, and does it hold a model?
+//! Health check.
 
 use std::sync::Arc;
 
@@ -6,8 +6,9 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 
-use crate::Service;
+use crate::state::Service;
 
+/// Response of `/health`.
 #[derive(Serialize)]
 pub(crate) struct Health {
     status: &'static str,
@@ -15,6 +16,7 @@ pub(crate) struct Health {
     vram_loaded: bool,
 }
 
+/// Returns the state of the server and of its engine.
 pub(crate) async fn health(State(service): State<Arc<Service>>) -> Json<Health> {
     let engine = (service.engine.status)();
     Json(Health { status: "running", device: engine.device, vram_loaded: engine.loaded })

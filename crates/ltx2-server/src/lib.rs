@@ -1,24 +1,31 @@
-//! The HTTP service: one set of tasks, told in the words of several APIs. Knows the store, not the engine.
+//! HTTP service: API dialects over one set of use cases and one task store. Knows the store, not the engine.
+//!
+//! A dialect (`dialects/`) parses its wire format and renders results; the use cases (`service/`) are independent of
+//! dialects.
 
 mod access;
+mod api_keys;
 mod base_url;
+mod body;
+mod body_timeout;
+mod caller;
 mod cors;
 mod dialects;
 mod error;
 mod health;
-mod images;
 mod outbound;
 mod outputs;
-mod patience;
-mod progress;
+mod routes;
 mod serve;
 mod service;
+mod state;
 mod webhooks;
 
-pub use access::ApiKeys;
+pub use api_keys::ApiKeys;
 pub use base_url::{InvalidUrl, PublicUrl};
 pub use cors::{CorsOrigins, InvalidOrigin};
 pub use outbound::{AllowedNetworks, Fetcher};
+pub use routes::router;
 pub use serve::{ConnectionLimits, serve};
-pub use service::{BodyLimits, EngineActivity, EngineControl, EngineStatus, ImageCheck, RequestCheck, Service};
+pub use state::{BodyLimits, EngineActivity, EngineControl, EngineStatus, ImageCheck, RequestPlanner, Service};
 pub use webhooks::{InvalidSecret, Secret, WebhookRules, call_webhooks};

@@ -1,4 +1,4 @@
-//! The finished videos and their pictures, with ranges, as players want them.
+//! Downloads of results, with byte ranges for players.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -12,30 +12,31 @@ use http_body_util::BodyExt;
 use ltx2_store::{FileName, Hold, StoreError};
 use tower_http::services::ServeFile;
 
-use crate::Service;
 use crate::error::ApiError;
+use crate::state::Service;
 
+/// Serves a file of a completed task.
 pub(crate) async fn output(
     State(service): State<Arc<Service>>,
     name: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let Path(name) = name.map_err(|_| ApiError::NotFound)?;
-    let name = FileName::parse(&name).ok_or(ApiError::NotFound)?;
+    let Path(name) = name.map_err(|_| ApiError::not_found())?;
+    let name = FileName::parse(&name).ok_or_else(ApiError::not_found)?;
     send(&service, &name, request).await
 }
 
-/// The result `name`, as far as `request` wants it.
+/// Returns the file `name`, or the byte range of it that `request` asks for.
 pub(crate) async fn send(service: &Service, name: &FileName, mut request: Request) -> Result<Response, ApiError> {
-    // Before looking, so that it cannot go in between.
-    let hold = service.store.hold(name).ok_or(ApiError::NotFound)?;
+    // Held before the check, so that it is not deleted in between.
+    let hold = service.store.hold(name).ok_or_else(ApiError::not_found)?;
     if !service.store.is_output(name).await? {
-        return Err(ApiError::NotFound);
+        return Err(ApiError::not_found());
     }
     let is_download = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "download=1"));
-    if let Some(wanted) = request.headers_mut().remove(header::IF_RANGE) {
-        let current = serve(service, name, head_of(request.headers())).await?;
-        if current.headers().get(header::ETAG) != Some(&wanted) {
+    if let Some(expected) = request.headers_mut().remove(header::IF_RANGE) {
+        let current = serve(service, name, head_request(request.headers())).await?;
+        if current.headers().get(header::ETAG) != Some(&expected) {
             request.headers_mut().remove(header::RANGE);
         }
     }
@@ -51,14 +52,14 @@ async fn serve(service: &Service, name: &FileName, request: Request) -> Result<R
     let path = service.store.output_path(name);
     match ServeFile::new(&path).try_call(request).await {
         Ok(response) => Ok(response.map(Body::new)),
-        // Someone has removed the file by hand.
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(ApiError::NotFound),
+        // Removed by hand.
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(ApiError::not_found()),
         Err(source) => Err(StoreError::File { path, source }.into()),
     }
 }
 
-/// A request for the same thing's headers alone, whatever part of it is wanted.
-fn head_of(headers: &HeaderMap) -> Request {
+/// Returns a request for the headers of the whole file.
+fn head_request(headers: &HeaderMap) -> Request {
     let mut request = Request::new(Body::empty());
     *request.method_mut() = Method::HEAD;
     *request.headers_mut() = headers.clone();
@@ -68,7 +69,7 @@ fn head_of(headers: &HeaderMap) -> Request {
     request
 }
 
-/// `body`, which keeps `hold` as long as it is being sent.
+/// Returns `body`, which keeps `hold` until it is sent.
 fn held(body: Body, hold: Hold) -> Body {
     Body::new(body.map_frame(move |frame| {
         let _kept = &hold;

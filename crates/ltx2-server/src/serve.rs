@@ -1,4 +1,4 @@
-//! A listener and a router, until told to stop.
+//! HTTP/1 server with timeouts for slow clients and a graceful shutdown.
 
 use std::io;
 use std::pin::pin;
@@ -15,30 +15,30 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 
-/// How long answers that are under way may take once the server was told to stop; container runtimes kill after 10 s.
+/// Time for running requests at shutdown; container runtimes kill after 10 s.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long to wait when the system gives no connection, as when files are used up.
+/// Delay after a failed accept, for example when no file descriptor is left.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// What a connection may cost.
+/// Limits of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// How long a client may take to send the head of a request, or to begin with one.
+    /// Timeout for request headers, also on an idle keep-alive connection.
     pub head_timeout: Duration,
-    /// How long a client may go without taking any of its answer.
+    /// Timeout for writing, if the client reads nothing.
     pub write_timeout: Duration,
-    /// Connections at a time; further ones wait.
-    pub most: usize,
+    /// Maximum number of connections; further ones wait.
+    pub max_connections: usize,
 }
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
-        Self { head_timeout: Duration::from_secs(15), write_timeout: Duration::from_secs(60), most: 16_384 }
+        Self { head_timeout: Duration::from_secs(15), write_timeout: Duration::from_secs(60), max_connections: 16_384 }
     }
 }
 
-/// Answers connections to `listener` until `shutdown` returns; then takes no new ones, and ends when the requests under
-/// way are answered, or 5 seconds later.
+/// Serves connections of `listener` until `shutdown` completes, then accepts no new ones, and returns when the running
+/// requests have ended, after at most 5 seconds.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -46,7 +46,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let graceful = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(limits.most));
+    let slots = Arc::new(Semaphore::new(limits.max_connections));
     let mut shutdown = pin!(shutdown);
     loop {
         let slot = slots.clone().acquire_owned();
@@ -59,13 +59,13 @@ pub async fn serve(
                 let connection = graceful.watch(connection(stream, router.clone(), limits));
                 tokio::spawn(async move {
                     if let Err(error) = connection.await {
-                        tracing::debug!(%error, "a connection ended: {error}");
+                        tracing::debug!(%error, "connection closed: {error}");
                     }
                     drop(slot);
                 });
             }
             (_, Err(error)) => {
-                tracing::warn!(%error, "a connection could not be accepted: {error}");
+                tracing::warn!(%error, "cannot accept a connection: {error}");
                 tokio::time::sleep(RETRY).await;
             }
             (Err(_), _) => break,
@@ -73,7 +73,7 @@ pub async fn serve(
     }
     drop(listener);
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests under way are cut off: they took longer than {} s", GRACE.as_secs());
+        tracing::warn!("shutdown aborts requests that took longer than {} s", GRACE.as_secs());
     }
     Ok(())
 }
@@ -85,7 +85,7 @@ type Connection = http1::Connection<
 
 fn connection(stream: TcpStream, router: Router, limits: ConnectionLimits) -> Connection {
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection stays with Nagle's algorithm: {error}");
+        tracing::debug!(%error, "cannot set TCP_NODELAY: {error}");
     }
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.write_timeout));

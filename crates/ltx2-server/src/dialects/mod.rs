@@ -1,3 +1,3 @@
-//! One folder per public wording of the service.
+//! API dialects. Each has wire types, their mapping to and from the service layer, and routes.
 
 pub(crate) mod lan;

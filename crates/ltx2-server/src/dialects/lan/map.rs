@@ -1,118 +1,281 @@
-//! This API's words to and from the canonical ones.
-
-use std::time::{SystemTime, UNIX_EPOCH};
+//! Mapping between the wire types of the native API and the types of the service layer.
 
 use ltx2_store::{TaskRecord, TaskStatus};
 use ltx2_types::{
-    FieldError, GenerationRequest, GuidanceRequest, Limits, Progress, Rule, Task, ValidRequest, validate,
+    Field, FieldError, GenerationRequest, GuidanceRequest, ImageInput, InputRef, LoraInput, LoraSource, Progress, Rule,
+    Task,
 };
-use uuid::Uuid;
 
-use super::fields::Fields;
-use super::wire::{Common, Place, Settings, Steps, TaskBody, Timings, name_of};
-use crate::error::Fault;
-use crate::progress::fraction;
+use super::wire::{
+    Detail, ErrorBody, Keyframe, Lora, Problem, Steps, TaskBody, TaskInfo, TaskProgress, Timings, VideoRequest,
+};
+use crate::body::{Fields, Item};
+use crate::error::{ApiError, FieldProblem, Location, ProblemKind};
+use crate::service::{ImageSource, eta_seconds, fraction, now};
 
-/// What a client asked for, in the canonical words.
-pub(super) struct Ask {
-    pub(super) request: ValidRequest,
-    pub(super) priority: i32,
-    pub(super) webhook_url: Option<String>,
+/// Maximum number of keyframes in a request.
+const MAX_KEYFRAMES: usize = 32;
+/// Maximum absolute priority.
+const MAX_PRIORITY: i64 = 100;
+
+/// An image of a request before it is loaded.
+pub(super) struct ConditioningImage {
+    /// Field that names it.
+    pub(super) field: &'static str,
+    pub(super) source: ImageSource,
+    frame: u32,
+    strength: f64,
 }
 
-/// What `fields` ask for, or everything that is wrong with them.
-pub(super) fn ask(mut fields: Fields, task: Task, limits: &Limits) -> Result<Ask, Vec<Fault>> {
-    let mut settings = Settings::read(&mut fields);
-    let (priority, webhook_url) = (settings.priority, settings.webhook_url.take());
-    let validated = validate(generation_request(settings, task), limits, random_seed);
-    let broken = validated.as_ref().err().into_iter().flatten().map(|error| fault(error, &fields)).collect::<Vec<_>>();
-    let mut faults = fields.faults;
-    for fault in broken {
-        // One setting here may stand for two there, and its fault is then found twice.
-        if !faults.iter().any(|known| known.loc == fault.loc) {
-            faults.push(fault);
+/// Returns the images of `video`: the first frame, then the keyframes. Reports invalid ones in `fields`.
+pub(super) fn images(video: &mut VideoRequest, fields: &mut Fields, frame_rate: f64) -> Vec<ConditioningImage> {
+    let mut images = Vec::new();
+    let mut used = vec!["image".to_owned()];
+    let strength = video.image_strength.unwrap_or(1.0);
+    if let Some(source) = first_frame(video.image.as_deref(), fields) {
+        images.push(ConditioningImage { field: "image", source, frame: 0, strength });
+    }
+    let keyframes = video.keyframes.take().unwrap_or_default();
+    if keyframes.len() > MAX_KEYFRAMES {
+        fields.reject(ProblemKind::TooLong, "keyframes", &format!("there may be at most {MAX_KEYFRAMES}"));
+        return images;
+    }
+    let frame_rate = video.frame_rate.unwrap_or(frame_rate);
+    for (i, Item(item)) in keyframes.into_iter().enumerate() {
+        used.extend(item.iter().map(|keyframe| keyframe.image.clone()));
+        match item.and_then(|item| keyframe(&item, frame_rate, fields)) {
+            Ok(image) => images.push(image),
+            Err(rule) => {
+                fields.reject(ProblemKind::KeyframeInvalid, "keyframes", &format!("in element {i}, {rule}"));
+            }
         }
     }
-    let request = validated.ok().filter(|_| faults.is_empty()).ok_or(faults)?;
-    Ok(Ask { request, priority, webhook_url })
+    if !fields.has_problem("keyframes") {
+        fields.reject_unused_files(&used.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    images
 }
 
-fn generation_request(settings: Settings, task: Task) -> GenerationRequest {
-    let guidance =
-        |cfg| GuidanceRequest { cfg, stg: settings.stg_scale_video, modality: settings.modality_scale, rescale: None };
-    GenerationRequest {
-        enhance_prompt: settings.enhance_prompt,
-        negative_prompt: settings.negative_prompt,
-        pipeline: settings.pipeline,
-        sampler: settings.sampler,
-        loras: settings.loras,
-        camera: settings.camera,
-        width: settings.width,
-        height: settings.height,
-        num_frames: settings.num_frames,
-        frame_rate: settings.frame_rate,
-        num_inference_steps: settings.num_inference_steps,
-        seed: settings.seed,
-        video_guidance: guidance(settings.cfg_scale_video),
-        audio_guidance: guidance(settings.cfg_scale_audio),
-        ..GenerationRequest::new(task, settings.prompt)
+fn first_frame(url: Option<&str>, fields: &mut Fields) -> Option<ImageSource> {
+    match (fields.file("image").cloned(), url) {
+        (Some(bytes), None) => Some(ImageSource::Bytes(bytes)),
+        (None, Some(url)) => match ImageSource::parse(url) {
+            Ok(source) => Some(source),
+            Err(rule) => {
+                fields.reject(ProblemKind::ImageInvalid, "image", rule);
+                None
+            }
+        },
+        (Some(_), Some(_)) => {
+            fields.reject(ProblemKind::DuplicateField, "image", "there is also a file image; send one of them");
+            None
+        }
+        (None, None) => None,
     }
 }
 
-/// 32 bits, which every client can send back as a number.
-fn random_seed() -> u64 {
-    (Uuid::new_v4().as_u128() as u32).into()
-}
-
-fn fault(error: &FieldError, fields: &Fields) -> Fault {
-    let name = name_of(error.field.name());
-    let kind = match error.rule {
-        Rule::Between(..) => "out_of_range",
-        Rule::AtLeast(_) => "greater_than_equal",
-        Rule::MultipleOf(_) => "multiple_of",
-        Rule::Finite => "finite_number",
-        Rule::AtMostCharacters(_) => "string_too_long",
-        Rule::BelowFrames(_) => "less_than",
-        Rule::Supported(_) => "not_supported",
+fn keyframe(keyframe: &Keyframe, frame_rate: f64, fields: &Fields) -> Result<ConditioningImage, String> {
+    let frame = match (keyframe.time, keyframe.frame) {
+        (Some(seconds), None) => (seconds * frame_rate).round(),
+        (None, Some(frame)) => frame as f64,
+        _ => return Err("there must be either a time, in seconds, or a frame".into()),
     };
-    Fault::new(kind, Some(name), format!("{name} is {}, but {}", error.value, error.rule), fields.sent(name))
+    if !(0.0..=f64::from(u32::MAX)).contains(&frame) {
+        return Err("time and frame must not be negative, nor exceed 32 bits".into());
+    }
+    let source = match fields.file(&keyframe.image) {
+        Some(bytes) => ImageSource::Bytes(bytes.clone()),
+        None => ImageSource::parse(&keyframe.image)?,
+    };
+    let strength = keyframe.strength.unwrap_or(1.0);
+    Ok(ConditioningImage { field: "keyframes", source, frame: frame as u32, strength })
 }
 
-/// `record` as this API tells it; `base` is where its clients find this server.
-pub(super) fn task_body(record: TaskRecord, base: &str) -> TaskBody {
-    let common = common(&record);
+/// Returns the task for `images`, whose files are `inputs`. The first frame alone and with keyframes is
+/// image-to-video; keyframes alone are a task of their own.
+pub(super) fn task(images: &[ConditioningImage], inputs: Vec<InputRef>) -> Task {
+    let input = |(image, source): (&ConditioningImage, InputRef)| ImageInput {
+        frame: image.frame,
+        strength: image.strength,
+        ..ImageInput::first_frame(source)
+    };
+    let inputs: Vec<ImageInput> = images.iter().zip(inputs).map(input).collect();
+    match images.first() {
+        None => Task::TextToVideo,
+        Some(first) if first.field == "image" => Task::ImageToVideo { images: inputs },
+        Some(_) => Task::Keyframes { images: inputs },
+    }
+}
+
+/// Maps `video` without its images. Reports invalid elements in `fields`.
+pub(super) fn generation_request(video: VideoRequest, task: Task, fields: &mut Fields) -> GenerationRequest {
+    for name in ["cfg_scale_video", "cfg_scale_audio"] {
+        if video.guidance_scale.is_some() && fields.has(name) {
+            fields.reject_duplicate("guidance_scale", name, fields.sent("guidance_scale"));
+        }
+    }
+    let guidance = |cfg: Option<f64>| GuidanceRequest {
+        cfg: cfg.or(video.guidance_scale),
+        stg: video.stg_scale_video,
+        modality: video.modality_scale,
+        rescale: None,
+    };
+    GenerationRequest {
+        enhance_prompt: video.enhance_prompt.unwrap_or(false),
+        negative_prompt: video.negative_prompt,
+        pipeline: video.pipeline,
+        sampler: video.sampler,
+        loras: loras(video.loras.unwrap_or_default(), fields),
+        camera: video.camera,
+        width: video.width,
+        height: video.height,
+        num_frames: video.num_frames,
+        frame_rate: video.frame_rate,
+        num_inference_steps: video.num_inference_steps,
+        seed: video.seed,
+        video_guidance: guidance(video.cfg_scale_video),
+        audio_guidance: guidance(video.cfg_scale_audio),
+        ..GenerationRequest::new(task, video.prompt)
+    }
+}
+
+fn loras(items: Vec<Item<Lora>>, fields: &mut Fields) -> Vec<LoraInput> {
+    let mut loras = Vec::new();
+    for (i, Item(item)) in items.into_iter().enumerate() {
+        match item {
+            Ok(Lora { name, strength }) => {
+                loras.push(LoraInput { source: LoraSource::Name(name), strength: strength.unwrap_or(1.0) });
+            }
+            Err(rule) => fields.reject(ProblemKind::LoraInvalid, "loras", &format!("in element {i}, {rule}")),
+        }
+    }
+    loras
+}
+
+/// Checks the priority. Reports an invalid one in `fields`.
+pub(super) fn priority(priority: Option<i64>, fields: &mut Fields) -> i32 {
+    let priority = priority.unwrap_or(0);
+    if (-MAX_PRIORITY..=MAX_PRIORITY).contains(&priority) {
+        return priority as i32;
+    }
+    let rule = format!("it must be between -{MAX_PRIORITY} and {MAX_PRIORITY}");
+    fields.reject(ProblemKind::OutOfRange, "priority", &rule);
+    0
+}
+
+/// Returns the problem for an error of validation or planning.
+pub(super) fn problem(error: &FieldError, fields: &Fields) -> FieldProblem {
+    let kind = match error.rule {
+        Rule::Between(..) => ProblemKind::OutOfRange,
+        Rule::AtLeast(_) => ProblemKind::GreaterThanEqual,
+        Rule::MultipleOf(_) => ProblemKind::MultipleOf,
+        Rule::Finite => ProblemKind::FiniteNumber,
+        Rule::AtMostCharacters(_) => ProblemKind::StringTooLong,
+        Rule::BelowFrames(_) => ProblemKind::LessThan,
+        Rule::Supported(_) => ProblemKind::NotPossible,
+    };
+    match name_of(error.field, fields) {
+        Some(field) => {
+            let name = fields.sent_name(field);
+            let message = format!("{name} is {}, but {}", error.value, error.rule);
+            FieldProblem::field(kind, name, message, fields.sent(field))
+        }
+        None => FieldProblem::body(kind, error.to_string(), serde_json::Value::Null),
+    }
+}
+
+/// Returns the name of `field` in this API; `None` if it has none.
+fn name_of(field: Field, fields: &Fields) -> Option<&'static str> {
+    let first_sent = |first, second| if fields.has(first) { first } else { second };
+    Some(match field {
+        Field::CfgScaleVideo if fields.has("guidance_scale") => "guidance_scale",
+        Field::CfgScaleAudio if fields.has("guidance_scale") => "guidance_scale",
+        Field::ModalityScaleVideo | Field::ModalityScaleAudio => "modality_scale",
+        Field::StgScaleVideo | Field::StgScaleAudio => "stg_scale_video",
+        Field::CameraStrength => "camera",
+        Field::Lora | Field::LoraStrength => "loras",
+        Field::Image => first_sent("image", "keyframes"),
+        Field::ImageStrength => first_sent("image_strength", "keyframes"),
+        Field::ImageFrame => "keyframes",
+        Field::Prompt
+        | Field::NegativePrompt
+        | Field::Pipeline
+        | Field::Sampler
+        | Field::Camera
+        | Field::Width
+        | Field::Height
+        | Field::NumFrames
+        | Field::FrameRate
+        | Field::NumInferenceSteps
+        | Field::Seed
+        | Field::CfgScaleVideo
+        | Field::CfgScaleAudio => field.name(),
+        Field::ModelVersion
+        | Field::RescaleVideo
+        | Field::RescaleAudio
+        | Field::ImageCrf
+        | Field::Video
+        | Field::Audio => return None,
+    })
+}
+
+/// Returns the body of an error response.
+pub(crate) fn error_body(error: ApiError) -> ErrorBody {
+    let detail = match error.problems.is_empty() {
+        true => Detail::Message(error.message),
+        false => Detail::Problems(error.problems.into_iter().map(problem_body).collect()),
+    };
+    ErrorBody { detail }
+}
+
+fn problem_body(problem: FieldProblem) -> Problem {
+    let loc = match problem.location {
+        Location::Body => vec!["body".into()],
+        Location::Field(name) => vec!["body".into(), name],
+        Location::Query(name) => vec!["query".into(), name.into()],
+        Location::Header(name) => vec!["header".into(), name.into()],
+    };
+    Problem { kind: problem.kind.into(), loc, msg: problem.message, input: problem.value }
+}
+
+/// Returns the body for `record`; `base_url` is the URL of the server.
+pub(super) fn task_body(record: TaskRecord, base_url: &str) -> TaskBody {
+    let info = task_info(&record);
     match record.status {
         TaskStatus::Queued { .. } | TaskStatus::Running { .. } => {
-            TaskBody::Processing { place: place(&record), common }
+            TaskBody::Processing { progress: task_progress(&record), info }
         }
         TaskStatus::Completed(artifact) => TaskBody::Completed {
-            url: format!("{base}/outputs/{}", artifact.file),
-            thumbnail_url: artifact.thumbnail.map(|file| format!("{base}/outputs/{file}")),
+            url: format!("{base_url}/outputs/{}", artifact.file),
+            thumbnail_url: artifact.thumbnail.map(|file| format!("{base_url}/outputs/{file}")),
             pipeline: artifact.pipeline,
             enhanced_prompt: artifact.enhanced_prompt,
             progress: 1.0,
-            common,
+            info,
         },
-        TaskStatus::Failed(failure) => TaskBody::Failed { error: failure.message, common: Some(common) },
+        TaskStatus::Failed(failure) => TaskBody::Failed { error: failure.message, info: Some(info) },
     }
 }
 
-/// Where a task that has not ended stands.
-pub(super) fn place(record: &TaskRecord) -> Place {
-    let eta_seconds = eta(record);
+/// Returns the progress of a task that has not ended.
+pub(super) fn task_progress(record: &TaskRecord) -> TaskProgress {
+    let eta_seconds = eta_seconds(record);
     match record.status {
-        TaskStatus::Running { progress } => Place { eta_seconds, ..running(progress, record.is_stopping) },
-        TaskStatus::Queued { position } => {
-            Place { progress: 0.0, stage: "queued", steps: None, queue_position: Some(position), eta_seconds }
-        }
-        TaskStatus::Completed(_) | TaskStatus::Failed(_) => running(None, false),
+        TaskStatus::Running { progress } => TaskProgress { eta_seconds, ..run_progress(progress, record.is_stopping) },
+        TaskStatus::Queued { position } => TaskProgress { queue_position: Some(position), eta_seconds, ..queued() },
+        TaskStatus::Completed(_) | TaskStatus::Failed(_) => run_progress(None, false),
     }
 }
 
-/// Where a run stands that has come to `progress`.
-pub(super) fn running(progress: Option<Progress>, is_stopping: bool) -> Place {
+/// Returns the progress of a queued task whose position is unknown.
+pub(super) fn queued() -> TaskProgress {
+    TaskProgress { stage: "queued", ..run_progress(None, false) }
+}
+
+/// Returns the progress of a run.
+pub(super) fn run_progress(progress: Option<Progress>, is_stopping: bool) -> TaskProgress {
     let stage = if is_stopping { "stopping" } else { progress.map_or("starting", |progress| progress.phase.name()) };
-    Place {
+    TaskProgress {
         progress: progress.map_or(0.0, fraction),
         stage,
         steps: progress.map(|at| Steps { step: at.step, total_steps: at.total_steps }),
@@ -121,23 +284,10 @@ pub(super) fn running(progress: Option<Progress>, is_stopping: bool) -> Place {
     }
 }
 
-/// By the run's own progress once it has some, else by how long others took.
-fn eta(record: &TaskRecord) -> Option<u64> {
-    let progress = match record.status {
-        TaskStatus::Running { progress } => progress.map_or(0.0, fraction),
-        _ => 0.0,
-    };
-    let expected = match record.started_at {
-        Some(started_at) if progress > 0.15 => (now() - started_at) as f64 * (1.0 - progress) / progress,
-        _ => record.expected_ms? as f64,
-    };
-    Some((expected / 1000.0).ceil().max(0.0) as u64)
-}
-
-fn common(record: &TaskRecord) -> Common {
+fn task_info(record: &TaskRecord) -> TaskInfo {
     let seconds = |from: i64, to: i64| (to - from).max(0) as f64 / 1000.0;
     let end = record.finished_at.unwrap_or_else(now);
-    Common {
+    TaskInfo {
         task_id: record.id.to_string(),
         seed: record.request.as_ref().map(|request| request.seed),
         priority: record.priority,
@@ -149,10 +299,4 @@ fn common(record: &TaskRecord) -> Common {
             running: record.started_at.map(|started_at| seconds(started_at, end)),
         },
     }
-}
-
-/// UTC milliseconds.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,168 +1,181 @@
-//! The words of this API: what is sent, and what is answered.
+//! Wire types of the native API.
 
-use ltx2_store::TaskId;
-use ltx2_types::{Camera, LoraInput, LoraSource, Pipeline, Sampler};
-use serde::Serialize;
+use ltx2_types::{Camera, Pipeline, Sampler};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::fields::Fields;
+use crate::body::Item;
 
-/// A request's settings; what the client left out is `None`.
-pub(super) struct Settings {
+/// Name under which tasks of this dialect are stored.
+pub(super) const DIALECT: &str = "lan";
+
+/// Names that clients send instead of a field's own name: pairs of alias and field.
+pub(super) const ALIASES: &[(&str, &str)] = &[
+    ("fps", "frame_rate"),
+    ("frames", "num_frames"),
+    ("steps", "num_inference_steps"),
+    ("num_steps", "num_inference_steps"),
+    ("image_url", "image"),
+];
+
+/// Request for a video. Omitted fields have the defaults of the server.
+#[derive(Debug, Deserialize)]
+pub(super) struct VideoRequest {
+    /// Strength of `image`, 0 to 1.
+    pub(super) image_strength: Option<f64>,
+    /// First frame: a URL or data URL. In a form it may also be a file.
+    pub(super) image: Option<String>,
+    /// Images at given times.
+    pub(super) keyframes: Option<Vec<Item<Keyframe>>>,
+    /// Text that describes the video and its audio.
     pub(super) prompt: String,
-    pub(super) enhance_prompt: bool,
+    /// Whether the text encoder first expands the prompt.
+    pub(super) enhance_prompt: Option<bool>,
+    /// Text to steer away from.
     pub(super) negative_prompt: Option<String>,
+    /// Height, pixels.
     pub(super) height: Option<i64>,
+    /// Width, pixels.
     pub(super) width: Option<i64>,
+    /// Number of frames.
     pub(super) num_frames: Option<i64>,
+    /// Frames per second.
     pub(super) frame_rate: Option<f64>,
+    /// Denoising steps.
     pub(super) num_inference_steps: Option<i64>,
+    /// Seed of the noise; -1 draws a random one.
     pub(super) seed: Option<i64>,
+    /// Classifier-free guidance of video and audio.
+    pub(super) guidance_scale: Option<f64>,
+    /// Classifier-free guidance of the video.
     pub(super) cfg_scale_video: Option<f64>,
+    /// Spatio-temporal guidance of video and audio.
     pub(super) stg_scale_video: Option<f64>,
+    /// Classifier-free guidance of the audio.
     pub(super) cfg_scale_audio: Option<f64>,
+    /// Guidance by the other modality, of video and audio.
     pub(super) modality_scale: Option<f64>,
+    /// Pipeline.
     pub(super) pipeline: Option<Pipeline>,
+    /// Sampler.
     pub(super) sampler: Option<Sampler>,
-    pub(super) loras: Vec<LoraInput>,
+    /// LoRAs of the model set.
+    pub(super) loras: Option<Vec<Item<Lora>>>,
+    /// Camera motion, as `MOTION` or `MOTION:STRENGTH`.
+    #[serde(default, deserialize_with = "camera")]
     pub(super) camera: Option<Camera>,
-    pub(super) priority: i32,
+    /// Priority, -100 to 100; higher runs first.
+    pub(super) priority: Option<i64>,
+    /// URL to call when the task has ended.
     pub(super) webhook_url: Option<String>,
 }
 
-impl Settings {
-    /// Reads every field that this API knows; faults are noted in `fields`.
-    pub(super) fn read(fields: &mut Fields) -> Self {
-        Self {
-            prompt: fields.required_text("prompt"),
-            enhance_prompt: fields.flag("enhance_prompt").unwrap_or(false),
-            negative_prompt: fields.text("negative_prompt"),
-            height: fields.integer("height"),
-            width: fields.integer("width"),
-            num_frames: fields.integer("num_frames"),
-            frame_rate: fields.number("frame_rate"),
-            num_inference_steps: fields.integer("num_inference_steps"),
-            seed: fields.integer("seed"),
-            cfg_scale_video: fields.number("cfg_scale_video"),
-            stg_scale_video: fields.number("stg_scale_video"),
-            cfg_scale_audio: fields.number("cfg_scale_audio"),
-            modality_scale: fields.number("modality_scale"),
-            pipeline: fields.parsed("pipeline"),
-            sampler: fields.parsed("sampler"),
-            loras: loras(fields),
-            camera: fields.parsed("camera"),
-            priority: priority(fields),
-            webhook_url: fields.text("webhook_url"),
-        }
-    }
+fn camera<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Camera>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| text.parse()).transpose().map_err(D::Error::custom)
 }
 
-/// Adapters of the model set: objects with a `name` and perhaps a `strength`.
-fn loras(fields: &mut Fields) -> Vec<LoraInput> {
-    let mut loras = Vec::new();
-    for item in fields.objects("loras") {
-        let name = item.get("name").and_then(Value::as_str);
-        let strength = item.get("strength").map_or(Some(1.0), Value::as_f64);
-        match (name, strength) {
-            (Some(name), Some(strength)) => loras.push(LoraInput { source: LoraSource::Name(name.into()), strength }),
-            _ => fields.reject("lora_invalid", "loras", "each must have a name and may have a strength, a number"),
-        }
-    }
-    loras
+/// Image at a time or frame of the video.
+#[derive(Debug, Deserialize)]
+pub(super) struct Keyframe {
+    /// Name of a file of the form, a URL or a data URL.
+    pub(super) image: String,
+    /// Time, seconds. Excludes `frame`.
+    pub(super) time: Option<f64>,
+    /// Index of the frame. Excludes `time`.
+    pub(super) frame: Option<i64>,
+    /// Strength, 0 to 1.
+    pub(super) strength: Option<f64>,
 }
 
-/// Priorities are from minus this to this.
-const HIGHEST_PRIORITY: i64 = 100;
-
-fn priority(fields: &mut Fields) -> i32 {
-    let priority = fields.integer("priority").unwrap_or(0);
-    if (-HIGHEST_PRIORITY..=HIGHEST_PRIORITY).contains(&priority) {
-        return priority as i32;
-    }
-    let rule = format!("it must be between -{HIGHEST_PRIORITY} and {HIGHEST_PRIORITY}");
-    fields.reject("out_of_range", "priority", &rule);
-    0
+/// LoRA of the model set.
+#[derive(Debug, Deserialize)]
+pub(super) struct Lora {
+    /// Name of the file, without `.safetensors`.
+    pub(super) name: String,
+    /// Scale of the weights, -2 to 2.
+    pub(super) strength: Option<f64>,
 }
 
-/// The answer to a submit.
+/// Response to a submit.
 #[derive(Serialize)]
-pub(super) struct Submitted {
-    task_id: String,
-    status: &'static str,
-    message: &'static str,
+pub(super) struct SubmitResponse {
+    pub(super) task_id: String,
+    pub(super) status: &'static str,
+    pub(super) message: &'static str,
 }
 
-impl Submitted {
-    pub(super) fn new(id: &TaskId) -> Self {
-        // The braces are on the API's page too: the message is a constant.
-        let message = "Task queued. Poll GET /v1/video/tasks/{task_id}";
-        Self { task_id: id.to_string(), status: "processing", message }
-    }
-}
-
-/// The answer to a poll, and an entry of a list.
+/// A task, as response to a poll, in a list and in events.
 #[derive(Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub(super) enum TaskBody {
+    /// Queued or running.
     Processing {
         #[serde(flatten)]
-        place: Place,
+        progress: TaskProgress,
         #[serde(flatten)]
-        common: Common,
+        info: TaskInfo,
     },
+    /// Ended with a result.
     Completed {
+        /// URL of the video.
         url: String,
+        /// URL of the first frame.
         #[serde(skip_serializing_if = "Option::is_none")]
         thumbnail_url: Option<String>,
-        /// Which stages made it.
+        /// Pipeline that ran.
         pipeline: Pipeline,
-        /// What became of the prompt, where it was to be enhanced.
+        /// Enhanced prompt, if the request asked for one.
         #[serde(skip_serializing_if = "Option::is_none")]
         enhanced_prompt: Option<String>,
-        /// 0 to 1.
+        /// 1.
         progress: f64,
         #[serde(flatten)]
-        common: Common,
+        info: TaskInfo,
     },
+    /// Ended without a result, or unknown.
     Failed {
+        /// Reason.
         error: String,
         #[serde(flatten)]
-        common: Option<Common>,
+        info: Option<TaskInfo>,
     },
 }
 
-/// Where a task that has not ended stands.
+/// Progress of a task that has not ended.
 #[derive(Serialize)]
-pub(super) struct Place {
+pub(super) struct TaskProgress {
     /// 0 to 1.
     pub(super) progress: f64,
-    /// `queued`, or the part of the run.
+    /// `queued`, `starting`, `stopping` or the phase of the run.
     pub(super) stage: &'static str,
     #[serde(flatten)]
     pub(super) steps: Option<Steps>,
-    /// 1 is next.
+    /// Position in the queue; 1 is next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) queue_position: Option<u32>,
-    /// Seconds until the end, guessed.
+    /// Estimated time until the end, seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) eta_seconds: Option<u64>,
 }
 
-/// Steps of the stage.
+/// Steps of the current phase.
 #[derive(Serialize)]
 pub(super) struct Steps {
+    /// Completed steps.
     pub(super) step: u32,
+    /// All steps.
     pub(super) total_steps: u32,
 }
 
-/// What is told of a task in every state.
+/// Properties of a task in every state. Times are Unix seconds.
 #[derive(Serialize)]
-pub(super) struct Common {
+pub(super) struct TaskInfo {
     pub(super) task_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) seed: Option<u64>,
     pub(super) priority: i32,
-    /// Unix time, seconds; as the next two.
     pub(super) created_at: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) started_at: Option<i64>,
@@ -171,55 +184,103 @@ pub(super) struct Common {
     pub(super) timings: Timings,
 }
 
-/// How long the parts of a task took, seconds.
+/// Durations of a task so far, seconds.
 #[derive(Serialize)]
 pub(super) struct Timings {
-    /// Until its last start, or until now.
+    /// Until its last start.
     pub(super) queued: f64,
-    /// From its last start to its end, or until now.
+    /// Since its last start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) running: Option<f64>,
 }
 
-/// What is told of tasks that are not there; clients check the HTTP status first, and that is 200 for a poll.
-pub(super) const UNKNOWN: &str =
+/// Error of an unknown task. Clients check the HTTP status first, and a poll answers 200.
+pub(super) const UNKNOWN_TASK: &str =
     "Task not found (server may have restarted or ID is invalid). Please submit a new request.";
 
 impl TaskBody {
-    /// A task that nobody knows.
+    /// Returns the body for an unknown task.
     pub(super) fn unknown() -> Self {
-        Self::Failed { error: UNKNOWN.into(), common: None }
+        Self::Failed { error: UNKNOWN_TASK.into(), info: None }
     }
+}
+
+/// Query of a list, as sent.
+#[derive(Deserialize)]
+pub(super) struct ListQuery {
+    pub(super) status: Option<String>,
+    pub(super) limit: Option<String>,
+    pub(super) cursor: Option<String>,
 }
 
 /// A page of tasks, the newest first.
 #[derive(Serialize)]
 pub(super) struct TaskList {
     pub(super) tasks: Vec<TaskBody>,
-    /// To be sent as `cursor` for the next page; null on the last.
+    /// `cursor` of the next page; null on the last one.
     pub(super) next_cursor: Option<String>,
 }
 
-/// The answer to a removal.
+/// Response to a removal.
 #[derive(Serialize)]
-pub(super) struct Removed {
+pub(super) struct RemoveResponse {
     pub(super) task_id: String,
     pub(super) status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<&'static str>,
-    /// Whether the task and its files are gone.
+    /// Whether the task and its files are deleted.
     pub(super) deleted: bool,
     pub(super) message: &'static str,
 }
 
-/// The name here of the request's field `field`.
-pub(super) fn name_of(field: &'static str) -> &'static str {
-    match field {
-        "modality_scale_video" | "modality_scale_audio" => "modality_scale",
-        "stg_scale_audio" => "stg_scale_video",
-        "camera_strength" => "camera",
-        "lora_strength" => "loras",
-        "image_frame" => "keyframes",
-        same => same,
-    }
+/// Data of a `preview` event.
+#[derive(Serialize)]
+pub(super) struct PreviewBody {
+    pub(super) url: String,
+}
+
+/// Response of `/v1/internal/unload`.
+#[derive(Serialize)]
+pub(super) struct UnloadResponse {
+    pub(super) status: &'static str,
+}
+
+/// Response of `/v1/internal/status`.
+#[derive(Serialize)]
+pub(super) struct StatusResponse {
+    pub(super) status: &'static str,
+    pub(super) model_loaded: bool,
+    pub(super) device: &'static str,
+    /// Queued tasks.
+    pub(super) queued: u32,
+    /// Running tasks.
+    pub(super) running: u32,
+}
+
+/// Error in FastAPI's form.
+#[derive(Serialize)]
+pub(crate) struct ErrorBody {
+    pub(super) detail: Detail,
+}
+
+/// Detail of an error.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Detail {
+    /// Every invalid part of the request.
+    Problems(Vec<Problem>),
+    /// Message.
+    Message(String),
+}
+
+/// Invalid part of a request.
+#[derive(Serialize)]
+pub(super) struct Problem {
+    #[serde(rename = "type")]
+    pub(super) kind: &'static str,
+    /// `body`, `query` or `header`, then the name.
+    pub(super) loc: Vec<String>,
+    pub(super) msg: String,
+    /// The value as sent, shortened.
+    pub(super) input: Value,
 }

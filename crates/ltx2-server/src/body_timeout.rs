@@ -1,4 +1,4 @@
-//! How long a request's body may take: a client that sends a byte a second is not waited for.
+//! Time limit of request bodies, against slow clients.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,12 +13,11 @@ use axum::response::{IntoResponse, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use crate::Service;
 use crate::error::ApiError;
 
 pin_project_lite::pin_project! {
-    /// A body that fails when it is not complete in time.
-    struct Timed {
+    /// Body that fails if it is not complete at the deadline.
+    struct TimedBody {
         #[pin]
         body: Body,
         #[pin]
@@ -27,7 +26,7 @@ pin_project_lite::pin_project! {
     }
 }
 
-impl HttpBody for Timed {
+impl HttpBody for TimedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -50,18 +49,15 @@ impl HttpBody for Timed {
     }
 }
 
-/// Gives bodies their time; a request whose body was late is answered so, whatever its route made of it.
-pub(crate) async fn limit(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
+/// Middleware that limits the time for a body. If the body was late, the response says so, whatever the route returned.
+pub(crate) async fn limit(State(timeout): State<Duration>, request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
-    let timeout = service.body.timeout;
     let is_late = Arc::new(AtomicBool::new(false));
-    let request = request.map(|body| Body::new(timed(body, timeout, is_late.clone())));
+    let request = request.map(|body| {
+        Body::new(TimedBody { body, deadline: sleep(timeout), is_late: is_late.clone() })
+    });
     let response = next.run(request).await;
-    if is_late.load(Ordering::Relaxed) { ApiError::TooSlow(timeout).into_response() } else { response }
-}
-
-fn timed(body: Body, timeout: Duration, is_late: Arc<AtomicBool>) -> Timed {
-    Timed { body, deadline: sleep(timeout), is_late }
+    if is_late.load(Ordering::Relaxed) { ApiError::body_timeout(timeout).into_response() } else { response }
 }

@@ -1,0 +1,111 @@
+//! Shared state of the routes: store, limits and the hooks that the binary provides.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ltx2_store::Store;
+use ltx2_types::{FieldError, Limits, PlanSummary, ValidRequest};
+use tokio_util::sync::CancellationToken;
+
+use crate::api_keys::ApiKeys;
+use crate::base_url::PublicUrl;
+use crate::cors::CorsOrigins;
+use crate::outbound::Fetcher;
+use crate::webhooks::WebhookRules;
+
+/// State of the HTTP service.
+pub struct Service {
+    /// Tasks and files.
+    pub store: Store,
+    /// Limits of requests.
+    pub limits: Limits,
+    /// Maximum number of queued tasks.
+    pub max_waiting: u32,
+    /// Status and control of the engine.
+    pub engine: EngineControl,
+    /// Checks an image; runs on a blocking thread.
+    pub check_image: Arc<ImageCheck>,
+    /// Plans a request; runs on a blocking thread.
+    pub plan_request: Arc<RequestPlanner>,
+    /// URL of the server in responses; `None` derives it from the headers of each request.
+    pub public_url: Option<PublicUrl>,
+    /// Limits of request bodies.
+    pub body: BodyLimits,
+    /// API keys. Results and health need none.
+    pub api_keys: ApiKeys,
+    /// Origins of web pages that may use the server.
+    pub cors: CorsOrigins,
+    /// Secret and networks of webhooks; `None` refuses webhooks.
+    pub webhooks: Option<WebhookRules>,
+    /// Client for images that requests name by URL; `None` refuses them.
+    pub fetcher: Option<Fetcher>,
+    /// Cancelled at shutdown: ends long polls and event streams.
+    pub closing: CancellationToken,
+}
+
+/// Decodes an image, or returns the reason why it cannot be decoded.
+pub type ImageCheck = dyn Fn(&[u8]) -> Result<(), String> + Send + Sync;
+
+/// Plans a request for the model set of this server, or returns the field that rules it out.
+pub type RequestPlanner = dyn Fn(&ValidRequest) -> Result<PlanSummary, FieldError> + Send + Sync;
+
+/// Limits of a request body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyLimits {
+    /// Maximum size, bytes.
+    pub max_bytes: usize,
+    /// Time for the whole body.
+    pub timeout: Duration,
+}
+
+impl Default for BodyLimits {
+    /// 32 MiB, enough for photographs, in two minutes.
+    fn default() -> Self {
+        Self { max_bytes: 32 << 20, timeout: Duration::from_secs(120) }
+    }
+}
+
+/// Status and control of the engine.
+#[derive(Clone)]
+pub struct EngineControl {
+    /// Returns the status.
+    pub status: Arc<dyn Fn() -> EngineStatus + Send + Sync>,
+    /// Unloads the model once the running task has ended; completes when its memory is free.
+    pub unload: Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>,
+}
+
+/// Status of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineStatus {
+    /// Device name: `cpu` or `cuda`.
+    pub device: &'static str,
+    /// Whether a model is in memory.
+    pub loaded: bool,
+    /// Current activity.
+    pub activity: EngineActivity,
+}
+
+/// Activity of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineActivity {
+    /// No task is running.
+    Idle,
+    /// A task is running.
+    Generating,
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service")
+            .field("limits", &self.limits)
+            .field("max_waiting", &self.max_waiting)
+            .field("public_url", &self.public_url)
+            .field("body", &self.body)
+            .field("api_keys", &self.api_keys)
+            .field("cors", &self.cors)
+            .field("webhooks", &self.webhooks)
+            .finish_non_exhaustive()
+    }
+}
