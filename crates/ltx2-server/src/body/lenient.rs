@@ -8,7 +8,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess
 use serde::{Deserialize, forward_to_deserialize_any};
 use serde_json::{Map, Value};
 
-use super::fields::unknown_name;
+use super::names::unknown_name;
 use crate::error::ProblemKind;
 
 /// Rule that a value breaks.

@@ -2,6 +2,7 @@
 
 mod fields;
 mod lenient;
+mod names;
 
 use axum::body::Bytes;
 use axum::extract::multipart::{MultipartError, MultipartRejection};

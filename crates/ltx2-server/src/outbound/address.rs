@@ -1,11 +1,11 @@
-//! Which addresses may be called on behalf of a client: those that the client could reach itself, from outside.
+//! Addresses that may be called for a client: public ones, to prevent server-side request forgery.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// Whether a client may have `ip` called: it is public, or in one of the networks that are `allowed`.
-pub(crate) fn may_be_called(ip: IpAddr, allowed: &[IpNet]) -> bool {
+/// Whether `ip` is public or in one of the `allowed` networks.
+pub(super) fn is_allowed(ip: IpAddr, allowed: &[IpNet]) -> bool {
     let ip = ip.to_canonical();
     let is_public = match ip {
         IpAddr::V4(ip) => is_public_v4(ip),
@@ -14,7 +14,7 @@ pub(crate) fn may_be_called(ip: IpAddr, allowed: &[IpNet]) -> bool {
     is_public || allowed.iter().any(|network| network.contains(&ip))
 }
 
-/// Not in the IANA registry of special addresses.
+/// Whether `ip` is absent from the IANA registry of special-purpose addresses.
 fn is_public_v4(ip: Ipv4Addr) -> bool {
     let [a, b, c, _] = ip.octets();
     let is_shared = a == 100 && (64..128).contains(&b);
@@ -32,7 +32,7 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
         || is_benchmark)
 }
 
-/// In the global unicast block, and not one of the ways there that lead into IPv4 or to documentation.
+/// Whether `ip` is global unicast, but neither a transition address to IPv4 nor reserved for documentation.
 fn is_public_v6(ip: Ipv6Addr) -> bool {
     let [a, b, ..] = ip.segments();
     let is_global = a & 0xe000 == 0x2000;
@@ -47,8 +47,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_public_addresses_unless_allowed() {
-        let may = |ip: &str, allowed: &[IpNet]| may_be_called(ip.parse().unwrap(), allowed);
+    fn only_public_and_allowed_addresses_are_allowed() {
+        let may = |ip: &str, allowed: &[IpNet]| is_allowed(ip.parse().unwrap(), allowed);
         for public in ["8.8.8.8", "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111"] {
             assert!(may(public, &[]), "{public}");
         }

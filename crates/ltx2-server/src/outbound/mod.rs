@@ -1,4 +1,4 @@
-//! Calling others on behalf of a client: only where the client could go itself from outside, unless that is allowed.
+//! Outgoing requests for clients: only to public addresses, unless a network is allowed.
 
 mod address;
 mod fetch;
@@ -13,12 +13,15 @@ use reqwest::{Client, Url, redirect};
 
 pub use fetch::Fetcher;
 
-/// Networks that may be called though they are private, loopback or link-local.
+/// Private, loopback or link-local networks that may be called.
 #[derive(Debug, Clone, Default)]
 pub struct AllowedNetworks(pub Vec<IpNet>);
 
 impl AllowedNetworks {
-    /// Says why `url` may not be called, as far as it tells by itself; names are looked up when the call is made.
+    /// Parses `url` and checks its scheme and address. Host names are checked when they are resolved.
+    ///
+    /// # Errors
+    /// The reason, as the end of "the URL is ..., but".
     pub(crate) fn check(&self, url: &str) -> Result<Url, String> {
         let url: Url = url.parse().map_err(|_| "it must be a URL like https://host/path".to_owned())?;
         self.check_url(&url).map(|()| url)
@@ -37,16 +40,16 @@ impl AllowedNetworks {
     }
 
     fn check_address(&self, ip: IpAddr) -> Result<(), String> {
-        if address::may_be_called(ip, &self.0) {
+        if address::is_allowed(ip, &self.0) {
             return Ok(());
         }
-        Err(format!("{ip} is a private address; this server calls only public ones and those it is told to allow"))
+        Err(format!("{ip} is a private address; this server calls only public addresses and allowed networks"))
     }
 
-    /// A client that connects only where it may, and follows nobody elsewhere by itself.
+    /// Returns a client that connects only to allowed addresses and follows no redirects.
     pub(crate) fn client(&self, timeout: Duration) -> Result<Client, reqwest::Error> {
         Client::builder()
-            .dns_resolver(Arc::new(Guarded(self.clone())))
+            .dns_resolver(Arc::new(GuardedResolver(self.clone())))
             .redirect(redirect::Policy::none())
             .no_proxy()
             .timeout(timeout)
@@ -55,22 +58,22 @@ impl AllowedNetworks {
     }
 }
 
-/// Looks names up and leaves out what may not be called. The connection is made to just what it returns, so that a name
-/// cannot mean something else a moment later.
-struct Guarded(AllowedNetworks);
+/// DNS resolver that drops addresses that are not allowed. The client connects to the addresses it returns, so a second
+/// lookup cannot give a different result (DNS rebinding).
+struct GuardedResolver(AllowedNetworks);
 
 #[derive(Debug, thiserror::Error)]
-#[error("{0} has only private addresses, which this server is not told to call")]
-struct OnlyPrivate(String);
+#[error("{0} has only private addresses, and none is in an allowed network")]
+struct OnlyPrivateAddresses(String);
 
-impl Resolve for Guarded {
+impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let allowed = self.0.clone();
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let found: Vec<SocketAddr> = found.filter(|at| address::may_be_called(at.ip(), &allowed.0)).collect();
+            let found: Vec<SocketAddr> = found.filter(|at| address::is_allowed(at.ip(), &allowed.0)).collect();
             if found.is_empty() {
-                return Err(OnlyPrivate(name.as_str().into()).into());
+                return Err(OnlyPrivateAddresses(name.as_str().into()).into());
             }
             Ok(Box::new(found.into_iter()) as Addrs)
         })
@@ -82,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_that_may_be_called() {
+    fn urls_are_checked_by_scheme_and_address() {
         let allowed = AllowedNetworks(vec!["192.168.1.0/24".parse().unwrap()]);
         for good in ["https://example.com/hook", "http://8.8.8.8:9000", "http://192.168.1.7/x", "http://localhost/"] {
             assert!(allowed.check(good).is_ok(), "{good}");

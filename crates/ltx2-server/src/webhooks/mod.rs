@@ -1,4 +1,4 @@
-//! Telling others that a task has ended, in the form of Standard Webhooks: signed, and repeated until it is heard.
+//! Calls at the end of a task, after Standard Webhooks: signed, and repeated until the receiver accepts them.
 
 mod call;
 mod sign;
@@ -8,11 +8,11 @@ pub use sign::{InvalidSecret, Secret};
 
 use crate::AllowedNetworks;
 
-/// Whom the server may call, and with which signature.
+/// Secret and receivers of webhooks.
 #[derive(Debug, Clone)]
 pub struct WebhookRules {
-    /// What the calls are signed with.
+    /// Secret for the signatures.
     pub secret: Secret,
-    /// Whom beside the public.
+    /// Networks that may be called besides public addresses.
     pub allowed: AllowedNetworks,
 }

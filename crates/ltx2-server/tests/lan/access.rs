@@ -1,4 +1,4 @@
-//! Who is let in, and which pages may read the answers.
+//! API keys, cross-origin access and malformed requests.
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
@@ -7,15 +7,15 @@ use serde_json::json;
 
 use crate::support::{Answer, Bench, bench, bench_with};
 
-async fn status_with(bench: &Bench, headers: &[(&str, &str)]) -> Answer {
+async fn get_status(bench: &Bench, headers: &[(&str, &str)]) -> Answer {
     let request = headers.iter().fold(Request::get("/v1/internal/status"), |request, (n, v)| request.header(*n, *v));
     bench.send(request.body(Body::empty()).unwrap()).await
 }
 
 #[tokio::test]
-async fn with_keys_only_their_owners_are_let_in() {
+async fn only_clients_with_a_key_are_admitted() {
     let bench = bench_with(|service| service.api_keys = ApiKeys::new(["first", "second:part"])).await;
-    // Of key:secret in base64.
+    // Basic credentials are key:secret in base64.
     let good = [
         ("authorization", "Bearer first"),
         ("authorization", "bearer second:part"),
@@ -25,7 +25,7 @@ async fn with_keys_only_their_owners_are_let_in() {
         ("x-api-key", "first"),
     ];
     for header in good {
-        assert_eq!(status_with(&bench, &[header]).await.status, StatusCode::OK, "{header:?}");
+        assert_eq!(get_status(&bench, &[header]).await.status, StatusCode::OK, "{header:?}");
     }
     let bad = [
         ("authorization", "Bearer firs"),
@@ -39,15 +39,15 @@ async fn with_keys_only_their_owners_are_let_in() {
         ("cookie", "first"),
     ];
     for header in bad {
-        let answer = status_with(&bench, &[header]).await;
+        let answer = get_status(&bench, &[header]).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{header:?}");
         assert_eq!(answer.headers["www-authenticate"], "Bearer");
     }
-    assert_eq!(status_with(&bench, &[bad[0], good[5]]).await.status, StatusCode::OK);
+    assert_eq!(get_status(&bench, &[bad[0], good[5]]).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn every_route_but_health_and_results_wants_the_key() {
+async fn every_route_except_health_and_outputs_requires_a_key() {
     let bench = bench_with(|service| service.api_keys = ApiKeys::new(["key"])).await;
     let id = bench.store.enqueue(&ltx2_types::Limits::server().defaults, vec![]).await.unwrap();
     let claim = bench.claim().await;
@@ -73,7 +73,7 @@ async fn every_route_but_health_and_results_wants_the_key() {
 }
 
 #[tokio::test]
-async fn browsers_are_told_which_pages_may_ask() {
+async fn cors_headers_allow_configured_origins_only() {
     let preflight = async |bench: &Bench, origin: &str| {
         let request = Request::builder().method(Method::OPTIONS).uri("/v1/video/async_t2v").header("origin", origin);
         let request = request.header("access-control-request-method", "POST");
@@ -100,7 +100,7 @@ async fn browsers_are_told_which_pages_may_ask() {
 }
 
 #[tokio::test]
-async fn hostile_requests_are_answered() {
+async fn hostile_requests_are_refused_or_served() {
     let bench = bench().await;
     let bodies = [
         r#"{"prompt":"x","width":1e400}"#,
@@ -117,14 +117,14 @@ async fn hostile_requests_are_answered() {
     for body in bodies {
         assert_eq!(bench.t2v(body).await.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
     }
-    // As most parsers do, the last one counts.
+    // As in most parsers, the last of several values counts.
     let twice = bench.t2v(r#"{"prompt":"a","seed":1,"prompt":"b","seed":2}"#).await;
     let claim = bench.accepted(twice).await;
     assert_eq!((&claim.request.prompt[..], claim.request.seed), ("b", 2));
     let form = bench.i2v(&[("prompt", b"a"), ("image", b"x"), ("image", crate::support::PNG), ("prompt", b"b")]).await;
     assert_eq!(bench.accepted(form).await.request.prompt, "b");
     let odd = bench.post("/v1/video/async_t2v", Some("application/x-www-form-urlencoded"), "prompt=x").await;
-    assert_eq!(odd.faults()[0].1, "content_type");
+    assert_eq!(odd.problems()[0].1, "content_type");
     let id = bench.get("/v1/video/tasks/..%2f..%2fetc%2fpasswd/events").await;
     assert_eq!((id.status, &id.json()["status"]), (StatusCode::NOT_FOUND, &json!("failed")));
 }

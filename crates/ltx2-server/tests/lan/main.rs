@@ -1,6 +1,7 @@
-//! The server's own API over a real store, without a network unless a test needs one.
+//! Tests of the native API over a real store, with sockets only where a test needs them.
 
 mod access;
+mod aliases;
 mod keyframes;
 mod manage;
 mod network;

@@ -1,4 +1,4 @@
-//! Listing, removing, keys of submissions, and what operators call.
+//! Lists, removals, idempotency keys, limits, and the routes for operators.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -42,19 +42,19 @@ async fn tasks_are_listed_newest_first_in_pages() {
 }
 
 #[tokio::test]
-async fn wrong_queries_are_named() {
+async fn invalid_query_parameters_are_reported() {
     let bench = bench().await;
     let answer = bench.get("/v1/video/tasks?status=done&limit=0&cursor=%00").await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
-    let places: Vec<Value> =
-        answer.json()["detail"].as_array().unwrap().iter().map(|fault| fault["loc"].clone()).collect();
-    assert_eq!(places, [json!(["query", "status"]), json!(["query", "limit"]), json!(["query", "cursor"])]);
+    let locations: Vec<Value> =
+        answer.json()["detail"].as_array().unwrap().iter().map(|problem| problem["loc"].clone()).collect();
+    assert_eq!(locations, [json!(["query", "status"]), json!(["query", "limit"]), json!(["query", "cursor"])]);
     let twice = bench.get("/v1/video/tasks?limit=1&limit=2").await;
     assert_eq!(twice.status, StatusCode::UNPROCESSABLE_ENTITY);
 }
 
 #[tokio::test]
-async fn removing_depends_on_where_the_task_stands() {
+async fn removal_depends_on_the_state_of_the_task() {
     let bench = bench().await;
     let done = bench.completed(b"video").await;
     let running = bench.queued(r#"{"prompt":"1"}"#).await;
@@ -86,11 +86,11 @@ async fn removing_depends_on_where_the_task_stands() {
 }
 
 #[tokio::test]
-async fn the_same_key_means_the_same_task() {
+async fn the_same_idempotency_key_returns_the_same_task() {
     let bench = bench().await;
     let body = r#"{"prompt":"a fox","seed":-1}"#;
     let first = keyed(&bench, "k1", body).await.json();
-    // Written otherwise, but the same.
+    // The same request in a different spelling.
     assert_eq!(keyed(&bench, "k1", r#"{"seed":-1, "prompt":"a fox"}"#).await.json(), first);
     assert_ne!(keyed(&bench, "k2", body).await.json(), first);
     let other = keyed(&bench, "k1", r#"{"prompt":"a cat","seed":-1}"#).await;
@@ -101,12 +101,12 @@ async fn the_same_key_means_the_same_task() {
 }
 
 #[tokio::test]
-async fn a_full_queue_says_when_to_come_back() {
+async fn a_full_queue_answers_503_with_retry_after() {
     let bench = bench_with(|service| service.max_waiting = 1).await;
     bench.queued(r#"{"prompt":"1"}"#).await;
     let text = bench.t2v(r#"{"prompt":"2"}"#).await;
-    let picture = bench.i2v(&[("prompt", b"3"), ("image", PNG)]).await;
-    for full in [text, picture] {
+    let image = bench.i2v(&[("prompt", b"3"), ("image", PNG)]).await;
+    for full in [text, image] {
         assert_eq!(full.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(
             (full.headers["retry-after"].as_bytes(), full.headers["x-should-retry"].as_bytes()),
@@ -118,14 +118,15 @@ async fn a_full_queue_says_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_run_is_refused_at_once() {
+async fn requests_that_cannot_run_are_refused_at_submit() {
     let bench = bench().await;
-    let faults = bench.t2v(r#"{"prompt":"impossible"}"#).await.faults();
-    assert_eq!(faults, [(String::new(), "not_possible".into(), "it takes 93 GiB, but 80 GiB are allowed".into())]);
-    let faults = bench.t2v(r#"{"prompt":"x","priority":101}"#).await.faults();
-    assert_eq!(faults[0].2, "priority is 101, but it must be between -100 and 100");
-    let faults = bench.t2v(r#"{"prompt":"x","webhook_url":"http://example.com"}"#).await.faults();
-    assert_eq!((&faults[0].0[..], &faults[0].1[..]), ("webhook_url", "webhook_refused"));
+    let problems = bench.t2v(r#"{"prompt":"impossible"}"#).await.problems();
+    let message = "num_frames is 121, but it takes 93 GiB and 80 GiB are allowed";
+    assert_eq!(problems, [("num_frames".into(), "not_possible".into(), message.into())]);
+    let problems = bench.t2v(r#"{"prompt":"x","priority":101}"#).await.problems();
+    assert_eq!(problems[0].2, "priority is 101, but it must be between -100 and 100");
+    let problems = bench.t2v(r#"{"prompt":"x","webhook_url":"http://example.com"}"#).await.problems();
+    assert_eq!((&problems[0].0[..], &problems[0].1[..]), ("webhook_url", "webhook_refused"));
 }
 
 #[tokio::test]
@@ -154,7 +155,7 @@ async fn operators_see_and_unload_the_engine() {
 }
 
 #[tokio::test]
-async fn outputs_are_cached_resumed_and_named() {
+async fn outputs_support_caching_ranges_and_downloads() {
     let bench = bench().await;
     let id = bench.completed(b"0123456789").await;
     let path = format!("/outputs/ltx2_{id}.mp4");
@@ -172,6 +173,6 @@ async fn outputs_are_cached_resumed_and_named() {
     assert_eq!((resumed.status, &resumed.body[..]), (StatusCode::PARTIAL_CONTENT, &b"789"[..]));
     let changed = get("", &[("if-range", "\"other\""), ("range", "bytes=7-")]).await;
     assert_eq!((changed.status, changed.body.len()), (StatusCode::OK, 10));
-    let picture = bench.get(&format!("/outputs/ltx2_{id}.jpg")).await;
-    assert_eq!((picture.status, picture.headers["content-type"].as_bytes()), (StatusCode::OK, &b"image/jpeg"[..]));
+    let thumbnail = bench.get(&format!("/outputs/ltx2_{id}.jpg")).await;
+    assert_eq!((thumbnail.status, thumbnail.headers["content-type"].as_bytes()), (StatusCode::OK, &b"image/jpeg"[..]));
 }

@@ -1,4 +1,4 @@
-//! A service on a real port.
+//! Server on a real port.
 
 use std::net::SocketAddr;
 
@@ -25,13 +25,13 @@ pub async fn start_with(bench: &Bench, limits: ConnectionLimits) -> Server {
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let router = bench.router.clone();
-    // A sender that is gone is no order to stop.
-    let order = async {
+    // A dropped sender does not stop the server.
+    let shutdown = async {
         if stopped.await.is_err() {
             std::future::pending::<()>().await;
         }
     };
-    let serving = tokio::spawn(serve(listener, router, limits, order));
+    let serving = tokio::spawn(serve(listener, router, limits, shutdown));
     Server { address, stop, serving }
 }
 

@@ -1,4 +1,4 @@
-//! What a task looks like from outside, from the queue to its file.
+//! Polling a task, from the queue to its file.
 
 use axum::http::{Method, StatusCode, header};
 use ltx2_store::{FileName, TaskId};
@@ -23,13 +23,13 @@ async fn poll(bench: &Bench, id: &TaskId) -> Value {
     let finished = fields.remove("finished_at").map(|at| at.as_i64().unwrap());
     assert_eq!(finished.is_some(), fields["status"] != "processing");
     assert!(finished.is_none_or(|at| (created..created + 60).contains(&at)));
-    // A guess, which depends on how fast this machine is.
+    // An estimate, which depends on the machine.
     fields.remove("eta_seconds").inspect(|eta| assert!(eta.is_u64()));
     body
 }
 
 #[tokio::test]
-async fn a_task_is_processing_until_it_completed() {
+async fn a_task_is_processing_until_it_ends() {
     let bench = bench().await;
     let first = TaskId::parse(bench.t2v(r#"{"prompt":"1"}"#).await.json()["task_id"].as_str().unwrap()).unwrap();
     let second = TaskId::parse(bench.t2v(r#"{"prompt":"2"}"#).await.json()["task_id"].as_str().unwrap()).unwrap();
@@ -56,7 +56,7 @@ async fn a_task_is_processing_until_it_completed() {
 }
 
 #[tokio::test]
-async fn a_completed_task_names_its_file_by_the_client_s_host() {
+async fn urls_of_results_have_the_host_that_the_client_used() {
     let bench = bench().await;
     let id = bench.completed(b"video").await;
     let url = format!("http://lan:8004/outputs/ltx2_{id}.mp4");
@@ -69,14 +69,14 @@ async fn a_completed_task_names_its_file_by_the_client_s_host() {
 }
 
 #[tokio::test]
-async fn a_configured_address_comes_first() {
+async fn a_configured_public_url_takes_precedence() {
     let bench = bench_at(Some("https://video.example/ltx/")).await;
     let id = bench.completed(b"video").await;
     assert_eq!(poll(&bench, &id).await["url"], format!("https://video.example/ltx/outputs/ltx2_{id}.mp4"));
 }
 
 #[tokio::test]
-async fn unknown_tasks_are_failed_ones() {
+async fn a_poll_of_an_unknown_task_answers_failed() {
     let bench = bench().await;
     let error = "Task not found (server may have restarted or ID is invalid). Please submit a new request.";
     for id in [&ltx2_store::new_task_id().to_string(), "abc123", "..%2Fx", "%ff"] {
@@ -90,7 +90,7 @@ async fn unknown_tasks_are_failed_ones() {
 }
 
 #[tokio::test]
-async fn outputs_are_served_whole() {
+async fn outputs_are_served_with_length_and_type() {
     let bench = bench().await;
     let id = bench.completed(b"0123456789").await;
     let path = format!("/outputs/ltx2_{id}.mp4");

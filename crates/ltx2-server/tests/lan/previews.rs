@@ -1,4 +1,4 @@
-//! Small pictures of videos that are being made.
+//! Previews of running tasks.
 
 use axum::http::StatusCode;
 use serde_json::json;
@@ -8,13 +8,13 @@ use crate::support::bench;
 use crate::watch::Watcher;
 
 #[tokio::test]
-async fn previews_are_there_while_the_task_runs() {
+async fn previews_exist_while_the_task_runs() {
     let bench = bench().await;
     let id = bench.queued(r#"{"prompt":"a fox"}"#).await;
     let path = format!("/v1/video/tasks/{id}/preview");
     assert!(!bench.store.is_preview_wanted(&id));
     assert_eq!(bench.get(&path).await.status, StatusCode::NOT_FOUND);
-    // It was asked for, so that one will be made.
+    // The request has previews made.
     assert!(bench.store.is_preview_wanted(&id));
     let claim = bench.claim().await;
     assert_eq!(bench.get(&path).await.status, StatusCode::NOT_FOUND);
@@ -25,7 +25,7 @@ async fn previews_are_there_while_the_task_runs() {
         assert_eq!(answer.headers["content-type"], "image/jpeg");
         assert_eq!(answer.headers["cache-control"], "no-store");
     }
-    // It is none of the results.
+    // A preview is not an output.
     assert_eq!(bench.get(&format!("/outputs/ltx2_{id}.preview.jpg")).await.status, StatusCode::NOT_FOUND);
     bench.complete(&claim, b"video").await;
     assert_eq!(bench.get(&path).await.status, StatusCode::NOT_FOUND);
@@ -34,7 +34,7 @@ async fn previews_are_there_while_the_task_runs() {
 }
 
 #[tokio::test]
-async fn previews_of_tasks_that_are_not_there() {
+async fn previews_of_unknown_tasks_answer_404() {
     let bench = bench().await;
     for id in ["0123456789abcdef0123456789abcdef", "..%2f..%2fetc", "%ff"] {
         let answer = bench.get(&format!("/v1/video/tasks/{id}/preview")).await;
@@ -43,7 +43,7 @@ async fn previews_of_tasks_that_are_not_there() {
 }
 
 #[tokio::test]
-async fn watchers_are_told_of_previews_and_have_them_made() {
+async fn watchers_request_previews_and_receive_their_urls() {
     let bench = bench().await;
     let server = start(&bench).await;
     let id = bench.queued(r#"{"prompt":"a fox"}"#).await;
@@ -55,11 +55,11 @@ async fn watchers_are_told_of_previews_and_have_them_made() {
     for number in 1..=2 {
         bench.store.put_preview(&claim.lease, b"\xff\xd8\xff").unwrap();
         let (event_id, name, data) = watcher.next().await.unwrap();
-        // It has no number of its own: it is how things are, and not repeated.
+        // State, not an event: no number, and not repeated.
         assert_eq!((event_id, &name[..]), (None, "preview"));
         assert_eq!(data, json!({"url": format!("http://x/v1/video/tasks/{id}/preview?number={number}")}));
     }
-    // Who comes later is told of the latest.
+    // A later watcher receives the latest.
     let mut late = Watcher::open(&server, &id, Some(2)).await;
     assert!(late.next().await.unwrap().2["url"].as_str().unwrap().ends_with("?number=2"));
     drop(late);
@@ -71,5 +71,5 @@ async fn watchers_are_told_of_previews_and_have_them_made() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(20), gone).await.expect("nobody watches any more");
+    tokio::time::timeout(std::time::Duration::from_secs(20), gone).await.expect("previews end with the last watcher");
 }

@@ -1,4 +1,4 @@
-//! Answers that belong to no task.
+//! Responses outside of tasks.
 
 use axum::http::{Method, StatusCode, header};
 use serde_json::json;
@@ -6,14 +6,14 @@ use serde_json::json;
 use crate::support::bench;
 
 #[tokio::test]
-async fn health() {
+async fn health_reports_the_device() {
     let answer = bench().await.get("/health").await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.json(), json!({"status": "running", "device": "cpu", "vram_loaded": false}));
 }
 
 #[tokio::test]
-async fn unknown_routes_and_methods() {
+async fn unknown_routes_and_methods_are_refused() {
     let bench = bench().await;
     for path in ["/", "/v1/video", "/v1/video/async_t2v/", "/outputs"] {
         let answer = bench.get(path).await;
@@ -31,7 +31,7 @@ async fn unknown_routes_and_methods() {
 }
 
 #[tokio::test]
-async fn trouble_with_the_store_is_not_told() {
+async fn store_errors_are_not_revealed() {
     let bench = bench().await;
     let id = bench.completed(b"video").await;
     bench.store.close().await;

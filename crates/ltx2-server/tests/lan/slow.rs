@@ -1,4 +1,4 @@
-//! Clients that do not get on.
+//! Slow clients.
 
 use std::time::{Duration, Instant};
 
@@ -11,14 +11,14 @@ use crate::support::bench_with;
 
 const SOON: Duration = Duration::from_millis(400);
 
-async fn start(most: usize) -> (crate::support::Bench, Server) {
+async fn start(max_connections: usize) -> (crate::support::Bench, Server) {
     let bench = bench_with(|service| service.body.timeout = SOON).await;
-    let limits = ConnectionLimits { head_timeout: SOON, write_timeout: SOON, most };
+    let limits = ConnectionLimits { head_timeout: SOON, write_timeout: SOON, max_connections };
     let server = start_with(&bench, limits).await;
     (bench, server)
 }
 
-/// Sends `text` and then a byte now and again until the server closes; what it answered, and after how long.
+/// Sends `text`, then single bytes until the server closes. Returns the response and the duration.
 async fn drip(server: &Server, text: &str) -> (String, Duration) {
     let start = Instant::now();
     let (mut from, mut to) = TcpStream::connect(server.address).await.unwrap().into_split();
@@ -29,7 +29,7 @@ async fn drip(server: &Server, text: &str) -> (String, Duration) {
         }
     });
     let mut answer = Vec::new();
-    // The server may cut the connection while bytes are under way.
+    // The server may close the connection while bytes are in flight.
     let read = tokio::time::timeout(Duration::from_secs(20), from.read_to_end(&mut answer)).await;
     drop(read.expect("the server ends it"));
     dripping.abort();
@@ -37,7 +37,7 @@ async fn drip(server: &Server, text: &str) -> (String, Duration) {
 }
 
 #[tokio::test]
-async fn heads_and_bodies_have_their_time() {
+async fn slow_headers_and_bodies_time_out() {
     let (_bench, server) = start(100).await;
     let (_, silent) = drip(&server, "").await;
     let (_, head) = drip(&server, "GET /health HTTP/1.1\r\nHost: x\r\nX: ").await;
@@ -54,7 +54,7 @@ async fn heads_and_bodies_have_their_time() {
 }
 
 #[tokio::test]
-async fn connections_without_a_request_give_way() {
+async fn idle_connections_time_out() {
     let (_bench, server) = start(20).await;
     let mut idle = Vec::new();
     for _ in 0..60 {
@@ -66,19 +66,19 @@ async fn connections_without_a_request_give_way() {
 }
 
 #[tokio::test]
-async fn a_reader_that_stands_still_is_left() {
+async fn a_client_that_stops_reading_is_disconnected() {
     let (bench, server) = start(1).await;
     let id = bench.completed(&vec![0; 64 << 20]).await;
     let mut still = TcpStream::connect(server.address).await.unwrap();
     still.write_all(format!("GET /outputs/ltx2_{id}.mp4 HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
-    // There is one connection at a time, so that this waits for the other's end.
+    // The limit is one connection, so this waits for the end of the other.
     let request = "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     let answer = tokio::time::timeout(Duration::from_secs(20), exchange(server.address, request)).await;
     assert!(answer.expect("in time").starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
-async fn half_a_request_and_half_a_connection_end() {
+async fn truncated_and_malformed_requests_are_closed() {
     let (_bench, server) = start(100).await;
     for request in ["GET /heal", "POST /v1/video/async_t2v HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{", ""] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -95,7 +95,7 @@ async fn half_a_request_and_half_a_connection_end() {
     }
     let big = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    // The server may close before it has all of it.
+    // The server may close before it has read everything.
     drop(stream.write_all(big.as_bytes()).await);
     let mut answer = Vec::new();
     drop(tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.expect("an end"));

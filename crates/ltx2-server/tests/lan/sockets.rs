@@ -1,4 +1,4 @@
-//! What only a real connection shows.
+//! Behaviour of real connections.
 
 use std::time::Duration;
 
@@ -9,27 +9,27 @@ use crate::network::{exchange, start};
 use crate::support::bench;
 
 #[tokio::test]
-async fn ranges_and_heads() {
+async fn ranges_and_head_requests_are_served() {
     let bench = bench().await;
     let id = bench.completed(b"0123456789").await;
     let server = start(&bench).await;
-    let ask = async |method: &str, header: &str| {
+    let request_output = async |method: &str, header: &str| {
         let request =
             format!("{method} /outputs/ltx2_{id}.mp4 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n");
         exchange(server.address, &request).await.to_ascii_lowercase()
     };
-    let part = ask("GET", "Range: bytes=2-4\r\n").await;
+    let part = request_output("GET", "Range: bytes=2-4\r\n").await;
     assert!(part.starts_with("http/1.1 206") && part.ends_with("\r\n\r\n234"), "{part}");
     assert!(part.contains("content-range: bytes 2-4/10\r\n"), "{part}");
-    let beyond = ask("GET", "Range: bytes=10-\r\n").await;
+    let beyond = request_output("GET", "Range: bytes=10-\r\n").await;
     assert!(beyond.starts_with("http/1.1 416") && beyond.contains("content-range: bytes */10\r\n"), "{beyond}");
-    let head = ask("HEAD", "").await;
+    let head = request_output("HEAD", "").await;
     assert!(head.starts_with("http/1.1 200") && head.ends_with("\r\n\r\n"), "{head}");
     assert!(head.contains("content-length: 10\r\n") && head.contains("content-type: video/mp4\r\n"), "{head}");
 }
 
 #[tokio::test]
-async fn a_client_without_a_host_gets_a_relative_url() {
+async fn a_request_without_a_host_gets_relative_urls() {
     let bench = bench().await;
     let id = bench.completed(b"video").await;
     let server = start(&bench).await;
@@ -38,7 +38,7 @@ async fn a_client_without_a_host_gets_a_relative_url() {
 }
 
 #[tokio::test]
-async fn paths_cannot_be_climbed() {
+async fn path_traversal_is_refused() {
     let bench = bench().await;
     let server = start(&bench).await;
     for path in ["/outputs/../ltx2.sqlite", "/outputs/..%2fltx2.sqlite", "/outputs//etc/passwd", "/../../etc/passwd"] {
@@ -49,7 +49,7 @@ async fn paths_cannot_be_climbed() {
 }
 
 #[tokio::test]
-async fn stopping_lets_a_request_under_way_end() {
+async fn shutdown_completes_a_running_request() {
     let bench = bench().await;
     let server = start(&bench).await;
     let body = r#"{"prompt":"a fox"}"#;
@@ -58,7 +58,7 @@ async fn stopping_lets_a_request_under_way_end() {
     let length = body.len();
     let head = format!("POST /v1/video/async_t2v HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{begin}");
     stream.write_all(head.as_bytes()).await.unwrap();
-    // The server has the head once it asks for the rest, which nothing here shows: give it a moment.
+    // Gives the server time to read the headers.
     tokio::time::sleep(Duration::from_millis(100)).await;
     server.stop.send(()).unwrap();
     stream.write_all(end.as_bytes()).await.unwrap();

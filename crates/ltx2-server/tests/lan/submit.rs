@@ -1,14 +1,16 @@
-//! What is accepted, with which meaning, and what is refused, in which words.
+//! Fields of a request: meaning, defaults and errors.
 
 use axum::http::StatusCode;
 use ltx2_store::FileName;
-use ltx2_types::{FrameRate, Guidance, ImageInput, Limits, Task, ValidRequest};
+use ltx2_types::{FrameRate, Guidance, ImageInput, Limits, Pipeline, Task, ValidRequest};
 use serde_json::json;
 
 use crate::support::{Bench, MAX_BODY, PNG, bench, form};
 
+/// Returns the request that `prompt` alone makes, with the pipeline that the planner of [`bench`] selects.
 fn defaults(prompt: &str) -> ValidRequest {
-    ValidRequest { prompt: prompt.into(), ..Limits::server().defaults }
+    let pipeline = Some(Pipeline::TwoStage);
+    ValidRequest { prompt: prompt.into(), pipeline, ..Limits::server().defaults }
 }
 
 fn is_empty(bench: &Bench) -> bool {
@@ -16,7 +18,7 @@ fn is_empty(bench: &Bench) -> bool {
 }
 
 #[tokio::test]
-async fn the_answer_is_as_on_the_page() {
+async fn the_response_equals_the_documented_one() {
     let bench = bench().await;
     let answer = bench.t2v(r#"{"prompt":"a fox"}"#).await;
     let id = answer.json()["task_id"].as_str().unwrap().to_owned();
@@ -27,7 +29,7 @@ async fn the_answer_is_as_on_the_page() {
 }
 
 #[tokio::test]
-async fn the_page_s_example_is_understood() {
+async fn the_documented_example_is_accepted() {
     let bench = bench().await;
     let body = r#"{"prompt": "A cinematic wide shot of a sunset over the ocean...", "height": 512, "width": 768,
         "num_frames": 121, "frame_rate": 24.0, "num_inference_steps": 40, "seed": 42}"#;
@@ -37,7 +39,7 @@ async fn the_page_s_example_is_understood() {
 }
 
 #[tokio::test]
-async fn silence_and_null_mean_the_defaults() {
+async fn omitted_and_null_fields_have_defaults() {
     let bench = bench().await;
     let null = r#"{"prompt":"a fox","height":null,"seed":null,"frame_rate":null,"negative_prompt":null,
         "enhance_prompt":null,"cfg_scale_audio":null}"#;
@@ -47,11 +49,11 @@ async fn silence_and_null_mean_the_defaults() {
 }
 
 #[tokio::test]
-async fn every_setting_arrives_whatever_its_spelling() {
+async fn fields_are_equal_as_numbers_text_and_form() {
     let bench = bench().await;
     let numbers = r#"{"prompt":"a fox","negative_prompt":"blurry","enhance_prompt":false,"height":256,"width":320,
         "num_frames":25,"frame_rate":30,"num_inference_steps":8,"seed":7,"cfg_scale_video":4,"stg_scale_video":0.5,
-        "cfg_scale_audio":6.5,"modality_scale":2,"unknown":[1]}"#;
+        "cfg_scale_audio":6.5,"modality_scale":2}"#;
     let texts = r#"{"prompt":"a fox","negative_prompt":"blurry","enhance_prompt":"false","height":"256","width":320.0,
         "num_frames":" 25 ","frame_rate":"30.0","num_inference_steps":"8.0","seed":"7","cfg_scale_video":"4",
         "stg_scale_video":"0.5","cfg_scale_audio":"6.5","modality_scale":"2e0"}"#;
@@ -96,14 +98,14 @@ async fn prompts_are_enhanced_on_request() {
     let claim = bench.accepted(bench.t2v(r#"{"prompt":"a fox","enhance_prompt":true}"#).await).await;
     assert_eq!(claim.request, ValidRequest { enhance_prompt: true, ..defaults("a fox") });
     bench.complete(&claim, b"video").await;
-    let told = bench.get(&format!("/v1/video/tasks/{}", claim.lease.task())).await.json();
-    assert_eq!(told["enhanced_prompt"], "a fox, at length");
+    let task = bench.get(&format!("/v1/video/tasks/{}", claim.lease.task())).await.json();
+    assert_eq!(task["enhanced_prompt"], "a fox, at length");
     let form: [(&str, &[u8]); 3] = [("prompt", b"a fox"), ("enhance_prompt", b"true"), ("image", PNG)];
     assert!(bench.accepted(bench.i2v(&form).await).await.request.enhance_prompt);
 }
 
 #[tokio::test]
-async fn a_picture_is_stored_as_the_first_frame() {
+async fn an_uploaded_image_becomes_the_first_frame() {
     let bench = bench().await;
     for name in ["image", "image!"] {
         let request =
@@ -118,13 +120,13 @@ async fn a_picture_is_stored_as_the_first_frame() {
 }
 
 #[tokio::test]
-async fn minus_one_draws_a_seed_that_clients_can_send_back() {
+async fn seed_minus_one_draws_a_seed_of_32_bits() {
     let bench = bench().await;
     let mut seeds = Vec::new();
     for _ in 0..2 {
         let claim = bench.accepted(bench.t2v(r#"{"prompt":"a fox","seed":-1}"#).await).await;
-        let told = bench.get(&format!("/v1/video/tasks/{}", claim.lease.task())).await.json();
-        assert_eq!(told["seed"], claim.request.seed);
+        let task = bench.get(&format!("/v1/video/tasks/{}", claim.lease.task())).await.json();
+        assert_eq!(task["seed"], claim.request.seed);
         assert!(claim.request.seed <= u64::from(u32::MAX));
         seeds.push(claim.request.seed);
     }
@@ -132,20 +134,20 @@ async fn minus_one_draws_a_seed_that_clients_can_send_back() {
 }
 
 #[tokio::test]
-async fn all_faults_are_told_at_once_in_this_api_s_words() {
+async fn all_problems_are_reported_at_once() {
     let bench = bench().await;
     let body = r#"{"height":100,"width":"wide","num_frames":2.5,"frame_rate":"nan","num_inference_steps":true,"seed":-2,
         "cfg_scale_video":{},"stg_scale_video":-1,"modality_scale":1000,"negative_prompt":3,"enhance_prompt":"perhaps"}"#;
     let answer = bench.t2v(body).await;
-    let faults = answer.faults();
-    let told: Vec<(&str, &str, &str)> = faults.iter().map(|(a, b, c)| (&**a, &**b, &**c)).collect();
+    let problems = answer.problems();
+    let reported: Vec<(&str, &str, &str)> = problems.iter().map(|(a, b, c)| (&**a, &**b, &**c)).collect();
     let whole = "but it must be a whole number of at most 64 bits";
     assert_eq!(
-        told,
+        reported,
         [
             ("prompt", "missing", "Field required"),
             ("enhance_prompt", "bool_parsing", "enhance_prompt is \"perhaps\", but it must be true or false"),
-            ("negative_prompt", "string_type", "negative_prompt is 3, but it must be a text"),
+            ("negative_prompt", "string_type", "negative_prompt is 3, but it must be a string"),
             ("width", "int_parsing", &format!("width is \"wide\", {whole}")),
             ("num_frames", "int_from_float", &format!("num_frames is 2.5, {whole}")),
             ("num_inference_steps", "int_parsing", &format!("num_inference_steps is true, {whole}")),
@@ -166,8 +168,8 @@ async fn all_faults_are_told_at_once_in_this_api_s_words() {
 #[tokio::test]
 async fn forms_are_checked_like_json() {
     let bench = bench().await;
-    let faults = bench.i2v(&[("height", b"100"), ("seed", b"\xff"), ("prompt", b""), ("enhance_prompt", b"2")]).await;
-    let fields: Vec<(String, String)> = faults.faults().into_iter().map(|(field, kind, _)| (field, kind)).collect();
+    let answer = bench.i2v(&[("height", b"100"), ("seed", b"\xff"), ("prompt", b""), ("enhance_prompt", b"2")]).await;
+    let fields: Vec<(String, String)> = answer.problems().into_iter().map(|(field, kind, _)| (field, kind)).collect();
     let expected = [
         ("seed", "string_unicode"),
         ("image", "missing"),
@@ -179,23 +181,23 @@ async fn forms_are_checked_like_json() {
 }
 
 #[tokio::test]
-async fn pictures_are_checked_before_they_are_queued() {
+async fn images_are_checked_before_the_task_is_queued() {
     let bench = bench().await;
     let damaged = [PNG, b"bad"].concat();
     let cases: [(&[u8], &str); 3] = [
-        (b"", "image: the file is empty; it must be a PNG, JPEG or WebP picture"),
-        (b"GIF89a", "image: the file is not a PNG, JPEG or WebP picture"),
+        (b"", "image: the file is empty; it must be a PNG, JPEG or WebP image"),
+        (b"GIF89a", "image: the file is not a PNG, JPEG or WebP image"),
         (&damaged, "image: the PNG is damaged"),
     ];
     for (bytes, message) in cases {
-        let faults = bench.i2v(&[("prompt", b"move"), ("image", bytes)]).await.faults();
-        assert_eq!(faults, [("image".into(), "image_invalid".into(), message.into())]);
+        let problems = bench.i2v(&[("prompt", b"move"), ("image", bytes)]).await.problems();
+        assert_eq!(problems, [("image".into(), "image_invalid".into(), message.into())]);
     }
     assert!(is_empty(&bench));
 }
 
 #[tokio::test]
-async fn a_checker_that_panics_is_the_server_s_trouble() {
+async fn a_panic_of_the_image_check_is_an_internal_error() {
     let bench = bench().await;
     let answer = bench.i2v(&[("prompt", b"move"), ("image", &[PNG, b"panic"].concat())]).await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
@@ -203,7 +205,7 @@ async fn a_checker_that_panics_is_the_server_s_trouble() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_json_object() {
+async fn bodies_that_are_not_json_objects_are_refused() {
     let bench = bench().await;
     let cases = [
         ("", "missing", "Field required"),
@@ -218,27 +220,27 @@ async fn bodies_that_are_no_json_object() {
         ("[1]", "model_attributes_type", "the body must be a JSON object"),
     ];
     for (body, kind, message) in cases {
-        assert_eq!(bench.t2v(body).await.faults(), [(String::new(), kind.into(), message.into())], "{body}");
+        assert_eq!(bench.t2v(body).await.problems(), [(String::new(), kind.into(), message.into())], "{body}");
     }
     let nested = "[".repeat(10_000);
-    assert_eq!(bench.t2v(&nested).await.faults()[0].1, "json_invalid");
+    assert_eq!(bench.t2v(&nested).await.problems()[0].1, "json_invalid");
     let latin1 = bench.post("/v1/video/async_t2v", Some("application/json"), &b"{\"prompt\":\"caf\xe9\"}"[..]).await;
-    assert_eq!(latin1.faults()[0].1, "json_invalid");
+    assert_eq!(latin1.problems()[0].1, "json_invalid");
 }
 
 #[tokio::test]
-async fn prompts_must_be_texts() {
+async fn prompts_must_be_strings_within_the_limit() {
     let bench = bench().await;
-    let faults = bench.t2v(r#"{"prompt":null}"#).await.faults();
-    assert_eq!(faults, [("prompt".into(), "string_type".into(), "prompt: it must be a text".into())]);
+    let problems = bench.t2v(r#"{"prompt":null}"#).await.problems();
+    assert_eq!(problems, [("prompt".into(), "string_type".into(), "prompt: it must be a string".into())]);
     let long = format!(r#"{{"prompt":"{}"}}"#, "x".repeat(20_001));
     let answer = bench.t2v(&long).await;
-    assert_eq!(answer.faults()[0].2, "prompt is 20001 characters long, but it must have at most 20000 characters");
+    assert_eq!(answer.problems()[0].2, "prompt is 20001 characters long, but it must have at most 20000 characters");
     assert!(answer.body.len() < 1000);
 }
 
 #[tokio::test]
-async fn content_types() {
+async fn content_types_are_checked() {
     let bench = bench().await;
     let body = r#"{"prompt":"a fox"}"#;
     for good in [None, Some("application/json; charset=utf-8"), Some("Application/vnd.x+JSON")] {
@@ -248,11 +250,11 @@ async fn content_types() {
     let with_mark = bench.post("/v1/video/async_t2v", None, format!("\u{feff}{body}")).await;
     assert_eq!(with_mark.status, StatusCode::OK);
     let plain = bench.post("/v1/video/async_t2v", Some("text/plain"), body).await;
-    assert_eq!(plain.faults()[0].2, "Content-Type is \"text/plain\", but it must be application/json");
-    let without_picture = bench.post("/v1/video/async_i2v", Some("application/json"), body).await;
-    assert_eq!(without_picture.faults(), [("image".into(), "missing".into(), "Field required".into())]);
+    assert_eq!(plain.problems()[0].2, "Content-Type is \"text/plain\", but it must be application/json");
+    let without_image = bench.post("/v1/video/async_i2v", Some("application/json"), body).await;
+    assert_eq!(without_image.problems(), [("image".into(), "missing".into(), "Field required".into())]);
     for bad in [None, Some("text/plain"), Some("multipart/form-data")] {
-        let (_, kind, message) = bench.post("/v1/video/async_i2v", bad, body).await.faults().remove(0);
+        let (_, kind, message) = bench.post("/v1/video/async_i2v", bad, body).await.problems().remove(0);
         assert_eq!(kind, "content_type");
         assert!(
             message.ends_with("but it must be multipart/form-data with a boundary, or application/json"),
@@ -262,16 +264,16 @@ async fn content_types() {
 }
 
 #[tokio::test]
-async fn broken_forms() {
+async fn truncated_forms_are_refused() {
     let bench = bench().await;
     let mut body = form(&[("prompt", b"move"), ("image", PNG)]);
     body.truncate(body.len() - 20);
     let answer = bench.post("/v1/video/async_i2v", Some("multipart/form-data; boundary=xyz"), body).await;
-    assert_eq!(answer.faults()[0].1, "body_invalid");
+    assert_eq!(answer.problems()[0].1, "body_invalid");
 }
 
 #[tokio::test]
-async fn bodies_that_are_too_large() {
+async fn large_bodies_are_refused() {
     let bench = bench().await;
     let detail = json!({"detail": format!("the body is too large; this server takes at most {MAX_BODY} bytes")});
     let json = bench.t2v(&format!(r#"{{"prompt":"{}"}}"#, "x".repeat(MAX_BODY))).await;

@@ -1,4 +1,4 @@
-//! A service on a folder of its own, and requests to it.
+//! A service on a temporary folder, and requests to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use ltx2_server::{
     AllowedNetworks, ApiKeys, BodyLimits, CorsOrigins, EngineActivity, EngineControl, EngineStatus, Fetcher, PublicUrl,
-    Service,
+    Service, router,
 };
 use ltx2_store::{Artifact, Claim, FileName, Store, TaskId};
-use ltx2_types::{Limits, Pipeline, ValidRequest};
+use ltx2_types::{Field, FieldError, Limits, Pipeline, PlanSummary, Rule, ValidRequest};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -39,16 +39,16 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&self.body)))
     }
 
-    /// `(field, type, msg)` of every fault of a 422.
-    pub fn faults(&self) -> Vec<(String, String, String)> {
+    /// Returns `(field, type, msg)` of every problem of a 422.
+    pub fn problems(&self) -> Vec<(String, String, String)> {
         assert_eq!(self.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", String::from_utf8_lossy(&self.body));
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let detail = self.json()["detail"].as_array().expect("a list").clone();
-        let of = |fault: &Value| {
-            assert_eq!(fault["loc"][0], "body");
-            assert!(fault.get("input").is_some());
-            let field = fault["loc"].get(1).map(text).unwrap_or_default();
-            (field, text(&fault["type"]), text(&fault["msg"]))
+        let of = |problem: &Value| {
+            assert_eq!(problem["loc"][0], "body");
+            assert!(problem.get("input").is_some());
+            let field = problem["loc"].get(1).map(text).unwrap_or_default();
+            (field, text(&problem["type"]), text(&problem["msg"]))
         };
         detail.iter().map(of).collect()
     }
@@ -62,16 +62,20 @@ pub async fn bench_at(public_url: Option<&str>) -> Bench {
     bench_with(|service| service.public_url = public_url.map(|url| PublicUrl::parse(url).unwrap())).await
 }
 
-/// The picture checker refuses what contains `bad` and panics at `panic`; a prompt that is `impossible` cannot be run.
+/// The image check refuses images that end with `bad` and panics at `panic`; the planner refuses the prompt `impossible`.
 pub async fn bench_with(change: impl FnOnce(&mut Service)) -> Bench {
     let data = tempfile::tempdir().unwrap();
     let store = Store::open(data.path()).await.unwrap();
     let check_image = |bytes: &[u8]| {
-        assert!(!bytes.ends_with(b"panic"), "a decoder's mistake");
+        assert!(!bytes.ends_with(b"panic"), "a bug in the decoder");
         if bytes.ends_with(b"bad") { Err("the PNG is damaged".to_owned()) } else { Ok(()) }
     };
-    let check_request = |request: &ValidRequest| {
-        if request.prompt == "impossible" { Err("it takes 93 GiB, but 80 GiB are allowed".to_owned()) } else { Ok(()) }
+    let plan_request = |request: &ValidRequest| {
+        let rule = Rule::Supported("it takes 93 GiB and 80 GiB are allowed".into());
+        match request.prompt.as_str() {
+            "impossible" => Err(FieldError::new(Field::NumFrames, request.num_frames, rule)),
+            _ => Ok(PlanSummary { pipeline: request.pipeline.unwrap_or(Pipeline::TwoStage), stages: Vec::new() }),
+        }
     };
     let status = EngineStatus { device: "cpu", loaded: false, activity: EngineActivity::Idle };
     let mut service = Service {
@@ -80,7 +84,7 @@ pub async fn bench_with(change: impl FnOnce(&mut Service)) -> Bench {
         max_waiting: 1000,
         engine: EngineControl { status: Arc::new(move || status), unload: Arc::new(|| Box::pin(async {})) },
         check_image: Arc::new(check_image),
-        check_request: Arc::new(check_request),
+        plan_request: Arc::new(plan_request),
         public_url: None,
         body: BodyLimits { max_bytes: MAX_BODY, timeout: Duration::from_secs(60) },
         api_keys: ApiKeys::default(),
@@ -91,7 +95,7 @@ pub async fn bench_with(change: impl FnOnce(&mut Service)) -> Bench {
     };
     let closing = service.closing.clone();
     change(&mut service);
-    Bench { store, router: service.into_router(), data, closing }
+    Bench { store, router: router(service), data, closing }
 }
 
 impl Bench {
@@ -128,7 +132,7 @@ impl Bench {
         self.post("/v1/video/async_i2v", Some(&content_type), form(fields)).await
     }
 
-    /// Submits, and returns what a worker then finds.
+    /// Checks that a submit succeeded, and claims its task.
     pub async fn accepted(&self, answer: Answer) -> Claim {
         assert_eq!(answer.status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer.body));
         let claim = self.claim().await;
@@ -137,27 +141,27 @@ impl Bench {
     }
 
     pub async fn claim(&self) -> Claim {
-        self.store.claim("test", Duration::from_secs(60)).await.unwrap().expect("a task waits")
+        self.store.claim("test", Duration::from_secs(60)).await.unwrap().expect("a queued task")
     }
 
-    /// A task that resulted in `content`.
+    /// Submits and completes a task with the video `content`.
     pub async fn completed(&self, content: &[u8]) -> TaskId {
         let claim = self.accepted(self.t2v(r#"{"prompt":"a fox"}"#).await).await;
         self.complete(&claim, content).await;
         claim.lease.task().clone()
     }
 
-    /// Ends the task with `content`, and a picture.
+    /// Completes a task with the video `content` and a thumbnail.
     pub async fn complete(&self, claim: &Claim, content: &[u8]) {
-        let (file, picture) = (FileName::of_video(claim.lease.task()), FileName::of_thumbnail(claim.lease.task()));
+        let (file, thumbnail) = (FileName::of_video(claim.lease.task()), FileName::of_thumbnail(claim.lease.task()));
         std::fs::write(self.store.output_path(&file), content).unwrap();
-        std::fs::write(self.store.output_path(&picture), b"\xff\xd8\xff").unwrap();
+        std::fs::write(self.store.output_path(&thumbnail), b"\xff\xd8\xff").unwrap();
         let enhanced_prompt = claim.request.enhance_prompt.then(|| format!("{}, at length", claim.request.prompt));
-        let artifact = Artifact { file, thumbnail: Some(picture), pipeline: Pipeline::TwoStage, enhanced_prompt };
+        let artifact = Artifact { file, thumbnail: Some(thumbnail), pipeline: Pipeline::TwoStage, enhanced_prompt };
         self.store.complete(&claim.lease, &artifact).await.unwrap();
     }
 
-    /// A new task's id.
+    /// Submits a task and returns its id.
     pub async fn queued(&self, body: &str) -> TaskId {
         let answer = self.t2v(body).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer.body));
@@ -165,7 +169,7 @@ impl Bench {
     }
 }
 
-/// `image` is sent as a file, `image!` as a file without a name, `end` as another file, all else as text.
+/// Returns a form: `image` and `end` are files, `image!` is a file `image` without a file name, all else is text.
 pub fn form(fields: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, value) in fields {

@@ -1,6 +1,7 @@
-//! Pictures that are named by their URL.
+//! Images given by URL.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -13,11 +14,18 @@ use tokio::net::TcpListener;
 
 use crate::support::{Bench, MAX_BODY, PNG, bench, bench_with};
 
-/// Pictures and what else may be found on the web.
+/// Delay of `/slow.png`.
+const SLOW: Duration = Duration::from_millis(300);
+
+/// Serves images, redirects and other responses.
 async fn web() -> SocketAddr {
-    let to = |place: &'static str| get(async move || (StatusCode::FOUND, [(header::LOCATION, place)]));
+    let to = |target: &'static str| get(async move || (StatusCode::FOUND, [(header::LOCATION, target)]));
     let pages = Router::new()
         .route("/fox.png", get(async || PNG))
+        .route("/slow.png", get(async || {
+            tokio::time::sleep(SLOW).await;
+            PNG
+        }))
         .route("/moved", to("/fox.png"))
         .route("/loop", to("/loop"))
         .route("/inwards", to("http://10.0.0.1/fox.png"))
@@ -44,7 +52,7 @@ async fn allowing() -> Bench {
 }
 
 #[tokio::test]
-async fn pictures_are_fetched_wherever_they_may_stand() {
+async fn images_are_fetched_from_urls_in_json_and_forms() {
     let bench = allowing().await;
     let web = web().await;
     let image = format!("http://{web}/moved");
@@ -61,8 +69,8 @@ async fn pictures_are_fetched_wherever_they_may_stand() {
         let Task::ImageToVideo { images } = bench.accepted(answer).await.request.task else {
             panic!("not an image-to-video")
         };
-        let places: Vec<_> = images.iter().map(|image| (image.frame, image.strength)).collect();
-        assert_eq!(places, expected);
+        let positions: Vec<_> = images.iter().map(|image| (image.frame, image.strength)).collect();
+        assert_eq!(positions, expected);
         for image in images {
             assert_eq!(std::fs::read(bench.data.path().join("inputs").join(image.source.to_string())).unwrap(), PNG);
         }
@@ -70,7 +78,7 @@ async fn pictures_are_fetched_wherever_they_may_stand() {
 }
 
 #[tokio::test]
-async fn what_may_not_be_fetched_is_told() {
+async fn urls_that_cannot_be_fetched_are_reported() {
     let web = web().await;
     let (strict, lenient) = (bench().await, allowing().await);
     let closed = bench_with(|service| service.fetcher = None).await;
@@ -80,7 +88,7 @@ async fn what_may_not_be_fetched_is_told() {
         (&strict, format!("http://localhost:{}/fox.png", web.port()), "localhost has only private addresses"),
         (&strict, "http://169.254.169.254/latest".into(), "169.254.169.254 is a private address"),
         (&strict, "http://".into(), "it must be a URL like"),
-        (&closed, at("/fox.png"), "this server fetches nothing"),
+        (&closed, at("/fox.png"), "this server does not fetch URLs"),
         (&lenient, at("/inwards"), "10.0.0.1 is a private address"),
         (&lenient, at("/file"), "it must begin with http:// or https://"),
         (&lenient, at("/loop"), "it redirects more than 5 times"),
@@ -90,15 +98,26 @@ async fn what_may_not_be_fetched_is_told() {
     ];
     for (bench, url, reason) in cases {
         let body = json!({"prompt": "a fox", "image": url}).to_string();
-        let faults = bench.t2v(&body).await.faults();
-        let [(field, kind, message)] = &faults[..] else { panic!("{faults:?}") };
+        let problems = bench.t2v(&body).await.problems();
+        let [(field, kind, message)] = &problems[..] else { panic!("{problems:?}") };
         assert_eq!((&field[..], &kind[..]), ("image", "image_unreachable"));
         assert!(message.contains(reason), "{message}, not {reason}");
     }
     let page = json!({"prompt": "a fox", "image": at("/page")}).to_string();
-    assert_eq!(lenient.t2v(&page).await.faults()[0].1, "image_invalid");
+    assert_eq!(lenient.t2v(&page).await.problems()[0].1, "image_invalid");
     for (image, kind) in [(json!("fox.png"), "image_invalid"), (json!(7), "string_type")] {
         let body = json!({"prompt": "a fox", "image": image}).to_string();
-        assert_eq!(lenient.t2v(&body).await.faults()[0].1, kind);
+        assert_eq!(lenient.t2v(&body).await.problems()[0].1, kind);
     }
+}
+
+#[tokio::test]
+async fn keyframes_are_fetched_concurrently() {
+    let bench = allowing().await;
+    let url = format!("http://{}/slow.png", web().await);
+    let keyframes: Vec<_> = (0..8).map(|frame| json!({"image": url, "frame": frame})).collect();
+    let start = Instant::now();
+    let answer = bench.t2v(&json!({"prompt": "a fox", "keyframes": keyframes}).to_string()).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(start.elapsed() < SLOW * 6, "{:?}", start.elapsed());
 }

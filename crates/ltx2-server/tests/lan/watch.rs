@@ -1,4 +1,4 @@
-//! Waiting for tasks: events as they happen, and answers that are the video itself.
+//! Event streams, and requests that wait for the video.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ impl Watcher {
     pub async fn open(server: &Server, task: &TaskId, seen: Option<u64>) -> Self {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         let seen = seen.map_or(String::new(), |seen| format!("Last-Event-ID: {seen}\r\n"));
-        // In HTTP 1.0 the answer ends with the connection, and has no chunks.
+        // In HTTP 1.0 the response ends with the connection and is not chunked.
         let request = format!("GET /v1/video/tasks/{task}/events HTTP/1.0\r\nHost: x\r\n{seen}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut reader = BufReader::new(stream);
@@ -66,7 +66,7 @@ fn names(events: &[Event]) -> Vec<(Option<u64>, &str)> {
 }
 
 #[tokio::test]
-async fn a_watcher_that_comes_back_misses_nothing() {
+async fn a_watcher_that_reconnects_misses_no_event() {
     let bench = bench().await;
     let server = start(&bench).await;
     let ahead = bench.queued(r#"{"prompt":"ahead"}"#).await;
@@ -96,7 +96,7 @@ async fn a_watcher_that_comes_back_misses_nothing() {
     assert_eq!(names(&rest), expected.map(|(id, name)| (Some(id), name)));
     assert_eq!(rest[3].2["url"], format!("http://x/outputs/ltx2_{id}.mp4"));
     assert!(back.next().await.is_none());
-    // The same to everybody.
+    // Every watcher gets the same events.
     let all = Watcher::open(&server, &id, None).await.take(9).await;
     assert_eq!(all[5..], rest[..]);
 
@@ -108,7 +108,7 @@ async fn a_watcher_that_comes_back_misses_nothing() {
 }
 
 #[tokio::test]
-async fn a_hundred_watchers_all_see_the_end() {
+async fn a_hundred_watchers_all_receive_the_end() {
     let bench = bench().await;
     let server = start(&bench).await;
     let id = bench.queued(r#"{"prompt":"a fox"}"#).await;
@@ -130,10 +130,8 @@ async fn a_hundred_watchers_all_see_the_end() {
     }
 }
 
-/// A worker that ends each task as its prompt says.
-/// A stop does not wait for those who would wait for ever.
 #[tokio::test]
-async fn watchers_and_waiters_are_let_go_at_a_stop() {
+async fn shutdown_ends_event_streams_and_long_polls() {
     let bench = bench().await;
     let server = start(&bench).await;
     let task = bench.queued(r#"{"prompt":"a fox"}"#).await;
@@ -148,12 +146,13 @@ async fn watchers_and_waiters_are_let_go_at_a_stop() {
         bench.closing.cancel();
     };
     let (answer, ()) = tokio::join!(waiting, close);
-    assert_eq!(answer, (503, "the server stops; try again when it is back".into(), "30".parse().unwrap()));
+    assert_eq!(answer, (503, "the server is shutting down; try again later".into(), "30".parse().unwrap()));
     assert!(watcher.next().await.is_none());
     server.stop.send(()).unwrap();
     tokio::time::timeout(Duration::from_secs(2), server.serving).await.expect("at once").unwrap().unwrap();
 }
 
+/// Worker that ends each task as its prompt says.
 async fn work(bench: &Bench) {
     loop {
         if let Some(claim) = bench.store.claim("test", Duration::from_secs(60)).await.unwrap() {
@@ -170,7 +169,7 @@ async fn work(bench: &Bench) {
 }
 
 #[tokio::test]
-async fn the_answer_may_be_the_video_itself() {
+async fn synchronous_requests_answer_with_the_video() {
     let bench = bench().await;
     let post = async |body: &str| bench.post("/v1/video/t2v", Some("application/json"), body.to_owned()).await;
     let ask = async {
@@ -183,7 +182,7 @@ async fn the_answer_may_be_the_video_itself() {
         let detail = json!({"detail": "the GPU has too little memory"});
         assert_eq!((failed.status, failed.json()), (StatusCode::INTERNAL_SERVER_ERROR, detail));
         assert_eq!(failed.headers["x-should-retry"], "false");
-        assert_eq!(post("{}").await.faults()[0].1, "missing");
+        assert_eq!(post("{}").await.problems()[0].1, "missing");
     };
     tokio::select! {
         () = work(&bench) => {}
@@ -191,19 +190,20 @@ async fn the_answer_may_be_the_video_itself() {
     }
 }
 
+/// Sends a synchronous request and disconnects.
 async fn leave(server: &Server, key: &str) {
     let body = r#"{"prompt":"a fox"}"#;
     let length = body.len();
     let request = format!("POST /v1/video/t2v HTTP/1.1\r\nHost: x\r\n{key}Content-Length: {length}\r\n\r\n{body}");
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
-    // Nothing comes while the task waits.
+    // No response while the task is queued.
     let mut byte = [0];
     assert!(tokio::time::timeout(Duration::from_millis(300), stream.read(&mut byte)).await.is_err());
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_takes_its_task_along_unless_it_is_named() {
+async fn a_disconnect_cancels_the_task_unless_it_has_an_idempotency_key() {
     let bench = bench().await;
     let server = start(&bench).await;
     leave(&server, "").await;

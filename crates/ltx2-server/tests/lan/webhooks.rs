@@ -1,4 +1,4 @@
-//! Being told of a task's end.
+//! Webhook calls.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn bench(allowed: &[&str]) -> Bench {
     bench_with(|service| service.webhooks = Some(rules(allowed))).await
 }
 
-/// One call, answered with `status`: its head in lower case, and its body.
+/// Accepts a call and answers with `status`. Returns its headers in lower case, and its body.
 async fn receive(listener: &TcpListener, status: &str) -> (String, String) {
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut call = Vec::new();
@@ -47,7 +47,7 @@ fn header<'a>(head: &'a str, name: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn the_end_is_told_again_until_it_is_heard() {
+async fn a_failed_call_is_repeated_until_it_succeeds() {
     let bench = bench(&["127.0.0.0/8"]).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://localhost:{}/hook", listener.local_addr().unwrap().port());
@@ -75,9 +75,9 @@ async fn private_addresses_are_not_called() {
     let bench = bench(&[]).await;
     for url in ["http://127.0.0.1:80/", "http://[::1]/", "http://169.254.169.254/latest", "file:///etc/passwd", "x"] {
         let answer = bench.t2v(&json!({"prompt": "a fox", "webhook_url": url}).to_string()).await;
-        assert_eq!(answer.faults()[0].1, "webhook_refused", "{url}");
+        assert_eq!(answer.problems()[0].1, "webhook_refused", "{url}");
     }
-    // A name is looked up when it is called, and then found to be private.
+    // A host name is checked when it is resolved.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://localhost:{}/", listener.local_addr().unwrap().port());
     let answer = bench.t2v(&json!({"prompt": "a fox", "webhook_url": url}).to_string()).await;
