@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ltx2_media::read_image;
-use ltx2_pipeline::plan::{Computing, choose, estimate};
-use ltx2_pipeline::{ModelSet, PipelineError};
+use ltx2_pipeline::plan::{Computing, Plan, StagePlan, choose, estimate};
+use ltx2_pipeline::ModelSet;
 use ltx2_server::{
-    EngineActivity, EngineControl, EngineStatus, PublicUrl, RequestCheck, Service, WebhookRules, call_webhooks,
+    EngineActivity, EngineControl, EngineStatus, PublicUrl, RequestPlanner, Service, WebhookRules, call_webhooks,
 };
 use ltx2_store::Store;
-use ltx2_types::ValidRequest;
+use ltx2_types::{Field, FieldError, Pipeline, PlanSummary, Rule, StageSummary, ValidRequest};
 use ltx2_worker::{Activity, Settings, Worker, WorkerControl, WorkerHandle};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -71,13 +71,13 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let webhooks = arguments.webhooks.rules()?;
     let models = arguments.models.open()?;
     let limits = limits_for(arguments.limits.request(), &models);
-    let check_request = request_check(&arguments, models)?;
+    let plan_request = request_planner(&arguments, models)?;
     let image_limits = arguments.limits.image();
     let store = Store::open(&arguments.data_dir).await?;
     let worker = start_worker(&arguments, store.clone()).await?;
     let is_open = api_keys.is_empty();
     let closing = CancellationToken::new();
-    let router = Service {
+    let router = ltx2_server::router(Service {
         store: store.clone(),
         limits,
         max_waiting: arguments.limits.max_waiting(),
@@ -85,7 +85,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         check_image: Arc::new(move |bytes| {
             read_image(bytes, image_limits).map(drop).map_err(|error| error.to_string())
         }),
-        check_request,
+        plan_request,
         public_url,
         body: arguments.connections.body(arguments.limits.max_body()),
         api_keys,
@@ -93,8 +93,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         webhooks: webhooks.clone(),
         fetcher: arguments.fetch.fetcher(arguments.limits.max_body())?,
         closing: closing.clone(),
-    }
-    .into_router();
+    });
     let wanted = (arguments.host.as_str(), arguments.port);
     let listener =
         TcpListener::bind(wanted).await.with_context(|| format!("cannot listen on {}:{}", wanted.0, wanted.1))?;
@@ -149,31 +148,57 @@ fn engine_control(worker: WorkerControl) -> EngineControl {
     }
 }
 
-/// Refuses what this model set has no way to make, and what would take more memory than allowed.
-fn request_check(arguments: &Arguments, models: ModelSet) -> anyhow::Result<Arc<RequestCheck>> {
-    let most = match arguments.limits.max_memory() {
+/// Returns the planner for `models`. It refuses requests that the model set does not support, and requests whose memory
+/// estimate exceeds the configured limit.
+fn request_planner(arguments: &Arguments, models: ModelSet) -> anyhow::Result<Arc<RequestPlanner>> {
+    let max_memory = match arguments.limits.max_memory() {
         Some(bytes) => Some((bytes, arguments.models.computing()?)),
         None => None,
     };
-    Ok(Arc::new(move |request| check(request, &models, most)))
+    Ok(Arc::new(move |request| plan(request, &models, max_memory)))
 }
 
-fn check(request: &ValidRequest, models: &ModelSet, most: Option<(u64, Computing)>) -> Result<(), String> {
-    let plan = match choose(request, &models.facts()) {
-        Ok(plan) => plan,
-        Err(PipelineError::Request(reason)) => return Err(reason),
-        // Trouble with the model is the task's to tell, when it runs.
-        Err(_) => return Ok(()),
-    };
-    let Some((most, computing)) = most else { return Ok(()) };
-    let peak = estimate(&plan, models, computing).peak as u64;
-    if peak <= most {
-        return Ok(());
+fn plan(
+    request: &ValidRequest,
+    models: &ModelSet,
+    max_memory: Option<(u64, Computing)>,
+) -> Result<PlanSummary, FieldError> {
+    let plan = choose(request, &models.facts()).map_err(|error| {
+        let pipeline = request.pipeline.map_or("not given", Pipeline::name);
+        FieldError::new(Field::Pipeline, pipeline, Rule::Supported(error.to_string()))
+    })?;
+    if let Some((max_bytes, computing)) = max_memory {
+        let peak = estimate(&plan, models, computing).peak as u64;
+        if peak > max_bytes {
+            return Err(too_large(request, peak, max_bytes));
+        }
     }
+    Ok(summary(&plan))
+}
+
+fn too_large(request: &ValidRequest, peak: u64, max_bytes: u64) -> FieldError {
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
     let ValidRequest { width, height, num_frames, .. } = request;
-    let asked = format!("{width}x{height} with {num_frames} frames takes about {:.1} GiB", gib(peak));
-    Err(format!("{asked}, but this server allows {:.1} GiB; take fewer frames or a smaller size", gib(most)))
+    let rule = format!(
+        "{width}x{height} with {num_frames} frames takes about {:.1} GiB and this server allows {:.1} GiB; take fewer \
+         frames or a smaller size",
+        gib(peak),
+        gib(max_bytes)
+    );
+    FieldError::new(Field::NumFrames, num_frames, Rule::Supported(rule))
+}
+
+fn summary(plan: &Plan) -> PlanSummary {
+    let stage = |stage: &StagePlan| StageSummary {
+        width: stage.shape.width as u32,
+        height: stage.shape.height as u32,
+        num_frames: stage.shape.frames as u32,
+        video_tokens: stage.tokens.0 as u64,
+        audio_tokens: stage.tokens.1 as u64,
+        steps: stage.sigmas.len().saturating_sub(1) as u32,
+        passes: 1 + u32::from(stage.video.guidance.needs_negative()),
+    };
+    PlanSummary { pipeline: plan.pipeline, stages: plan.stages.iter().map(stage).collect() }
 }
 
 fn announce(address: SocketAddr, is_open: bool) {

@@ -48,6 +48,8 @@ impl AllowedNetworks {
 
     /// Returns a client that connects only to allowed addresses and follows no redirects.
     pub(crate) fn client(&self, timeout: Duration) -> Result<Client, reqwest::Error> {
+        // Fails if a provider is installed already, which is then used.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         Client::builder()
             .dns_resolver(Arc::new(GuardedResolver(self.clone())))
             .redirect(redirect::Policy::none())

@@ -104,7 +104,7 @@ impl ConnectionArguments {
         ConnectionLimits {
             head_timeout: Duration::from_secs_f64(self.head_timeout),
             write_timeout: Duration::from_secs_f64(self.write_timeout),
-            most: (self.max_connections as usize).min(possible),
+            max_connections: (self.max_connections as usize).min(possible),
         }
     }
 }

@@ -143,6 +143,6 @@ fn options_configure_the_server() {
     assert_eq!(long, (422, json!("num_frames is 10, but it must be between 1 and 9")));
     let (status, message) = post("second", json!({"prompt": "a fox", "num_frames": 9, "width": 64, "height": 64}));
     let message = message.as_str().unwrap();
-    assert!(status == 422 && message.starts_with("64x64 with 9 frames takes about"), "{message}");
-    assert!(message.ends_with("but this server allows 0.0 GiB; take fewer frames or a smaller size"), "{message}");
+    assert!(status == 422 && message.starts_with("num_frames is 9, but 64x64 with 9 frames takes about"), "{message}");
+    assert!(message.ends_with("and this server allows 0.0 GiB; take fewer frames or a smaller size"), "{message}");
 }
