@@ -1,5 +1,5 @@
-//! Builds again when a migration is added.
+//! Rebuilds the crate when a migration is added.
 
 fn main() {
-    println!("cargo:rerun-if-changed=migrations");
+    println!("cargo:rerun-if-changed=src/sqlite/migrations");
 }

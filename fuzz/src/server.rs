@@ -12,8 +12,8 @@ use ltx2_server::{
     AllowedNetworks, ApiKeys, BodyLimits, CorsOrigins, EngineActivity, EngineControl, EngineStatus, Secret, Service,
     WebhookRules,
 };
-use ltx2_store::{Artifact, FileName, Store};
-use ltx2_types::{Limits, Pipeline};
+use ltx2_store::{Artifact, Completion, FileName, Store};
+use ltx2_types::{Limits, OutputRole, Pipeline};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -76,19 +76,24 @@ fn contains_private(text: &[u8]) -> bool {
     text.windows(PRIVATE.len()).any(|window| window == PRIVATE)
 }
 
-/// Completes a task, and returns the name of its result.
+/// Completes a task and returns the name of its video.
 async fn complete_task(store: &Store) -> FileName {
     let id = store.enqueue(&Limits::server().defaults, vec![]).await.expect("a task");
     let claim = store.claim("fuzz", Duration::from_secs(60)).await.expect("a store").expect("the task");
-    let artifact = Artifact {
-        file: FileName::of_video(&id),
-        thumbnail: None,
-        pipeline: Pipeline::OneStage,
-        enhanced_prompt: None,
+    let video = Artifact {
+        role: OutputRole::Video,
+        key: FileName::of_output(&id, "mp4"),
+        mime: "video/mp4".into(),
+        bytes: 0,
+        width: None,
+        height: None,
+        duration: None,
     };
-    std::fs::write(store.output_path(&artifact.file), [7; 1000]).expect("a file");
-    store.complete(&claim.lease, &artifact).await.expect("a completed task");
-    artifact.file
+    let key = video.key.clone();
+    std::fs::write(store.output_path(&key), [7; 1000]).expect("a file");
+    let completion = Completion { outputs: vec![video], pipeline: Pipeline::OneStage, enhanced_prompt: None };
+    store.complete(&claim.lease, &completion).await.expect("a completed task");
+    key
 }
 
 fn service(store: Store, keys: &[&str]) -> Service {

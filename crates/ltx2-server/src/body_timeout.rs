@@ -55,9 +55,7 @@ pub(crate) async fn limit(State(timeout): State<Duration>, request: Request, nex
         return next.run(request).await;
     }
     let is_late = Arc::new(AtomicBool::new(false));
-    let request = request.map(|body| {
-        Body::new(TimedBody { body, deadline: sleep(timeout), is_late: is_late.clone() })
-    });
+    let request = request.map(|body| Body::new(TimedBody { body, deadline: sleep(timeout), is_late: is_late.clone() }));
     let response = next.run(request).await;
     if is_late.load(Ordering::Relaxed) { ApiError::body_timeout(timeout).into_response() } else { response }
 }

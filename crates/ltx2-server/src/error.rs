@@ -66,10 +66,7 @@ impl ErrorCode {
 
     /// Whether client libraries must not repeat the request by themselves.
     fn forbids_retry(self) -> bool {
-        matches!(
-            self,
-            Self::BodyTimeout | Self::QueueFull | Self::ShuttingDown | Self::DiskFull | Self::TaskFailed
-        )
+        matches!(self, Self::BodyTimeout | Self::QueueFull | Self::ShuttingDown | Self::DiskFull | Self::TaskFailed)
     }
 }
 

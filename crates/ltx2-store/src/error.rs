@@ -1,59 +1,67 @@
-//! What can go wrong in the store.
+//! Errors of the store.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why the store could not do what it was asked.
+use ltx2_types::TaskId;
+
+/// Error of a store operation.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another process has the data folder open; two would run each other's tasks.
+    /// Another process holds the worker lock of the data folder.
     #[error("{} is in use by another process", .0.display())]
     InUse(PathBuf),
     /// A file or folder could not be read or written.
     #[error("{}: {source}", .path.display())]
     File {
-        /// Which one.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// The disk is full.
     #[error("the disk is full: {0}")]
     DiskFull(String),
-    /// The database refused.
+    /// A statement failed.
     #[error("task database: {0}")]
     Database(sqlx::Error),
-    /// The database could not be brought to this version's schema.
+    /// The schema could not be migrated to this version.
     #[error("task database schema: {0}")]
     Schema(#[from] sqlx::migrate::MigrateError),
-    /// The request does not fit into the database's form.
+    /// The request could not be serialized.
     #[error("the request cannot be stored: {0}")]
     Encode(#[from] serde_json::Error),
-    /// A row holds something that this version does not know.
+    /// A row holds a value that this version does not know.
     #[error("task {id} cannot be read: {reason}")]
     Unreadable {
-        /// The row's task.
+        /// Task of the row.
         id: String,
-        /// What is wrong with it.
+        /// The unknown value.
         reason: String,
     },
-    /// The request names inputs other than those that came with it.
+    /// The uploads of the request are not the files of the submission.
     #[error("the request's inputs are not the files that came with it")]
     InputsMismatch,
-    /// As many tasks wait as may.
+    /// An input does not exist, has expired or is not the result of a completed task.
+    #[error("the input {0} does not exist")]
+    MissingInput(String),
+    /// A queued or running task uses the result that was to be deleted.
+    #[error("the result of task {0} is an input of another task; delete it after that task has ended")]
+    Referenced(TaskId),
+    /// The queue has reached its maximum.
     #[error("{waiting} tasks are waiting, and at most {most} may")]
     QueueFull {
-        /// Those that wait.
+        /// Number of queued tasks.
         waiting: i64,
-        /// Those that may.
+        /// Maximum of queued tasks.
         most: u32,
     },
-    /// The submission's key stands for another request.
+    /// The idempotency key belongs to another request.
     #[error("the idempotency key was used for a different request")]
     KeyReused,
-    /// The caller's lease ran out and the task went elsewhere.
+    /// The lease expired and the task was reclaimed, or the task has ended.
     #[error("the lease on task {0} is lost")]
-    LeaseLost(crate::TaskId),
+    LeaseLost(TaskId),
 }
 
 impl StoreError {
@@ -66,9 +74,13 @@ impl StoreError {
             _ => Self::File { path, source },
         }
     }
+
+    pub(crate) fn unreadable(id: &str, reason: impl Into<String>) -> Self {
+        Self::Unreadable { id: id.into(), reason: reason.into() }
+    }
 }
 
-/// SQLite's result code for a disk without room, and for a write that the system refused part of the way.
+/// SQLite result codes of a full disk: `SQLITE_FULL`, and `SQLITE_IOERR_WRITE` for a partial write.
 const FULL: [&str; 2] = ["13", "778"];
 
 impl From<sqlx::Error> for StoreError {

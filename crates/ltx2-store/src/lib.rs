@@ -1,40 +1,49 @@
-//! Durable tasks and their files: a SQLite database and two folders in one data folder. The only place that knows SQL.
+//! Durable tasks and their files, in one data folder: a SQLite database and folders of uploads, outputs and assets.
 //!
-//! A task that [`Store::enqueue`] returned survives a crash of the process and of the machine. A worker takes tasks with
-//! [`Store::claim`] and holds each by a [`Lease`] until it ends or gives it back. What happened to a task is kept as
-//! numbered [`TaskEvent`]s; whoever waits for them listens to [`Store::changes`].
+//! [`Store::submit`] queues a task durably. A worker takes it with [`Store::claim`], holds it by a [`Lease`] that
+//! heartbeats renew, and ends it with [`Store::complete`] or [`Store::fail`]. Events of a task are numbered
+//! ([`Store::events_after`]), and [`Store::changes`] notifies of new ones.
+//!
+//! Several processes may open one folder. Nothing is cached: every read is answered by the database, through an index.
+//! Notifications between processes are hints from polling its version. All SQL is in `sqlite`.
 
-mod changes;
-mod commit;
+mod asset;
+mod assets;
+mod cancel;
+mod clock;
 mod error;
-mod events;
 mod files;
-mod lapse;
+mod hold;
+mod ids;
 mod lease;
-mod listing;
-mod memory;
-mod names;
+mod notify;
 mod previews;
-mod queue;
-mod record;
-mod removal;
+mod query;
 mod retention;
+mod spawn;
+mod sqlite;
 mod store;
-mod turns;
+mod submission;
+mod submit;
+mod task;
+mod task_query;
 mod webhooks;
+mod work;
 
-pub use changes::Change;
+pub use asset::{Asset, NewAsset};
+pub use cancel::Removal;
+pub use clock::now;
 pub use error::StoreError;
-pub use events::{EventKind, TaskEvent};
-pub use lapse::MAX_ATTEMPTS;
-pub use lease::{Claim, Lease};
-pub use listing::{Cursor, Listed, OpenTasks, Page};
-pub use ltx2_types::TaskId;
-pub use names::{FileName, new_task_id};
+pub use files::WorkerLock;
+pub use hold::Hold;
+pub use ids::{FileName, new_task_id};
+pub use lease::{Claim, Lease, ReleaseReason, Released, Signals};
+pub use ltx2_types::{AssetId, TaskId};
+pub use notify::Changes;
 pub use previews::PreviewViewer;
-pub use queue::{Submission, SubmissionKey, Submitted, Webhook};
-pub use record::{Artifact, InputFile, TaskRecord, TaskStatus};
-pub use removal::Removal;
-pub use retention::{Hold, Retention};
-pub use store::Store;
-pub use webhooks::DueWebhook;
+pub use retention::Retention;
+pub use store::{Store, StoreOptions};
+pub use submission::{DueWebhook, Submission, SubmissionKey, Submitted, Upload, Webhook};
+pub use task::{Artifact, Completion, EventKind, TaskEvent, TaskRecord, TaskState, TaskStatus};
+pub use task_query::{Cursor, OpenTasks, Order, Page, TaskQuery};
+pub use work::MAX_ENGINE_CRASHES;

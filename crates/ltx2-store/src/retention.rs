@@ -1,121 +1,115 @@
-//! Removing what is old, or too much.
+//! Removal of old tasks and unused files.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
-use crate::store::now;
-use crate::{FileName, Store, StoreError, TaskId};
+use ltx2_types::TaskId;
 
-/// How often [`Store::keep_house`] looks.
+use crate::clock::before;
+use crate::files::{older_than, remove_except};
+use crate::hold::Hold;
+use crate::spawn::blocking;
+use crate::{FileName, Store, StoreError};
+
+/// Interval of [`Store::keep_house`].
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Single steps of ended tasks are kept this long, for those who read on after a break.
+/// Time for which step events of ended tasks are kept, for watchers that reconnect.
 const STEPS_KEPT: Duration = Duration::from_secs(3600);
+/// Interval of sweeps, and age from which a file without a row is removed.
+const SWEEP: Duration = Duration::from_secs(3600);
 
-/// What is kept of ended tasks; `None` keeps everything.
+/// Limits for ended tasks; `None` keeps all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// Tasks are removed with their files this long after their end.
+    /// Time after its end at which a task is removed with its files.
     pub max_age: Option<Duration>,
-    /// While the results have more bytes than this, the oldest are removed.
+    /// Maximum total size of the results, bytes. The oldest are removed first.
     pub max_bytes: Option<u64>,
 }
 
-/// Files that are being read, and by how many.
-pub(crate) type Held = Arc<Mutex<HashMap<TaskId, usize>>>;
-
-/// Keeps a task's files from [`Retention`] until it is dropped.
-#[derive(Debug)]
-pub struct Hold {
-    held: Held,
-    task: TaskId,
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = held.get_mut(&self.task) {
-            *count -= 1;
-            if *count == 0 {
-                held.remove(&self.task);
-            }
-        }
-    }
-}
-
 impl Store {
-    /// Keeps the result `name` until the hold is dropped; `None` when it is not a result's name.
+    /// Protects the outputs of the task of output file `name` until the hold is dropped; `None` if the name is not one of
+    /// an output.
     pub fn hold(&self, name: &FileName) -> Option<Hold> {
-        let task = name.task()?;
-        let held = self.shared.held.clone();
-        *held.lock().unwrap_or_else(PoisonError::into_inner).entry(task.clone()).or_default() += 1;
-        Some(Hold { held, task })
+        Some(self.shared.holds.hold(name.task()?))
     }
 
-    /// Removes what `retention` does not keep, again and again.
+    /// Removes old tasks, events, assets and unused files periodically. Never returns.
     pub async fn keep_house(self, retention: Retention) {
-        let mut steps_gone_until = i64::MIN;
+        let mut steps_deleted_until = i64::MIN;
+        let mut swept_at = Instant::now();
         loop {
-            let until = now().saturating_sub(millis(STEPS_KEPT));
-            match self.forget_steps(steps_gone_until, until).await {
-                Ok(()) => steps_gone_until = until,
-                Err(error) => tracing::error!(%error, "old events cannot be removed: {error}"),
+            let until = before(STEPS_KEPT);
+            match self.shared.database.delete_steps(steps_deleted_until, until).await {
+                Ok(()) => steps_deleted_until = until,
+                Err(error) => tracing::error!(%error, "old events could not be removed: {error}"),
             }
             match self.expire(&retention).await {
                 Ok(0) => {}
-                Ok(tasks) => tracing::info!(tasks, "{tasks} tasks are removed: too old, or too many bytes"),
-                Err(error) => tracing::error!(%error, "old tasks cannot be removed: {error}"),
+                Ok(tasks) => tracing::info!(tasks, "tasks removed by retention"),
+                Err(error) => tracing::error!(%error, "old tasks could not be removed: {error}"),
+            }
+            if let Err(error) = self.expire_assets().await {
+                tracing::error!(%error, "expired assets could not be removed: {error}");
+            }
+            if swept_at.elapsed() >= SWEEP {
+                swept_at = Instant::now();
+                if let Err(error) = self.sweep(SWEEP).await {
+                    tracing::error!(%error, "unused files could not be removed: {error}");
+                }
             }
             tokio::time::sleep(INTERVAL).await;
         }
     }
 
-    /// Removes what `retention` does not keep, except what is being read. Returns how many tasks went.
+    /// Removes the ended tasks beyond `retention`, except those that are held or used by another task. Returns the number
+    /// of removed tasks.
     pub async fn expire(&self, retention: &Retention) -> Result<usize, StoreError> {
-        let mut unwanted = match retention.max_age {
-            Some(age) => self.ended_before(now().saturating_sub(millis(age))).await?,
+        let mut expired = match retention.max_age {
+            Some(age) => self.shared.database.ended_before(before(age)).await?,
             None => Vec::new(),
         };
-        if let Some(most) = retention.max_bytes {
-            unwanted.extend(self.beyond(most).await?);
+        if let Some(max_bytes) = retention.max_bytes {
+            expired.extend(self.shared.database.beyond(max_bytes).await?);
         }
         let mut removed = 0;
-        for id in unwanted.iter().filter_map(|id| TaskId::parse(id)) {
-            if !self.is_held(&id) && self.delete(&id).await? {
-                removed += 1;
-            }
+        for id in &expired {
+            removed += usize::from(self.expire_task(id).await?);
         }
         Ok(removed)
     }
 
-    fn is_held(&self, id: &TaskId) -> bool {
-        self.shared.held.lock().unwrap_or_else(PoisonError::into_inner).contains_key(id)
+    async fn expire_task(&self, id: &TaskId) -> Result<bool, StoreError> {
+        if self.shared.holds.contains(id) {
+            return Ok(false);
+        }
+        match self.delete(id).await {
+            Err(StoreError::Referenced(_)) => Ok(false),
+            deleted => deleted,
+        }
     }
 
-    async fn ended_before(&self, time: i64) -> Result<Vec<String>, StoreError> {
-        let sql = "SELECT id FROM tasks WHERE finished_at <= ? AND state IN ('completed', 'failed')";
-        Ok(sqlx::query_scalar(sql).bind(time).fetch_all(&self.shared.pool).await?)
+    /// Removes files that no row refers to and that were last written at least `age` ago: what crashes leave. Files in
+    /// the outputs folder that are not named as outputs are kept.
+    pub async fn sweep(&self, age: Duration) -> Result<(), StoreError> {
+        let files = &self.shared.files;
+        let listed = {
+            let (inputs, outputs, assets) = (files.inputs(), files.outputs(), files.assets());
+            // Before the rows are read: a file whose row is committed in between is then kept.
+            blocking(move || Ok([older_than(&inputs, age)?, older_than(&outputs, age)?, older_than(&assets, age)?]))
+                .await?
+        };
+        let [inputs, mut outputs, assets] = listed;
+        outputs.retain(|name| FileName::parse(name).is_some_and(|name| name.task().is_some()));
+        let database = &self.shared.database;
+        let used = [database.input_files().await?, database.output_files().await?, database.asset_files().await?];
+        let folders = [files.inputs(), files.outputs(), files.assets()];
+        blocking(move || {
+            let swept = folders.iter().zip([inputs, outputs, assets]).zip(used);
+            swept.into_iter().try_for_each(|((folder, names), used): ((_, Vec<String>), HashSet<String>)| {
+                remove_except(folder, names, &used)
+            })
+        })
+        .await
     }
-
-    /// The completed tasks that are left out when the newest results fill `most` bytes.
-    async fn beyond(&self, most: u64) -> Result<Vec<String>, StoreError> {
-        let sql = "SELECT id FROM
-                       (SELECT id, sum(result_bytes) OVER (ORDER BY finished_at DESC, seq DESC) AS bytes
-                        FROM tasks WHERE state = 'completed')
-                   WHERE bytes > ?";
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
-        Ok(sqlx::query_scalar(sql).bind(most).fetch_all(&self.shared.pool).await?)
-    }
-
-    /// Removes the single steps of tasks that ended between the two times.
-    async fn forget_steps(&self, since: i64, until: i64) -> Result<(), StoreError> {
-        let sql = "DELETE FROM task_events WHERE kind = 'step' AND task IN
-                       (SELECT id FROM tasks WHERE finished_at BETWEEN ? AND ?)";
-        sqlx::query(sql).bind(since).bind(until).execute(&self.shared.pool).await?;
-        Ok(())
-    }
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

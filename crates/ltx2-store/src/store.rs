@@ -1,138 +1,160 @@
-//! Opening the data folder, and where its files are.
+//! The store: database, files and notifications of one data folder.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Weak};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use tokio::sync::{Notify, broadcast};
+use ltx2_types::{InputRef, TaskId};
 
-use crate::changes::{self, Change};
-use crate::events::RecentEvents;
-use crate::files::{self, Files};
-use crate::memory::Memory;
-use crate::previews::Previews;
-use crate::retention::Held;
-use crate::turns::Turns;
+use crate::files::{Files, UnusedFiles, WorkerLock};
+use crate::hold::Holds;
+use crate::notify::{Change, Changes, Notifier, POLL_INTERVAL};
+use crate::spawn::blocking;
+use crate::sqlite::Database;
 use crate::{FileName, StoreError};
 
-/// Tasks and files in one data folder, which this process has to itself. Clones share it.
-#[derive(Clone)]
+/// Tasks and files of one data folder. Clones share its connections.
+///
+/// Several processes may open one folder. Of the workers, only one process may hold the [`WorkerLock`].
+#[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) shared: Arc<Shared>,
 }
 
+#[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) pool: SqlitePool,
+    pub(crate) database: Database,
     pub(crate) files: Files,
-    pub(crate) queued: Notify,
-    pub(crate) webhook_due: Notify,
-    pub(crate) changes: broadcast::Sender<Change>,
-    pub(crate) turns: Turns,
-    pub(crate) memory: Memory,
-    pub(crate) recent_events: RecentEvents,
-    pub(crate) held: Held,
-    pub(crate) previews: Previews,
+    pub(crate) notifier: Notifier,
+    pub(crate) holds: Holds,
+    pub(crate) options: StoreOptions,
+}
+
+/// Options of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Maximum number of starts of a task whose worker stops before the task ends. Later the task fails.
+    pub max_starts: u32,
+}
+
+impl Default for StoreOptions {
+    /// 20 starts.
+    fn default() -> Self {
+        Self { max_starts: 20 }
+    }
 }
 
 impl Store {
-    /// Opens `data_dir`, creating what is missing. Tasks that a dead process left running are queued again.
+    /// Opens `data_dir` with default options.
+    ///
+    /// # Errors
+    /// As [`Store::open_with`].
     pub async fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        let files = blocking({
-            let data_dir = data_dir.to_path_buf();
-            move || Files::open(&data_dir)
+        Self::open_with(data_dir, StoreOptions::default()).await
+    }
+
+    /// Opens `data_dir`. Creates missing folders and the database, and migrates a database of an earlier version.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] if the database must be migrated while a worker of the earlier version runs.
+    pub async fn open_with(data_dir: &Path, options: StoreOptions) -> Result<Self, StoreError> {
+        let data_dir = data_dir.to_path_buf();
+        let (files, opening) = blocking(move || {
+            let files = Files::open(&data_dir)?;
+            let opening = files.lock_opening()?;
+            Ok((files, opening))
         })
         .await?;
-        let pool = connect(&files.database()).await?;
-        sqlx::migrate!("./migrations").run(&pool).await?;
-        let shared = Shared {
-            pool,
-            files,
-            queued: Notify::new(),
-            webhook_due: Notify::new(),
-            changes: changes::channel(),
-            turns: Turns::default(),
-            memory: Memory::default(),
-            recent_events: RecentEvents::default(),
-            held: Held::default(),
-            previews: Previews::default(),
-        };
+        let database = Database::connect(&files.database()).await?;
+        let worker_lock = if database.is_outdated().await? { Some(files.lock_worker()?) } else { None };
+        database.migrate().await?;
+        drop((worker_lock, opening));
+        let version = database.data_version().await?;
+        let shared = Shared { database, files, notifier: Notifier::new(), holds: Holds::default(), options };
         let store = Self { shared: Arc::new(shared) };
-        store.recover().await?;
+        tokio::spawn(watch_commits(Arc::downgrade(&store.shared), version));
         Ok(store)
     }
 
-    /// Ends the database's connections, writing its log back into the database file.
-    pub async fn close(&self) {
-        self.shared.pool.close().await;
+    /// Takes the exclusive lock of the folder's only worker.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] if another process or store holds the lock.
+    pub fn lock_worker(&self) -> Result<WorkerLock, StoreError> {
+        self.shared.files.lock_worker()
     }
 
-    /// Where the results are.
+    /// Closes the connections and writes the database's log back into its file.
+    pub async fn close(&self) {
+        self.shared.database.close().await;
+    }
+
+    /// Subscribes to changes from now on.
+    pub fn changes(&self) -> Changes {
+        self.shared.notifier.subscribe()
+    }
+
+    /// Returns the folder of output files.
     pub fn outputs_dir(&self) -> PathBuf {
         self.shared.files.outputs()
     }
 
-    /// Where the result `name` is, or is to be.
+    /// Returns the path of output file `name`.
     pub fn output_path(&self, name: &FileName) -> PathBuf {
         self.outputs_dir().join(name.as_str())
     }
 
-    /// Where the input `name` is.
-    pub fn input_path(&self, name: &FileName) -> PathBuf {
-        self.shared.files.inputs().join(name.as_str())
+    /// Returns the path of the file that `input` refers to.
+    ///
+    /// # Errors
+    /// [`StoreError::MissingInput`] if the reference is invalid or its asset or result does not exist.
+    pub async fn input_path(&self, input: &InputRef) -> Result<PathBuf, StoreError> {
+        let Shared { database, files, .. } = &*self.shared;
+        let path = match input {
+            InputRef::Upload(name) => FileName::parse(name).map(|name| files.inputs().join(name.as_str())),
+            InputRef::Asset(id) => {
+                let asset = database.asset(id).await?;
+                asset.map(|asset| files.assets().join(asset.key.as_str()))
+            }
+            InputRef::Result(id) => database.result_key(id).await?.map(|key| self.output_path(&key)),
+        };
+        path.ok_or_else(|| StoreError::MissingInput(input.to_string()))
     }
 
-    /// Returns when a task was queued since the last call, or at the next one.
-    pub async fn wait_for_queued(&self) {
-        self.shared.queued.notified().await;
+    /// Removes `unused` after its change was committed.
+    pub(crate) async fn remove_files(&self, unused: UnusedFiles) {
+        self.shared.files.remove_unused(unused).await;
     }
 
-    async fn recover(&self) -> Result<(), StoreError> {
-        // Whoever held these leases is dead: the lock on the folder is ours.
-        let lapsed = self.take_back_lapsed(i64::MAX).await?;
-        if lapsed > 0 {
-            tracing::info!(tasks = lapsed, "{lapsed} tasks were running when the server last stopped");
+    /// Notifies waiters that the record or the events of `id` changed.
+    pub(crate) fn notify_task(&self, id: &TaskId) {
+        self.shared.notifier.send(Change::Task(id.clone()));
+    }
+
+    /// Notifies waiters that `id` was queued, started or ended.
+    pub(crate) fn notify_queue(&self, id: &TaskId) {
+        self.notify_task(id);
+        self.shared.notifier.send(Change::Queue);
+    }
+
+    /// Notifies the worker that the signals of `id` changed.
+    pub(crate) fn notify_signals(&self, id: &TaskId) {
+        self.shared.notifier.send(Change::Signals(id.clone()));
+    }
+}
+
+/// Notifies waiters of commits of other processes and stores, from database version `version` on.
+async fn watch_commits(shared: Weak<Shared>, mut version: i64) {
+    loop {
+        tokio::time::sleep(POLL_INTERVAL).await;
+        let Some(shared) = shared.upgrade() else { return };
+        match shared.database.data_version().await {
+            Ok(current) => {
+                if std::mem::replace(&mut version, current) != current {
+                    shared.notifier.send(Change::Other);
+                }
+            }
+            Err(StoreError::Database(sqlx::Error::PoolClosed)) => return,
+            Err(error) => tracing::warn!(%error, "commits of other processes could not be noticed: {error}"),
         }
-        let open = "SELECT file FROM task_inputs JOIN tasks ON tasks.id = task WHERE state IN ('queued', 'running')";
-        let keep: Vec<String> = sqlx::query_scalar(open).fetch_all(&self.shared.pool).await?;
-        let folder = self.shared.files.inputs();
-        blocking(move || files::sweep(&folder, &HashSet::from_iter(keep), |_| true)).await?;
-        let results = "SELECT result_file FROM tasks WHERE state = 'completed' UNION ALL
-                       SELECT thumbnail_file FROM tasks WHERE state = 'completed' AND thumbnail_file IS NOT NULL";
-        let keep: Vec<String> = sqlx::query_scalar(results).fetch_all(&self.shared.pool).await?;
-        let folder = self.shared.files.outputs();
-        // What a person put there is theirs.
-        let is_ours = |name: &str| FileName::parse(name).is_some_and(|name| name.task().is_some());
-        blocking(move || files::sweep(&folder, &HashSet::from_iter(keep), is_ours)).await
-    }
-}
-
-async fn connect(database: &Path) -> Result<SqlitePool, StoreError> {
-    let options = SqliteConnectOptions::new()
-        .filename(database)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(Duration::from_secs(10));
-    // A file does not go away as a database server may, so that there is no use in asking before each query.
-    let pool = SqlitePoolOptions::new().max_connections(4).test_before_acquire(false);
-    Ok(pool.connect_with(options).await?)
-}
-
-/// UTC milliseconds.
-pub(crate) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Runs file work where it may block.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

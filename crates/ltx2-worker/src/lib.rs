@@ -1,12 +1,15 @@
-//! Claims tasks from the store, runs them one after the other on an engine, and stores the results.
+//! Worker: claims tasks from the store, runs them one at a time on an engine, and stores their results.
 
-mod orders;
+mod control;
+mod finalize;
+mod outcome;
 mod run;
-mod settle;
+mod settings;
 mod status;
 mod work_loop;
 mod worker;
 
-pub use orders::WorkerControl;
-pub use status::{Activity, Status};
-pub use worker::{Launch, Settings, Worker, WorkerError, WorkerHandle};
+pub use control::WorkerControl;
+pub use settings::{Launch, WorkerSettings};
+pub use status::{Activity, WorkerStatus};
+pub use worker::{Worker, WorkerError, WorkerHandle};

@@ -1,248 +1,235 @@
-//! One task: given to the engine, its lease kept alive, its progress and previews stored, its wishes passed on.
+//! Run of one task: gives it to the engine, renews its lease, stores its progress and previews, and passes its signals
+//! on.
 
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ltx2_engine::{EngineClient, EngineCommand, EngineEvent, EngineJob, EngineState};
-use ltx2_store::{Artifact, Change, Claim, FileName, Lease, Store, StoreError};
+use ltx2_store::{Artifact, Changes, Claim, Completion, FileName, Lease, Signals, Store, StoreError};
 use ltx2_types::{
-    Failure, FailureCode, ImageLimits, InputFile, OutputFile, OutputRole, Phase, Progress, Report, TaskInput,
+    Failure, FailureCode, ImageLimits, InputFile, OutputFile, OutputInfo, OutputRole, OutputSpec, Phase, Progress,
+    Report, TaskId,
 };
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::orders::Orders;
-use crate::{Status, settle};
+use crate::control::Commands;
+use crate::outcome::{Interrupt, Outcome, storage_failure};
+use crate::status::WorkerStatus;
 
-/// Progress is written at most this often, all steps since the last time together.
-const THROTTLE: Duration = Duration::from_millis(500);
-/// Heartbeats are not denser than this, however short the lease.
-const DENSEST: Duration = Duration::from_millis(10);
-/// How often to look whether someone would like previews.
-const VIEWERS: Duration = Duration::from_millis(250);
+/// Interval of heartbeats, within which signals of other processes are seen.
+const HEARTBEAT: Duration = Duration::from_millis(250);
+/// Minimum interval of heartbeats, for short leases.
+const MIN_HEARTBEAT: Duration = Duration::from_millis(10);
+/// Minimum interval between stored progress. Steps in between are stored together.
+const REPORT: Duration = Duration::from_millis(500);
 
-/// Why a task is told to stop before its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Interrupt {
-    /// The worker stops.
-    Stopping,
-    /// Someone asked for it.
-    Cancelled,
-    /// The task belongs to another worker.
-    LeaseLost,
-}
-
-/// How a run ended.
+/// End of a run.
 pub(crate) struct RunEnd {
-    pub(crate) outcome: Result<Artifact, Failure>,
+    pub(crate) outcome: Outcome,
     pub(crate) interrupt: Option<Interrupt>,
-    /// The engine, if it can take another task.
+    /// The engine, if it can run another task.
     pub(crate) engine: Option<EngineClient>,
 }
 
-/// The run of one task.
+/// Run of one task.
 pub(crate) struct Run<'a> {
-    pub(crate) store: &'a Store,
-    pub(crate) lease: &'a Lease,
-    pub(crate) status: &'a watch::Sender<Status>,
-    pub(crate) orders: watch::Receiver<Orders>,
-    pub(crate) engine: EngineClient,
-    told: Told,
-    steps: Vec<Progress>,
-    write_at: Instant,
-    beat_at: Instant,
+    store: &'a Store,
+    claim: &'a Claim,
+    lease: &'a Lease,
+    status: &'a watch::Sender<WorkerStatus>,
+    commands: watch::Receiver<Commands>,
+    engine: EngineClient,
+    state: RunState,
+    /// Progress that is not stored yet.
+    progress: Vec<Progress>,
+    report_at: Instant,
+    heartbeat_at: Instant,
 }
 
-/// What was said about the task so far.
+/// What was decided about the task so far.
 #[derive(Default)]
-struct Told {
+struct RunState {
     interrupt: Option<Interrupt>,
+    /// Whether the engine makes previews.
     previews: bool,
-    /// What the engine made, once that is written down.
-    artifact: Option<Artifact>,
-    /// Why what it made cannot be kept.
+    /// The result, once it is prepared in the store.
+    completion: Option<Completion>,
+    /// Reason why the result could not be prepared.
     refusal: Option<Failure>,
 }
 
-/// What the next wait brought.
+/// Next event of a run.
 enum Event {
+    /// Event of the engine; `None` when it has exited.
     Engine(Option<EngineEvent>),
-    WriteSteps,
-    Beat,
-    LookForViewers,
-    Changed,
-    Stop,
+    Heartbeat,
+    Shutdown,
 }
 
 impl<'a> Run<'a> {
     pub(crate) fn new(
         store: &'a Store,
-        lease: &'a Lease,
-        status: &'a watch::Sender<Status>,
-        orders: watch::Receiver<Orders>,
+        claim: &'a Claim,
+        status: &'a watch::Sender<WorkerStatus>,
+        commands: watch::Receiver<Commands>,
         engine: EngineClient,
     ) -> Self {
-        let (write_at, beat_at) = (Instant::now(), Instant::now() + beat(lease));
-        Self { store, lease, status, orders, engine, told: Told::default(), steps: Vec::new(), write_at, beat_at }
+        let now = Instant::now();
+        Self {
+            store,
+            claim,
+            lease: &claim.lease,
+            status,
+            commands,
+            engine,
+            state: RunState::default(),
+            progress: Vec::new(),
+            report_at: now,
+            heartbeat_at: now,
+        }
     }
 
-    /// Runs `claim` to its end, or until it is not ours to run any more.
-    pub(crate) async fn finish(mut self, claim: &Claim, limits: ImageLimits) -> RunEnd {
-        match job(self.store, claim, limits) {
-            Ok(job) => self.engine.send(&EngineCommand::Make(Box::new(job))).await,
-            Err(failure) => return RunEnd { outcome: Err(failure), interrupt: None, engine: Some(self.engine) },
-        }
+    /// Runs the task until the engine has ended it or the worker shuts down.
+    pub(crate) async fn finish(mut self, limits: ImageLimits) -> RunEnd {
         let mut changes = self.store.changes();
-        // A wish that came before `changes`.
-        self.look_for_cancel().await;
+        let job = match job(self.store, self.claim, limits).await {
+            Ok(job) => job,
+            Err(failure) => {
+                return RunEnd { outcome: Outcome::Failed(failure), interrupt: None, engine: Some(self.engine) };
+            }
+        };
+        self.engine.send(&EngineCommand::Make(Box::new(job))).await;
         loop {
             match self.next_event(&mut changes).await {
                 Event::Engine(Some(EngineEvent::Ended { failure, state })) => return self.ended(failure, state).await,
                 Event::Engine(Some(EngineEvent::Unready(failure))) => {
                     return self.ended(Some(failure), EngineState::Broken).await;
                 }
-                Event::Engine(Some(event)) => self.take(event).await,
-                Event::Engine(None) => {
-                    self.write_steps().await;
-                    let interrupt = self.told.interrupt;
-                    return RunEnd { outcome: Err(self.engine.into_failure().await), interrupt, engine: None };
-                }
-                Event::WriteSteps => self.write_steps().await,
-                Event::Beat => self.beat().await,
-                Event::LookForViewers => self.look_for_viewers().await,
-                Event::Changed => self.look_for_cancel().await,
-                Event::Stop => return self.cut().await,
+                Event::Engine(Some(event)) => self.handle(event).await,
+                Event::Engine(None) => return self.crashed().await,
+                Event::Heartbeat => self.heartbeat().await,
+                Event::Shutdown => return self.shut_down().await,
             }
         }
     }
 
-    async fn next_event(&mut self, changes: &mut broadcast::Receiver<Change>) -> Event {
+    async fn next_event(&mut self, changes: &mut Changes) -> Event {
         let is_stopped = async {
-            // An error means that the handle is gone, and that leaves an order to stop.
-            drop(self.orders.wait_for(|orders| orders.stop).await);
+            // An error means that the handle was dropped, which shuts the worker down as well.
+            drop(self.commands.wait_for(|commands| commands.stop).await);
         };
         tokio::select! {
             event = self.engine.next_event() => Event::Engine(event),
-            () = sleep_until(self.write_at), if !self.steps.is_empty() => Event::WriteSteps,
-            () = sleep_until(self.beat_at) => Event::Beat,
-            () = tokio::time::sleep(VIEWERS) => Event::LookForViewers,
-            () = Store::wait_for_change(changes, self.lease.task()) => Event::Changed,
-            () = is_stopped => Event::Stop,
+            () = sleep_until(self.heartbeat_at) => Event::Heartbeat,
+            () = changes.signals(self.lease.task()) => Event::Heartbeat,
+            () = is_stopped => Event::Shutdown,
         }
     }
 
-    async fn take(&mut self, event: EngineEvent) {
+    async fn handle(&mut self, event: EngineEvent) {
         match event {
             EngineEvent::Ready { device, .. } => self.status.send_modify(|status| status.device = device),
             EngineEvent::Progress(progress) => {
-                // Past its loading it holds the model.
+                // The weights are loaded before these phases.
                 if matches!(progress.phase, Phase::Denoising | Phase::Decoding) {
                     self.status.send_if_modified(|status| !std::mem::replace(&mut status.loaded, true));
                 }
-                self.steps.push(progress);
+                self.progress.push(progress);
+                self.heartbeat_at = self.heartbeat_at.min(self.report_at);
             }
             EngineEvent::Preview(jpeg) => self.put_preview(&jpeg).await,
-            EngineEvent::Made { report, .. } => self.keep(report).await,
+            EngineEvent::Made { report, outputs } => self.prepare(report, outputs).await,
             EngineEvent::Unready(_) | EngineEvent::Ended { .. } => {}
         }
-        self.look_for_viewers().await;
     }
 
-    /// The task goes on without a preview that cannot be kept.
+    /// Stores a preview. The task continues if that fails.
     async fn put_preview(&self, jpeg: &str) {
-        let id = self.lease.task();
         let Ok(jpeg) = BASE64_STANDARD.decode(jpeg) else { return };
-        let (store, lease) = (self.store.clone(), self.lease.clone());
-        match tokio::task::spawn_blocking(move || store.put_preview(&lease, &jpeg)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(task = %id, %error, "a preview of task {id} could not be stored: {error}"),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        if let Err(error) = self.store.put_preview(self.lease, &jpeg).await {
+            tracing::warn!(task = %self.lease.task(), %error, "preview not stored: {error}");
         }
     }
 
-    /// Writes down what was made before it gets its name, so that a crash in between loses nothing.
-    async fn keep(&mut self, report: Report) {
-        if self.told.interrupt.is_some() {
+    /// Stores the result before its files get their names, so that it survives a crash in between.
+    async fn prepare(&mut self, report: Report, outputs: Vec<OutputInfo>) {
+        if self.state.interrupt.is_some() {
             return self.engine.send(&EngineCommand::Cancel).await;
         }
         let id = self.lease.task();
-        let artifact = Artifact {
-            file: FileName::of_video(id),
-            thumbnail: Some(FileName::of_thumbnail(id)),
-            pipeline: report.pipeline,
-            enhanced_prompt: report.enhanced_prompt,
-        };
-        match self.store.prepare(self.lease, &artifact).await {
+        let Report { pipeline, enhanced_prompt } = report;
+        let outputs =
+            outputs.into_iter().map(|info| Artifact::new(output_name(id, info.role, self.claim.request.output), info));
+        let completion = Completion { outputs: outputs.collect(), pipeline, enhanced_prompt };
+        match self.store.prepare(self.lease, &completion).await {
             Ok(()) => {
-                self.told.artifact = Some(artifact);
+                self.state.completion = Some(completion);
                 self.engine.send(&EngineCommand::Publish).await;
             }
             Err(error) => {
-                tracing::error!(task = %id, %error, "the result of task {id} cannot be stored: {error}");
-                self.told.refusal = Some(Failure::new(FailureCode::Output, settle::outside(&error)));
+                tracing::error!(task = %id, %error, "result not stored: {error}");
+                self.state.refusal = Some(storage_failure(&error));
                 self.engine.send(&EngineCommand::Cancel).await;
             }
         }
     }
 
-    async fn look_for_viewers(&mut self) {
-        let wanted = self.store.is_preview_wanted(self.lease.task());
-        if wanted != self.told.previews {
-            self.told.previews = wanted;
-            self.engine.send(&EngineCommand::Previews(wanted)).await;
+    /// Renews the lease, stores progress if it is due, and applies the signals.
+    async fn heartbeat(&mut self) {
+        let now = Instant::now();
+        let third = (self.lease.length() / 3).max(MIN_HEARTBEAT);
+        self.heartbeat_at = now + HEARTBEAT.min(third);
+        let progress = if now >= self.report_at { &self.progress[..] } else { &[] };
+        match self.store.heartbeat(self.lease, progress).await {
+            Ok(signals) => {
+                if !progress.is_empty() {
+                    self.progress.clear();
+                    self.report_at = now + REPORT.min(third);
+                }
+                self.apply(signals).await;
+            }
+            Err(StoreError::LeaseLost(_)) => self.interrupt(Interrupt::LeaseLost).await,
+            Err(error) => tracing::warn!(task = %self.lease.task(), %error, "heartbeat failed: {error}"),
         }
     }
 
-    async fn look_for_cancel(&mut self) {
-        match self.store.is_cancel_requested(self.lease).await {
-            Ok(true) => self.interrupt(Interrupt::Cancelled).await,
-            Ok(false) => {}
-            Err(error) => self.store_failed(&error).await,
+    async fn apply(&mut self, signals: Signals) {
+        if signals.cancel {
+            self.interrupt(Interrupt::Cancelled).await;
+        }
+        if signals.previews != self.state.previews {
+            self.state.previews = signals.previews;
+            self.engine.send(&EngineCommand::Previews(signals.previews)).await;
         }
     }
 
     async fn interrupt(&mut self, interrupt: Interrupt) {
-        if self.told.interrupt.is_none() {
-            self.told.interrupt = Some(interrupt);
+        if self.state.interrupt.is_none() {
+            self.state.interrupt = Some(interrupt);
             self.engine.send(&EngineCommand::Cancel).await;
         }
     }
 
-    async fn beat(&mut self) {
-        self.beat_at = Instant::now() + beat(self.lease);
-        if let Err(error) = self.store.heartbeat(self.lease).await {
-            self.store_failed(&error).await;
+    /// Stores all progress.
+    async fn flush(&mut self) {
+        if !self.progress.is_empty() {
+            self.report_at = Instant::now();
+            self.heartbeat().await;
         }
-    }
-
-    async fn write_steps(&mut self) {
-        if self.steps.is_empty() {
-            return;
-        }
-        self.write_at = Instant::now() + THROTTLE.min(beat(self.lease));
-        self.beat_at = Instant::now() + beat(self.lease);
-        match self.store.report_steps(self.lease, &self.steps).await {
-            Ok(()) => self.steps.clear(),
-            Err(error) => self.store_failed(&error).await,
-        }
-    }
-
-    async fn store_failed(&mut self, error: &StoreError) {
-        if matches!(error, StoreError::LeaseLost(_)) {
-            return self.interrupt(Interrupt::LeaseLost).await;
-        }
-        let id = self.lease.task();
-        tracing::warn!(task = %id, %error, "the progress of task {id} could not be stored: {error}");
     }
 
     async fn ended(mut self, failure: Option<Failure>, state: EngineState) -> RunEnd {
-        self.write_steps().await;
-        let Told { interrupt, artifact, refusal, .. } = self.told;
-        let unasked = || Failure::new(FailureCode::Internal, "the engine ended a task without a result");
-        let outcome = match (refusal.or(failure), artifact) {
-            (Some(failure), _) => Err(failure),
-            (None, artifact) => artifact.ok_or_else(unasked),
+        self.flush().await;
+        let RunState { interrupt, completion, refusal, .. } = self.state;
+        let outcome = match (refusal.or(failure), completion) {
+            (Some(failure), _) => Outcome::Failed(failure),
+            (None, Some(completion)) => Outcome::Completed(completion),
+            (None, None) => {
+                let message = "the engine ended the task without a result";
+                Outcome::Failed(Failure::new(FailureCode::Internal, message))
+            }
         };
         if state == EngineState::Broken {
             self.engine.end().await;
@@ -251,35 +238,47 @@ impl<'a> Run<'a> {
         RunEnd { outcome, interrupt, engine: Some(self.engine) }
     }
 
-    /// The worker stops: the task will be run again, so that nothing is waited for.
-    async fn cut(mut self) -> RunEnd {
-        self.write_steps().await;
+    async fn crashed(mut self) -> RunEnd {
+        self.flush().await;
+        let outcome = Outcome::EngineCrashed(self.engine.into_failure().await);
+        RunEnd { outcome, interrupt: self.state.interrupt, engine: None }
+    }
+
+    /// Kills the engine: the task will run again, so that there is nothing to wait for.
+    async fn shut_down(mut self) -> RunEnd {
+        self.flush().await;
         self.engine.kill().await;
-        let outcome = Err(Failure::new(FailureCode::Cancelled, "cancelled"));
-        RunEnd { outcome, interrupt: Some(self.told.interrupt.unwrap_or(Interrupt::Stopping)), engine: None }
+        let interrupt = self.state.interrupt.unwrap_or(Interrupt::Shutdown);
+        RunEnd { outcome: Outcome::Failed(Failure::cancelled()), interrupt: Some(interrupt), engine: None }
     }
 }
 
-fn beat(lease: &Lease) -> Duration {
-    (lease.length() / 3).max(DENSEST)
-}
-
-fn job(store: &Store, claim: &Claim, limits: ImageLimits) -> Result<EngineJob, Failure> {
-    let input = |TaskInput { id, kind, source }: TaskInput<'_>| {
-        let name = FileName::parse(&source.to_string()).ok_or_else(|| {
-            Failure::new(FailureCode::BadInput, format!("{:?} is not the name of an input file", source.to_string()))
-        })?;
-        Ok(InputFile { id, kind, path: store.input_path(&name) })
+/// Returns the job of `claim` for the engine.
+async fn job(store: &Store, claim: &Claim, limits: ImageLimits) -> Result<EngineJob, Failure> {
+    let mut inputs = Vec::new();
+    for input in claim.request.task.inputs() {
+        let path = store.input_path(input.source).await;
+        let path = path.map_err(|error| Failure::new(FailureCode::BadInput, error.to_string()))?;
+        inputs.push(InputFile { id: input.id, kind: input.kind, path });
+    }
+    let spec = claim.request.output;
+    let output = |role| {
+        let name = output_name(claim.lease.task(), role, spec);
+        OutputFile { role, spec, path: store.output_path(&name) }
     };
-    let output = |role, name| OutputFile { role, spec: claim.request.output, path: store.output_path(&name) };
-    let id = claim.lease.task();
     Ok(EngineJob {
-        inputs: claim.request.task.inputs().into_iter().map(input).collect::<Result<_, Failure>>()?,
-        outputs: vec![
-            output(OutputRole::Video, FileName::of_video(id)),
-            output(OutputRole::Thumbnail, FileName::of_thumbnail(id)),
-        ],
         request: claim.request.clone(),
+        inputs,
+        outputs: [OutputRole::Video, OutputRole::Thumbnail].map(output).into(),
         limits,
     })
+}
+
+/// Returns the name of an output of task `id`.
+fn output_name(id: &TaskId, role: OutputRole, spec: OutputSpec) -> FileName {
+    let extension = match role {
+        OutputRole::Video => spec.container.extension(),
+        OutputRole::Thumbnail => "jpg",
+    };
+    FileName::of_output(id, extension)
 }

@@ -1,25 +1,25 @@
-//! What the worker tells of itself while it works.
+//! Status of the worker.
 
 use ltx2_types::Device;
 
-/// How the worker is.
+/// Status of the worker and its engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Status {
-    /// What the engine computes on.
+pub struct WorkerStatus {
+    /// Device of the engine.
     pub device: Device,
-    /// Whether the engine holds a model in memory.
+    /// Whether a model is in memory.
     pub loaded: bool,
-    /// Whether a task is being run.
+    /// Current activity.
     pub activity: Activity,
-    /// How many orders to unload are carried out.
+    /// Number of executed commands to unload.
     pub(crate) unloads: u64,
 }
 
-/// What the worker does.
+/// Activity of the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activity {
     /// Waits for a task.
     Idle,
-    /// Runs one.
+    /// Runs a task.
     Busy,
 }

@@ -1,120 +1,102 @@
-//! Starting and stopping the worker.
+//! Start and shutdown of the worker.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ltx2_engine::{EngineClient, EngineEvent};
+use ltx2_engine::EngineEvent;
 use ltx2_store::Store;
-use ltx2_types::{Failure, ImageLimits};
+use ltx2_types::Failure;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::orders::Orders;
+use crate::control::{Commands, WorkerControl};
+use crate::settings::{Launch, WorkerSettings};
+use crate::status::{Activity, WorkerStatus};
 use crate::work_loop::WorkLoop;
-use crate::{Activity, Status, WorkerControl};
 
-/// Starts an engine.
-pub type Launch = Box<dyn Fn() -> Result<EngineClient, Failure> + Send + Sync>;
-
-/// How the worker behaves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// Who holds the leases, for people who look into the database.
-    pub name: String,
-    /// How long a task stays with a worker that gives no sign of life.
-    pub lease: Duration,
-    /// The engine ends after this long without a task; `None` keeps it.
-    pub idle_timeout: Option<Duration>,
-    /// The largest pictures that are decoded; those that let pictures in are to have the same.
-    pub image: ImageLimits,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            name: "worker".into(),
-            lease: Duration::from_secs(30),
-            idle_timeout: Some(Duration::from_secs(60)),
-            image: ImageLimits::default(),
-        }
-    }
-}
-
-/// Why the worker could not start, or how it ended.
+/// Error of the worker.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// The engine could not start.
     #[error("the engine could not start: {0}")]
     Engine(#[from] Failure),
-    /// A mistake in the code; the panic's own message is on standard error.
+    /// The work loop panicked; the panic message is on standard error.
     #[error("the worker panicked")]
     Panicked,
 }
 
-/// Makes workers.
+/// Starts workers.
 #[derive(Debug)]
 pub enum Worker {}
 
 impl Worker {
-    /// Starts an engine with `launch` and gives it tasks until told to stop; whenever there is none, `launch` makes
-    /// another.
+    /// Starts a worker that runs tasks of `store` on an engine until it is shut down. `launch` starts the engine, again
+    /// whenever a task needs one and none runs.
+    ///
+    /// # Errors
+    /// [`WorkerError::Engine`] if the first engine does not start.
     ///
     /// # Panics
-    /// Outside of a tokio runtime; it must live until [`WorkerHandle::shutdown`] returned.
-    pub async fn spawn(store: Store, launch: Launch, settings: Settings) -> Result<WorkerHandle, WorkerError> {
+    /// Outside of a tokio runtime, which must live until [`WorkerHandle::shutdown`] returns.
+    pub async fn spawn(store: Store, launch: Launch, settings: WorkerSettings) -> Result<WorkerHandle, WorkerError> {
         let mut engine = launch()?;
         let device = match engine.next_event().await {
             Some(EngineEvent::Ready { device, .. }) => device,
             Some(EngineEvent::Unready(failure)) => return Err(failure.into()),
             _ => return Err(engine.into_failure().await.into()),
         };
-        let (orders, heard) = watch::channel(Orders::default());
-        let (status, told) = watch::channel(Status { device, loaded: false, activity: Activity::Idle, unloads: 0 });
+        let (commands, commanded) = watch::channel(Commands::default());
+        let status = WorkerStatus { device, loaded: false, activity: Activity::Idle, unloads: 0 };
+        let (status, observed) = watch::channel(status);
         let work = WorkLoop {
+            changes: store.changes(),
             store,
             launch,
             settings,
-            orders: heard,
+            commands: commanded,
             status,
             engine: Some(engine),
             idle_since: Instant::now(),
         };
-        Ok(WorkerHandle { orders, status: told, work: Some(tokio::spawn(work.run())) })
+        Ok(WorkerHandle { commands, status: observed, work: Some(tokio::spawn(work.run())) })
     }
 }
 
-/// A running worker. Dropping it tells the worker to stop, without waiting for it.
+/// Handle of a running worker. Dropping it shuts the worker down without waiting for it.
 #[derive(Debug)]
 pub struct WorkerHandle {
-    orders: watch::Sender<Orders>,
-    status: watch::Receiver<Status>,
+    commands: watch::Sender<Commands>,
+    status: watch::Receiver<WorkerStatus>,
     work: Option<JoinHandle<()>>,
 }
 
 impl WorkerHandle {
-    /// How the worker is now.
-    pub fn status(&self) -> Status {
+    /// Returns the current status.
+    pub fn status(&self) -> WorkerStatus {
         *self.status.borrow()
     }
 
-    /// The same, to be kept: always holds the last status.
-    pub fn watch_status(&self) -> watch::Receiver<Status> {
+    /// Subscribes to the status.
+    pub fn watch_status(&self) -> watch::Receiver<WorkerStatus> {
         self.status.clone()
     }
 
-    /// A line to the worker that outlives this handle, though not the worker.
+    /// Returns a handle for observing the worker and unloading its model, which may outlive this one.
     pub fn control(&self) -> WorkerControl {
-        WorkerControl { orders: self.orders.clone(), status: self.status.clone() }
+        WorkerControl { commands: self.commands.clone(), status: self.status.clone() }
     }
 
-    /// Returns when the worker ended, which before [`WorkerHandle::shutdown`] means that it broke.
+    /// Waits until the worker has ended. Before [`WorkerHandle::shutdown`], that means that it panicked.
     pub async fn ended(&self) {
         let mut status = self.status.clone();
         while status.changed().await.is_ok() {}
     }
 
-    /// Stops the worker: the running task is broken off and goes back to the queue. Returns when the engine has ended.
+    /// Shuts the worker down: the running task is interrupted and released. Returns when the engine has ended.
+    ///
+    /// # Errors
+    /// [`WorkerError::Panicked`] if the work loop panicked.
     pub async fn shutdown(mut self) -> Result<(), WorkerError> {
-        self.orders.send_modify(|orders| orders.stop = true);
+        self.commands.send_modify(|commands| commands.stop = true);
         let Some(work) = self.work.take() else { return Ok(()) };
         work.await.map_err(|_| WorkerError::Panicked)
     }
@@ -122,6 +104,6 @@ impl WorkerHandle {
 
 impl Drop for WorkerHandle {
     fn drop(&mut self) {
-        self.orders.send_modify(|orders| orders.stop = true);
+        self.commands.send_modify(|commands| commands.stop = true);
     }
 }

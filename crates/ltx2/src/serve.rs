@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ltx2_media::read_image;
-use ltx2_pipeline::plan::{Computing, Plan, StagePlan, choose, estimate};
 use ltx2_pipeline::ModelSet;
+use ltx2_pipeline::plan::{Computing, Plan, StagePlan, choose, estimate};
 use ltx2_server::{
     EngineActivity, EngineControl, EngineStatus, PublicUrl, RequestPlanner, Service, WebhookRules, call_webhooks,
 };
-use ltx2_store::Store;
+use ltx2_store::{Store, StoreOptions};
 use ltx2_types::{Field, FieldError, Pipeline, PlanSummary, Rule, StageSummary, ValidRequest};
-use ltx2_worker::{Activity, Settings, Worker, WorkerControl, WorkerHandle};
+use ltx2_worker::{Activity, Worker, WorkerControl, WorkerHandle, WorkerSettings};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +45,9 @@ pub struct Arguments {
     /// Seconds without a task after which the model is unloaded; 0 keeps it.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     idle_timeout: u64,
+    /// Maximum number of starts of a task that does not end because the server is stopped or killed each time.
+    #[arg(long, value_name = "N", default_value_t = StoreOptions::default().max_starts, value_parser = clap::value_parser!(u32).range(1..))]
+    max_starts: u32,
     #[command(flatten)]
     limits: LimitArguments,
     #[command(flatten)]
@@ -73,7 +76,14 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let limits = limits_for(arguments.limits.request(), &models);
     let plan_request = request_planner(&arguments, models)?;
     let image_limits = arguments.limits.image();
-    let store = Store::open(&arguments.data_dir).await?;
+    let store = Store::open_with(&arguments.data_dir, StoreOptions { max_starts: arguments.max_starts }).await?;
+    let worker_lock = store.lock_worker()?;
+    let recovered = store.recover(&worker_lock).await?;
+    if recovered > 0 {
+        tracing::info!(tasks = recovered, "tasks recovered that ran when the server last stopped");
+    }
+    // No other process writes files while this one holds the lock.
+    store.sweep(Duration::ZERO).await?;
     let worker = start_worker(&arguments, store.clone()).await?;
     let is_open = api_keys.is_empty();
     let closing = CancellationToken::new();
@@ -120,7 +130,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
 async fn start_worker(arguments: &Arguments, store: Store) -> anyhow::Result<WorkerHandle> {
     let models = arguments.models.clone();
     let idle_timeout = (arguments.idle_timeout > 0).then(|| Duration::from_secs(arguments.idle_timeout));
-    let settings = Settings { idle_timeout, image: arguments.limits.image(), ..Settings::default() };
+    let settings = WorkerSettings { idle_timeout, image: arguments.limits.image(), ..WorkerSettings::default() };
     Ok(Worker::spawn(store, Box::new(move || engine::launch(&models)), settings).await?)
 }
 

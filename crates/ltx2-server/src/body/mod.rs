@@ -43,9 +43,7 @@ pub(crate) fn from_json(
     }
     match serde_json::from_slice(text) {
         Ok(Value::Object(values)) => Ok(Fields::new(values)),
-        Ok(other) => {
-            Err(FieldProblem::body(ProblemKind::NotAnObject, "the body must be a JSON object", other).into())
-        }
+        Ok(other) => Err(FieldProblem::body(ProblemKind::NotAnObject, "the body must be a JSON object", other).into()),
         Err(error) => {
             // The Windows shell passes the single quotes of `curl -d '{...}'` on.
             let has_quotes = text.starts_with(b"'");
@@ -114,7 +112,9 @@ mod tests {
     #[test]
     fn json_content_types_are_recognised() {
         let is_json = |value: &str| is_json(&HeaderMap::from_iter([(header::CONTENT_TYPE, value.parse().unwrap())]));
-        for good in ["application/json", "Application/JSON; charset=utf-8", "application/vnd.x+JSON", "application/json;"] {
+        for good in
+            ["application/json", "Application/JSON; charset=utf-8", "application/vnd.x+JSON", "application/json;"]
+        {
             assert!(is_json(good), "{good}");
         }
         for bad in ["", "text/json", "application/jsonp", "multipart/form-data", "json"] {

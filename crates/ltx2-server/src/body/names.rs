@@ -34,7 +34,10 @@ mod tests {
         let message = |name| unknown_name(name, &known);
         assert_eq!(message("widht"), "widht is not a known field; did you mean width?");
         assert_eq!(message("numframes"), "numframes is not a known field; did you mean num_frames?");
-        assert_eq!(message("inference_steps"), "inference_steps is not a known field; did you mean num_inference_steps?");
+        assert_eq!(
+            message("inference_steps"),
+            "inference_steps is not a known field; did you mean num_inference_steps?"
+        );
         assert_eq!(message("colour"), "colour is not a known field");
         assert!(message(&"x".repeat(100_000)).len() < 1000);
     }

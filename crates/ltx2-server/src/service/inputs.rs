@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use data_url::DataUrl;
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
-use ltx2_store::InputFile;
+use ltx2_store::Upload;
 
 use crate::error::{ApiError, ProblemKind};
 use crate::state::Service;
@@ -39,7 +39,7 @@ impl ImageSource {
 /// Result of loading an image.
 pub(crate) enum LoadedImage {
     /// A valid image.
-    Valid(InputFile),
+    Valid(Upload),
     /// The problem with the image, and its reason.
     Invalid(ProblemKind, String),
 }
@@ -82,7 +82,7 @@ impl Service {
         }
         let check = self.check_image.clone();
         match tokio::task::spawn_blocking(move || check(&bytes).map(|()| bytes)).await {
-            Ok(Ok(bytes)) => Ok(LoadedImage::Valid(InputFile::new(bytes.into()))),
+            Ok(Ok(bytes)) => Ok(LoadedImage::Valid(Upload::new(bytes.into()))),
             Ok(Err(reason)) => invalid(&reason),
             Err(error) => {
                 tracing::error!(%error, "checking an image panicked: {error}");

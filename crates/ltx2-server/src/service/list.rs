@@ -1,6 +1,6 @@
 //! Reading tasks: one by one and in pages.
 
-use ltx2_store::{Cursor, Listed, Page, TaskId, TaskRecord};
+use ltx2_store::{Page, TaskId, TaskQuery, TaskRecord};
 
 use crate::error::ApiError;
 use crate::state::Service;
@@ -16,8 +16,9 @@ impl Service {
         Ok(self.store.task(id).await?)
     }
 
-    /// Returns a page of tasks, the newest first.
-    pub(crate) async fn list(&self, listed: Listed, after: Option<Cursor>, limit: u32) -> Result<Page, ApiError> {
-        Ok(self.store.tasks(listed, after, limit.min(MAX_PAGE)).await?)
+    /// Returns a page of tasks, of at most [`MAX_PAGE`].
+    pub(crate) async fn list(&self, query: TaskQuery) -> Result<Page, ApiError> {
+        let limit = query.limit.min(MAX_PAGE);
+        Ok(self.store.tasks(&TaskQuery { limit, ..query }).await?)
     }
 }

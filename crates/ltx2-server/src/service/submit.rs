@@ -1,6 +1,6 @@
 //! Submitting a request: validation, planning, idempotency and enqueueing.
 
-use ltx2_store::{InputFile, Submission, SubmissionKey, Submitted, StoreError, Webhook};
+use ltx2_store::{StoreError, Submission, SubmissionKey, Submitted, Upload, Webhook};
 use ltx2_types::{FieldError, GenerationRequest, PlanSummary, ValidRequest, validate};
 
 use crate::error::{ApiError, FieldProblem, ProblemKind};
@@ -11,7 +11,7 @@ pub(crate) struct SubmitRequest {
     /// What to generate.
     pub(crate) request: ValidRequest,
     /// Files that the request refers to.
-    pub(crate) inputs: Vec<InputFile>,
+    pub(crate) inputs: Vec<Upload>,
     /// Priority; higher runs first.
     pub(crate) priority: i32,
     /// Idempotency key.
@@ -67,11 +67,20 @@ impl Service {
         request.pipeline = Some(plan.pipeline);
         let ValidRequest { width, height, num_frames, .. } = request;
         let max_waiting = Some(self.max_waiting);
-        let submission = Submission { request, inputs, priority, key, webhook, max_waiting };
+        let submission = Submission {
+            plan: Some(plan),
+            priority,
+            key,
+            callback: webhook,
+            max_waiting,
+            ..Submission::new(request, inputs)
+        };
         let submitted = self.store.submit(submission).await?;
         let id = submitted.id();
         match submitted {
-            Submitted::Queued(_) => tracing::info!(task = %id, "task {id} queued: {width}x{height}, {num_frames} frames"),
+            Submitted::Queued(_) => {
+                tracing::info!(task = %id, "task {id} queued: {width}x{height}, {num_frames} frames")
+            }
             Submitted::Known(_) => tracing::info!(task = %id, "task {id} submitted again with the same key"),
         }
         Ok(submitted)
@@ -91,7 +100,10 @@ impl Service {
 }
 
 /// Checks an idempotency key. Requests with equal fingerprints are the same request.
-pub(crate) fn submission_key(key: Option<&str>, fingerprint: impl FnOnce() -> String) -> Result<SubmissionKey, ApiError> {
+pub(crate) fn submission_key(
+    key: Option<&str>,
+    fingerprint: impl FnOnce() -> String,
+) -> Result<SubmissionKey, ApiError> {
     match key.filter(|key| (1..=MAX_KEY).contains(&key.len())) {
         Some(key) => Ok(SubmissionKey { key: key.into(), fingerprint: fingerprint() }),
         None => {

@@ -18,15 +18,13 @@ impl Service {
         let mut changes = self.store.changes();
         loop {
             let record = self.store.task(id).await?;
-            let is_open = |record: &TaskRecord| {
-                matches!(record.status, TaskStatus::Queued { .. } | TaskStatus::Running { .. })
-            };
+            let is_open =
+                |record: &TaskRecord| matches!(record.status, TaskStatus::Queued { .. } | TaskStatus::Running { .. });
             if !record.as_ref().is_some_and(is_open) {
                 guard.task = None;
                 return Ok(record);
             }
-            let changed = Store::wait_for_change(&mut changes, id);
-            self.closing.run_until_cancelled(changed).await.ok_or_else(ApiError::shutting_down)?;
+            self.closing.run_until_cancelled(changes.task(id)).await.ok_or_else(ApiError::shutting_down)?;
         }
     }
 }

@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 
-use ltx2_store::{Change, PreviewViewer, Store, StoreError, TaskEvent, TaskId, TaskRecord, TaskStatus};
-use tokio::sync::broadcast::Receiver;
+use ltx2_store::{Changes, PreviewViewer, Store, StoreError, TaskEvent, TaskId, TaskRecord, TaskStatus};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::ApiError;
@@ -33,7 +32,7 @@ pub(crate) enum Update {
 pub(crate) struct Watcher {
     store: Store,
     id: TaskId,
-    changes: Receiver<Change>,
+    changes: Changes,
     closing: CancellationToken,
     _viewer: PreviewViewer,
     /// Number of the last event that was returned.
@@ -60,7 +59,7 @@ impl Service {
         }
         Ok(Watch::Open(Watcher {
             store: self.store.clone(),
-            _viewer: self.store.view_previews(&id),
+            _viewer: self.store.view_previews(&id).await?,
             id,
             changes,
             closing: self.closing.clone(),
@@ -77,8 +76,9 @@ impl Service {
         if !matches!(record.status, TaskStatus::Queued { .. } | TaskStatus::Running { .. }) {
             return Ok(None);
         }
-        self.store.want_previews(&record.id);
-        Ok(self.store.preview(&record.id).await?)
+        self.store.want_previews(&record.id).await?;
+        let latest = self.store.preview(&record.id).await?;
+        Ok(latest.map(|(_, jpeg)| jpeg))
     }
 }
 
@@ -102,8 +102,7 @@ impl Watcher {
                 return None;
             }
             if self.ready.is_empty() && !self.has_ended {
-                let changed = Store::wait_for_change(&mut self.changes, &self.id);
-                self.closing.run_until_cancelled(changed).await?;
+                self.closing.run_until_cancelled(self.changes.task(&self.id)).await?;
             }
         }
     }
@@ -115,13 +114,14 @@ impl Watcher {
             self.has_ended = true;
             return Ok(());
         };
+        let preview = record.preview;
         let position = match record.status {
             TaskStatus::Queued { position } => Some(position),
             _ => None,
         };
         let has_moved = position.is_some() && position != self.position && events.is_empty();
         self.position = position;
-        for event in events.iter() {
+        for event in &events {
             self.last_event = event.number;
             self.has_ended |= event.kind.is_last();
             self.ready.push_back(Update::Event(event.clone(), Box::new(record.clone())));
@@ -129,7 +129,6 @@ impl Watcher {
         if has_moved {
             self.ready.push_back(Update::Position(Box::new(record)));
         }
-        let preview = self.store.previews_made(&self.id);
         if preview != self.preview && !self.has_ended {
             self.ready.extend(preview.map(Update::Preview));
         }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ltx2_store::{DueWebhook, Store, StoreError, TaskStatus};
+use ltx2_types::OutputRole;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::WebhookRules;
 
@@ -16,29 +18,33 @@ const AGAIN: [u64; 8] = [5, 30, 120, 600, 1800, 3600, 3 * 3600, 6 * 3600];
 /// How often to look for calls that are due again.
 const LOOK: Duration = Duration::from_secs(2);
 /// Calls at a time.
-const MANY: u32 = 8;
+const MANY: usize = 8;
+/// Lease of a call, longer than the call takes.
+const LEASE: Duration = Duration::from_secs(60);
 
 /// Makes the calls of `store` that are due, for ever. They are in the store until they were heard, so that they outlive
 /// the process.
 pub async fn call_webhooks(store: Store, rules: WebhookRules) -> Result<(), reqwest::Error> {
+    let mut changes = store.changes();
+    let calls = Arc::new(Semaphore::new(MANY));
     let caller = Arc::new(Caller { client: rules.allowed.client(TIMEOUT)?, store, rules });
     loop {
-        match caller.store.due_webhooks(MANY).await {
-            Ok(due) if !due.is_empty() => {
-                let calls = due.into_iter().map(|due| tokio::spawn(caller.clone().call(due)));
-                for call in calls.collect::<Vec<_>>() {
-                    if let Err(error) = call.await {
-                        tracing::error!(%error, "a webhook broke: {error}");
-                        tokio::time::sleep(LOOK).await;
-                    }
-                }
+        // Never closed.
+        let Ok(permit) = calls.clone().acquire_owned().await else { return Ok(()) };
+        match caller.store.claim_webhook(LEASE).await {
+            Ok(Some(due)) => {
+                let caller = caller.clone();
+                tokio::spawn(async move {
+                    caller.call(due).await;
+                    drop(permit);
+                });
                 continue;
             }
-            Ok(_) => {}
+            Ok(None) => drop(permit),
             Err(error) => tracing::error!(%error, "due webhooks cannot be read: {error}"),
         }
         tokio::select! {
-            () = caller.store.wait_for_due_webhook() => {}
+            () = changes.queue() => {}
             () = tokio::time::sleep(LOOK) => {}
         }
     }
@@ -51,7 +57,7 @@ struct Caller {
 }
 
 impl Caller {
-    async fn call(self: Arc<Self>, due: DueWebhook) {
+    async fn call(&self, due: DueWebhook) {
         let id = &due.task;
         let again = match self.try_call(&due).await {
             Ok(()) => None,
@@ -70,7 +76,7 @@ impl Caller {
                 again
             }
         };
-        if let Err(error) = self.store.webhook_called(id, again).await {
+        if let Err(error) = self.store.webhook_called(&due, again).await {
             tracing::error!(task = %id, %error, "the webhook of task {id} will be called once more: {error}");
             tokio::time::sleep(LOOK).await;
         }
@@ -113,8 +119,9 @@ enum Refusal {
 async fn body(store: &Store, due: &DueWebhook) -> Result<Option<String>, StoreError> {
     let Some(record) = store.task(&due.task).await? else { return Ok(None) };
     let (kind, mut data) = match record.status {
-        TaskStatus::Completed(artifact) => {
-            let url = format!("{}/outputs/{}", due.webhook.base, artifact.file);
+        TaskStatus::Completed(completion) => {
+            let Some(video) = completion.output(OutputRole::Video) else { return Ok(None) };
+            let url = format!("{}/outputs/{}", due.webhook.base, video.key);
             ("video.completed", json!({"status": "completed", "url": url}))
         }
         TaskStatus::Failed(failure) => ("video.failed", json!({"status": "failed", "error": failure.message})),

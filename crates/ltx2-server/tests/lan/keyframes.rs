@@ -101,7 +101,8 @@ async fn every_invalid_element_is_reported() {
     ]);
     let body = json!({"prompt": "a fox", "keyframes": keyframes, "loras": [{}, 7]}).to_string();
     let problems = bench.t2v(&body).await.problems();
-    let rules: Vec<_> = problems.iter().map(|(at, kind, text)| (&at[..], &kind[..], text.rsplit("but ").next())).collect();
+    let rules: Vec<_> =
+        problems.iter().map(|(at, kind, text)| (&at[..], &kind[..], text.rsplit("but ").next())).collect();
     assert_eq!(
         rules,
         [

@@ -41,7 +41,7 @@ async fn a_task_is_processing_until_it_ends() {
     let starting = json!({"status": "processing", "stage": "starting", "progress": 0.0, "seed": 42});
     assert_eq!(poll(&bench, &first).await, starting);
     let progress = Progress { phase: Phase::Denoising, step: 10, total_steps: 40 };
-    bench.store.report_progress(&claim.lease, progress).await.unwrap();
+    bench.store.heartbeat(&claim.lease, &[progress]).await.unwrap();
     let expected = json!({
         "status": "processing", "stage": "denoising", "step": 10, "total_steps": 40, "progress": 0.288, "seed": 42
     });
@@ -108,11 +108,11 @@ async fn outputs_are_served_with_length_and_type() {
 async fn only_outputs_of_completed_tasks_are_served() {
     let bench = bench().await;
     let running = bench.accepted(bench.t2v(r#"{"prompt":"a fox"}"#).await).await;
-    let unfinished = FileName::of_video(running.lease.task());
+    let unfinished = FileName::of_output(running.lease.task(), "mp4");
     std::fs::write(bench.store.output_path(&unfinished), b"half").unwrap();
     std::fs::write(bench.store.outputs_dir().join("notes.txt"), b"private").unwrap();
     std::fs::write(bench.store.outputs_dir().join(".x.part"), b"private").unwrap();
-    let removed = FileName::of_video(&bench.completed(b"video").await);
+    let removed = FileName::of_output(&bench.completed(b"video").await, "mp4");
     std::fs::remove_file(bench.store.output_path(&removed)).unwrap();
     let names = [
         unfinished.as_str(),

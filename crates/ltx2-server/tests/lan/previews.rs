@@ -12,14 +12,14 @@ async fn previews_exist_while_the_task_runs() {
     let bench = bench().await;
     let id = bench.queued(r#"{"prompt":"a fox"}"#).await;
     let path = format!("/v1/video/tasks/{id}/preview");
-    assert!(!bench.store.is_preview_wanted(&id));
+    let claim = bench.claim().await;
+    assert!(!bench.store.heartbeat(&claim.lease, &[]).await.unwrap().previews);
     assert_eq!(bench.get(&path).await.status, StatusCode::NOT_FOUND);
     // The request has previews made.
-    assert!(bench.store.is_preview_wanted(&id));
-    let claim = bench.claim().await;
+    assert!(bench.store.heartbeat(&claim.lease, &[]).await.unwrap().previews);
     assert_eq!(bench.get(&path).await.status, StatusCode::NOT_FOUND);
     for content in [b"\xff\xd8\xff1", b"\xff\xd8\xff2"] {
-        bench.store.put_preview(&claim.lease, content).unwrap();
+        bench.store.put_preview(&claim.lease, content).await.unwrap();
         let answer = bench.get(&path).await;
         assert_eq!((answer.status, &answer.body[..]), (StatusCode::OK, &content[..]));
         assert_eq!(answer.headers["content-type"], "image/jpeg");
@@ -49,11 +49,11 @@ async fn watchers_request_previews_and_receive_their_urls() {
     let id = bench.queued(r#"{"prompt":"a fox"}"#).await;
     let mut watcher = Watcher::open(&server, &id, None).await;
     assert_eq!(watcher.take(1).await[0].1, "queued");
-    assert!(bench.store.is_preview_wanted(&id));
     let claim = bench.claim().await;
+    assert!(bench.store.heartbeat(&claim.lease, &[]).await.unwrap().previews);
     assert_eq!(watcher.take(1).await[0].1, "stage");
     for number in 1..=2 {
-        bench.store.put_preview(&claim.lease, b"\xff\xd8\xff").unwrap();
+        bench.store.put_preview(&claim.lease, b"\xff\xd8\xff").await.unwrap();
         let (event_id, name, data) = watcher.next().await.unwrap();
         // State, not an event: no number, and not repeated.
         assert_eq!((event_id, &name[..]), (None, "preview"));
@@ -66,10 +66,22 @@ async fn watchers_request_previews_and_receive_their_urls() {
     bench.complete(&claim, b"video").await;
     let (_, name, _) = watcher.next().await.unwrap();
     assert_eq!((&name[..], watcher.next().await), ("completed", None));
-    let gone = async {
-        while bench.store.is_preview_wanted(&id) {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+}
+
+#[tokio::test]
+async fn previews_end_with_the_last_watcher() {
+    let bench = bench().await;
+    let server = start(&bench).await;
+    let id = bench.queued(r#"{"prompt":"a fox"}"#).await;
+    let claim = bench.claim().await;
+    let mut watcher = Watcher::open(&server, &id, None).await;
+    watcher.take(2).await;
+    assert!(bench.store.heartbeat(&claim.lease, &[]).await.unwrap().previews);
+    drop(watcher);
+    let ended = async {
+        while bench.store.heartbeat(&claim.lease, &[]).await.unwrap().previews {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(20), gone).await.expect("previews end with the last watcher");
+    tokio::time::timeout(std::time::Duration::from_secs(20), ended).await.expect("no further previews");
 }

@@ -1,7 +1,6 @@
 //! Fields of a request: meaning, defaults and errors.
 
 use axum::http::StatusCode;
-use ltx2_store::FileName;
 use ltx2_types::{FrameRate, Guidance, ImageInput, Limits, Pipeline, Task, ValidRequest};
 use serde_json::json;
 
@@ -113,7 +112,7 @@ async fn an_uploaded_image_becomes_the_first_frame() {
         let Task::ImageToVideo { images } = &request.task else { panic!("one image") };
         let [image] = images.as_slice() else { panic!("one image") };
         assert_eq!(*image, ImageInput::first_frame(image.source.clone()));
-        let path = bench.store.input_path(&FileName::parse(&image.source.to_string()).unwrap());
+        let path = bench.store.input_path(&image.source).await.unwrap();
         assert_eq!(std::fs::read(path).unwrap(), PNG);
         assert_eq!(ValidRequest { task: Task::TextToVideo, ..request }, defaults("move"));
     }

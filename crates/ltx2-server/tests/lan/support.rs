@@ -10,8 +10,8 @@ use ltx2_server::{
     AllowedNetworks, ApiKeys, BodyLimits, CorsOrigins, EngineActivity, EngineControl, EngineStatus, Fetcher, PublicUrl,
     Service, router,
 };
-use ltx2_store::{Artifact, Claim, FileName, Store, TaskId};
-use ltx2_types::{Field, FieldError, Limits, Pipeline, PlanSummary, Rule, ValidRequest};
+use ltx2_store::{Artifact, Claim, Completion, FileName, Store, TaskId};
+use ltx2_types::{Field, FieldError, Limits, OutputRole, Pipeline, PlanSummary, Rule, ValidRequest};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -153,12 +153,18 @@ impl Bench {
 
     /// Completes a task with the video `content` and a thumbnail.
     pub async fn complete(&self, claim: &Claim, content: &[u8]) {
-        let (file, thumbnail) = (FileName::of_video(claim.lease.task()), FileName::of_thumbnail(claim.lease.task()));
-        std::fs::write(self.store.output_path(&file), content).unwrap();
-        std::fs::write(self.store.output_path(&thumbnail), b"\xff\xd8\xff").unwrap();
+        let output = |role, extension, mime: &str, content: &[u8]| {
+            let key = FileName::of_output(claim.lease.task(), extension);
+            std::fs::write(self.store.output_path(&key), content).unwrap();
+            Artifact { role, key, mime: mime.into(), bytes: 0, width: None, height: None, duration: None }
+        };
+        let outputs = vec![
+            output(OutputRole::Video, "mp4", "video/mp4", content),
+            output(OutputRole::Thumbnail, "jpg", "image/jpeg", b"\xff\xd8\xff"),
+        ];
         let enhanced_prompt = claim.request.enhance_prompt.then(|| format!("{}, at length", claim.request.prompt));
-        let artifact = Artifact { file, thumbnail: Some(thumbnail), pipeline: Pipeline::TwoStage, enhanced_prompt };
-        self.store.complete(&claim.lease, &artifact).await.unwrap();
+        let completion = Completion { outputs, pipeline: Pipeline::TwoStage, enhanced_prompt };
+        self.store.complete(&claim.lease, &completion).await.unwrap();
     }
 
     /// Submits a task and returns its id.

@@ -22,10 +22,13 @@ async fn web() -> SocketAddr {
     let to = |target: &'static str| get(async move || (StatusCode::FOUND, [(header::LOCATION, target)]));
     let pages = Router::new()
         .route("/fox.png", get(async || PNG))
-        .route("/slow.png", get(async || {
-            tokio::time::sleep(SLOW).await;
-            PNG
-        }))
+        .route(
+            "/slow.png",
+            get(async || {
+                tokio::time::sleep(SLOW).await;
+                PNG
+            }),
+        )
         .route("/moved", to("/fox.png"))
         .route("/loop", to("/loop"))
         .route("/inwards", to("http://10.0.0.1/fox.png"))

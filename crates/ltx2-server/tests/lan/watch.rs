@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use ltx2_store::{TaskId, TaskStatus};
+use ltx2_store::{TaskId, TaskQuery, TaskStatus};
 use ltx2_types::{Failure, FailureCode, Phase, Progress};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -81,14 +81,14 @@ async fn a_watcher_that_reconnects_misses_no_event() {
     let claim = bench.claim().await;
     let at = |phase, step| Progress { phase, step, total_steps: 2 };
     let steps = [at(Phase::EncodingPrompt, 0), at(Phase::Loading, 0), at(Phase::Denoising, 0), at(Phase::Denoising, 1)];
-    bench.store.report_steps(&claim.lease, &steps).await.unwrap();
+    bench.store.heartbeat(&claim.lease, &steps).await.unwrap();
     let seen = watcher.take(5).await;
     let expected = [(2, "stage"), (3, "stage"), (4, "loading"), (5, "stage"), (6, "step")];
     assert_eq!(names(&seen), expected.map(|(id, name)| (Some(id), name)));
     assert_eq!(seen[4].2, json!({"progress": 0.475, "stage": "denoising", "step": 1, "total_steps": 2}));
     drop(watcher);
 
-    bench.store.report_steps(&claim.lease, &[at(Phase::Denoising, 2), at(Phase::Decoding, 0)]).await.unwrap();
+    bench.store.heartbeat(&claim.lease, &[at(Phase::Denoising, 2), at(Phase::Decoding, 0)]).await.unwrap();
     bench.complete(&claim, b"video").await;
     let mut back = Watcher::open(&server, &id, Some(5)).await;
     let rest = back.take(4).await;
@@ -119,7 +119,7 @@ async fn a_hundred_watchers_all_receive_the_end() {
     let claim = bench.claim().await;
     for step in 0..20 {
         let progress = Progress { phase: Phase::Denoising, step, total_steps: 20 };
-        bench.store.report_progress(&claim.lease, progress).await.unwrap();
+        bench.store.heartbeat(&claim.lease, &[progress]).await.unwrap();
     }
     bench.store.fail(&claim.lease, &Failure::new(FailureCode::Model, "line\nbreak")).await.unwrap();
     for watcher in &mut watchers {
@@ -154,6 +154,7 @@ async fn shutdown_ends_event_streams_and_long_polls() {
 
 /// Worker that ends each task as its prompt says.
 async fn work(bench: &Bench) {
+    let mut changes = bench.store.changes();
     loop {
         if let Some(claim) = bench.store.claim("test", Duration::from_secs(60)).await.unwrap() {
             match claim.request.prompt.as_str() {
@@ -164,7 +165,7 @@ async fn work(bench: &Bench) {
                 _ => bench.complete(&claim, claim.request.prompt.as_bytes()).await,
             }
         }
-        bench.store.wait_for_queued().await;
+        changes.queue().await;
     }
 }
 
@@ -208,7 +209,7 @@ async fn a_disconnect_cancels_the_task_unless_it_has_an_idempotency_key() {
     let server = start(&bench).await;
     leave(&server, "").await;
     leave(&server, "Idempotency-Key: mine\r\n").await;
-    let left = bench.store.tasks(ltx2_store::Listed::All, None, 9).await.unwrap().tasks;
+    let left = bench.store.tasks(&TaskQuery::newest(9)).await.unwrap().tasks;
     let cancelled = async {
         loop {
             if let TaskStatus::Failed(failure) = bench.store.task(&left[1].id).await.unwrap().unwrap().status {

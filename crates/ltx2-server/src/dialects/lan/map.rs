@@ -2,8 +2,8 @@
 
 use ltx2_store::{TaskRecord, TaskStatus};
 use ltx2_types::{
-    Field, FieldError, GenerationRequest, GuidanceRequest, ImageInput, InputRef, LoraInput, LoraSource, Progress, Rule,
-    Task,
+    Field, FieldError, GenerationRequest, GuidanceRequest, ImageInput, InputRef, LoraInput, LoraSource, OutputRole,
+    Progress, Rule, Task,
 };
 
 use super::wire::{
@@ -245,14 +245,17 @@ pub(super) fn task_body(record: TaskRecord, base_url: &str) -> TaskBody {
         TaskStatus::Queued { .. } | TaskStatus::Running { .. } => {
             TaskBody::Processing { progress: task_progress(&record), info }
         }
-        TaskStatus::Completed(artifact) => TaskBody::Completed {
-            url: format!("{base_url}/outputs/{}", artifact.file),
-            thumbnail_url: artifact.thumbnail.map(|file| format!("{base_url}/outputs/{file}")),
-            pipeline: artifact.pipeline,
-            enhanced_prompt: artifact.enhanced_prompt,
-            progress: 1.0,
-            info,
-        },
+        TaskStatus::Completed(completion) => {
+            let url = |role| completion.output(role).map(|output| format!("{base_url}/outputs/{}", output.key));
+            TaskBody::Completed {
+                url: url(OutputRole::Video).unwrap_or_default(),
+                thumbnail_url: url(OutputRole::Thumbnail),
+                pipeline: completion.pipeline,
+                enhanced_prompt: completion.enhanced_prompt,
+                progress: 1.0,
+                info,
+            }
+        }
         TaskStatus::Failed(failure) => TaskBody::Failed { error: failure.message, info: Some(info) },
     }
 }

@@ -9,7 +9,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use ltx2_store::{Cursor, Listed, Submitted, TaskId, TaskStatus};
+use ltx2_store::{Cursor, Submitted, TaskId, TaskQuery, TaskState, TaskStatus};
+use ltx2_types::{OutputRole, VariantArray};
 
 use super::submit::submit;
 use super::wire::{
@@ -113,12 +114,13 @@ async fn video(service: &Service, submitted: &Submitted, headers: &HeaderMap) ->
     let id = submitted.id();
     let ended = service.wait(id, headers.contains_key("idempotency-key")).await?;
     let file = match ended.map(|record| record.status) {
-        Some(TaskStatus::Completed(artifact)) => artifact.file,
+        Some(TaskStatus::Completed(completion)) => completion.output(OutputRole::Video).map(|video| video.key.clone()),
         Some(TaskStatus::Failed(failure)) => return Err(ApiError::task_failed(failure.message)),
         Some(TaskStatus::Queued { .. } | TaskStatus::Running { .. }) | None => {
             return Err(ApiError::task_failed(UNKNOWN_TASK));
         }
     };
+    let file = file.ok_or_else(ApiError::not_found)?;
     let mut response = outputs::send(service, &file, Request::new(Body::empty())).await?;
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert("x-task-id", id);
@@ -155,23 +157,23 @@ async fn list(
 ) -> Result<Json<TaskList>, ApiError> {
     let Query(query) = query
         .map_err(|rejection| FieldProblem::query(ProblemKind::QueryInvalid, "query", rejection.body_text(), ""))?;
-    let (listed, cursor, limit) = page(&query).map_err(ApiError::invalid)?;
-    let page = service.list(listed, cursor, limit).await?;
+    let page = service.list(page(&query).map_err(ApiError::invalid)?).await?;
     let tasks = page.tasks.into_iter().map(|record| map::task_body(record, &caller.base_url)).collect();
     Ok(Json(TaskList { tasks, next_cursor: page.next.map(Cursor::text) }))
 }
 
-fn page(query: &ListQuery) -> Result<(Listed, Option<Cursor>, u32), Vec<FieldProblem>> {
+fn page(query: &ListQuery) -> Result<TaskQuery, Vec<FieldProblem>> {
     let mut problems = Vec::new();
-    let listed = match query.status.as_deref() {
-        None | Some("") => Listed::All,
-        Some("processing") => Listed::Open,
-        Some("completed") => Listed::Completed,
-        Some("failed") => Listed::Failed,
+    let all = TaskState::VARIANTS;
+    let states = match query.status.as_deref() {
+        None | Some("") => all,
+        Some("processing") => &[TaskState::Queued, TaskState::Running],
+        Some("completed") => &[TaskState::Completed],
+        Some("failed") => &[TaskState::Failed],
         Some(other) => {
             let message = format!("status is {other}, but it must be one of processing, completed, failed");
             problems.push(FieldProblem::query(ProblemKind::Enum, "status", message, other));
-            Listed::All
+            all
         }
     };
     let limit = query.limit.as_deref().map_or(Some(DEFAULT_PAGE), |text| text.parse().ok());
@@ -189,13 +191,11 @@ fn page(query: &ListQuery) -> Result<(Listed, Option<Cursor>, u32), Vec<FieldPro
         }
         cursor
     });
-    if problems.is_empty() { Ok((listed, cursor, limit)) } else { Err(problems) }
+    let query = TaskQuery { states: states.to_vec(), after: cursor, ..TaskQuery::newest(limit) };
+    if problems.is_empty() { Ok(query) } else { Err(problems) }
 }
 
-async fn remove(
-    State(service): Shared,
-    path: Result<Path<String>, PathRejection>,
-) -> Result<Response, ApiError> {
+async fn remove(State(service): Shared, path: Result<Path<String>, PathRejection>) -> Result<Response, ApiError> {
     let Some(id) = task_id(path) else { return Ok(unknown()) };
     let Some(removed) = service.remove(&id).await? else { return Ok(unknown()) };
     let deleted = "The task and its files are deleted.";
@@ -224,10 +224,7 @@ async fn watch(
 }
 
 /// Sends the latest preview, a JPEG, or 404 while there is none. Further previews are made for some minutes.
-async fn preview(
-    State(service): Shared,
-    path: Result<Path<String>, PathRejection>,
-) -> Result<Response, ApiError> {
+async fn preview(State(service): Shared, path: Result<Path<String>, PathRejection>) -> Result<Response, ApiError> {
     let Some(id) = task_id(path) else { return Ok(unknown()) };
     let Some(record) = service.task(&id).await? else { return Ok(unknown()) };
     let jpeg = service.preview(&record).await?.ok_or_else(ApiError::not_found)?;

@@ -1,7 +1,7 @@
 //! From the fields of a request to a submitted task.
 
 use axum::http::HeaderMap;
-use ltx2_store::{InputFile, Submitted};
+use ltx2_store::{Submitted, Upload};
 use ltx2_types::{FieldError, InputRef};
 use serde_json::Value;
 
@@ -57,7 +57,7 @@ async fn load(
     service: &Service,
     images: &[ConditioningImage],
     fields: &mut Fields,
-) -> Result<(Vec<InputFile>, Vec<InputRef>), ApiError> {
+) -> Result<(Vec<Upload>, Vec<InputRef>), ApiError> {
     let (mut inputs, mut references) = (Vec::new(), Vec::new());
     let loaded = service.load_images(images.iter().map(|image| image.source.clone()).collect()).await?;
     for (image, loaded) in images.iter().zip(loaded) {
