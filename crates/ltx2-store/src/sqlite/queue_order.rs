@@ -86,7 +86,7 @@ async fn between(connection: &mut SqliteConnection, first: &TaskRow, last: &Task
 }
 
 async fn speed(connection: &mut SqliteConnection) -> Result<Speed, StoreError> {
-    let sql = "WITH recent AS (SELECT finished_at - started_at AS took, cost FROM tasks
+    let sql = "WITH recent AS (SELECT finished_at - started_at AS took, cost FROM tasks INDEXED BY tasks_by_completion
                                WHERE state = 'completed' AND cost > 0 AND started_at IS NOT NULL
                                ORDER BY finished_at DESC LIMIT 20),
                     speed AS (SELECT CAST(sum(took) AS REAL) / sum(cost) AS pace FROM recent)

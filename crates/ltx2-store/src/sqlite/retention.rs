@@ -10,7 +10,7 @@ use crate::StoreError;
 impl Database {
     /// Returns the tasks that ended by `time`.
     pub(crate) async fn ended_before(&self, time: i64) -> Result<Vec<TaskId>, StoreError> {
-        let sql = "SELECT id FROM tasks WHERE finished_at <= ? AND state IN ('completed', 'failed')";
+        let sql = "SELECT id FROM tasks WHERE finished_at <= ?";
         Ok(task_ids(sqlx::query_scalar(sql).bind(time).fetch_all(&self.reader).await?))
     }
 

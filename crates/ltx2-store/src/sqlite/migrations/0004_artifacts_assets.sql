@@ -66,6 +66,7 @@ ALTER TABLE tasks ADD COLUMN webhook_leased_until INTEGER;
 ALTER TABLE tasks ADD COLUMN cost INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tasks DROP COLUMN work;
 
+-- Queue positions are counted in this index alone.
 DROP INDEX tasks_by_turn;
-CREATE INDEX tasks_by_queue_order ON tasks (priority DESC, seq, cost) WHERE state = 'queued';
+CREATE INDEX tasks_by_queue_order ON tasks (state, priority DESC, seq, cost);
 CREATE INDEX tasks_by_completion ON tasks (finished_at DESC, started_at, cost) WHERE state = 'completed' AND cost > 0;
