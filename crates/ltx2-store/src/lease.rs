@@ -36,7 +36,7 @@ pub struct Claim {
     pub attempt: u32,
 }
 
-/// Wishes of clients for a running task, returned by a heartbeat.
+/// Requests of clients to a running task, returned by a heartbeat.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Signals {
     /// Whether the task is to be cancelled.

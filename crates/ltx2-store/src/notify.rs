@@ -76,7 +76,7 @@ impl Changes {
             match self.0.recv().await {
                 Ok(change) if !is_relevant(&change) => {}
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => return,
-                // The store is gone, and with it every change.
+                // The store was dropped: no change follows.
                 Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
             }
         }

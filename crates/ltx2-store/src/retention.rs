@@ -28,8 +28,8 @@ pub struct Retention {
 }
 
 impl Store {
-    /// Protects the outputs of the task of output file `name` until the hold is dropped; `None` if the name is not one of
-    /// an output.
+    /// Protects the outputs of the task that output `name` belongs to until the hold is dropped; `None` for a name that is
+    /// not one of an output.
     pub fn hold(&self, name: &FileName) -> Option<Hold> {
         Some(self.shared.holds.hold(name.task()?))
     }
@@ -62,8 +62,8 @@ impl Store {
         }
     }
 
-    /// Removes the ended tasks beyond `retention`, except those that are held or used by another task. Returns the number
-    /// of removed tasks.
+    /// Removes the ended tasks beyond `retention`, except those that are held or used by another task. Returns their
+    /// number.
     pub async fn expire(&self, retention: &Retention) -> Result<usize, StoreError> {
         let mut expired = match retention.max_age {
             Some(age) => self.shared.database.ended_before(before(age)).await?,

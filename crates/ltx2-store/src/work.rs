@@ -18,8 +18,8 @@ use crate::{Store, StoreError};
 pub const MAX_ENGINE_CRASHES: u32 = 3;
 
 impl Store {
-    /// Reclaims the tasks of all workers that ran before. The holder of `lock` is the only worker. Returns the number of
-    /// reclaimed tasks.
+    /// Reclaims the tasks of all workers that ran before: the holder of `lock` is the only worker. Returns the number of
+    /// tasks.
     pub async fn recover(&self, lock: &WorkerLock) -> Result<usize, StoreError> {
         let _held = lock;
         self.reclaim_expired(i64::MAX).await
@@ -50,8 +50,8 @@ impl Store {
         }
     }
 
-    /// Renews `lease`, stores `progress` with an event per item, and returns the signals for the run. Cheap enough to be
-    /// called several times a second.
+    /// Renews `lease`, stores `progress` with an event per item, and returns the signals for the run. Without progress,
+    /// it is cheap enough to be called several times a second.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`] if the task was reclaimed.

@@ -1,4 +1,4 @@
-//! Expired leases: running tasks whose worker is gone.
+//! Expired leases: running tasks whose worker has stopped.
 
 use ltx2_types::{Failure, TaskId};
 

@@ -7,8 +7,8 @@ use super::queue_order::Timing;
 use crate::task::{Artifact, Completion, TaskRecord, TaskState, TaskStatus};
 use crate::{FileName, StoreError};
 
-/// Columns of a [`TaskRow`], for a `SELECT` from `tasks`. Artifacts are one JSON array, so that a task and its files are
-/// read in one statement.
+/// Columns of a [`TaskRow`], for a `SELECT` from `tasks`. Artifacts are one JSON array, so that one statement reads a
+/// task with its files.
 pub(super) const TASK_COLUMNS: &str =
     "seq, id, state, request, plan, priority, cost, attempts, cancel_requested, phase,
     step, total_steps, error_code, error_message, pipeline, enhanced_prompt, preview_number, dialect, owner, created_at,

@@ -39,8 +39,8 @@ impl Database {
         }))
     }
 
-    /// Counts a webhook call and returns its lease. The call is due again at `due_at`, or never. Does nothing if the lease
-    /// has passed to another caller.
+    /// Counts a webhook call and ends its lease. The call is due again at `due_at`, or never. Does nothing if another
+    /// caller has leased the call since.
     pub(crate) async fn webhook_called(&self, webhook: &DueWebhook, due_at: Option<i64>) -> Result<(), StoreError> {
         let sql = "UPDATE tasks SET webhook_attempts = webhook_attempts + 1, webhook_due_at = ?,
                        webhook_leased_until = NULL

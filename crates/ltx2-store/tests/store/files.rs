@@ -15,7 +15,7 @@ async fn uploads_are_kept_until_their_task_ends() {
     let data = tempfile::tempdir().unwrap();
     let inputs = data.path().join("inputs");
     let store = open(data.path()).await;
-    let submission = image_submission(b"picture");
+    let submission = image_submission(b"image");
     let (name, source) = (submission.inputs[0].name().clone(), submission.inputs[0].source());
     store.submit(submission).await.unwrap();
     std::fs::write(inputs.join(".left.part"), b"half").unwrap();
@@ -23,7 +23,7 @@ async fn uploads_are_kept_until_their_task_ends() {
 
     let store = restart(store, data.path()).await;
     assert_eq!(files_in(&inputs), HashSet::from([name.to_string()]));
-    assert_eq!(std::fs::read(store.input_path(&source).await.unwrap()).unwrap(), b"picture");
+    assert_eq!(std::fs::read(store.input_path(&source).await.unwrap()).unwrap(), b"image");
     let lease = claim(&store).await.lease;
     store.fail(&lease, &Failure::new(FailureCode::OutOfMemory, "too big")).await.unwrap();
     assert!(files_in(&inputs).is_empty());

@@ -67,7 +67,7 @@ async fn an_idempotency_key_returns_the_same_task() {
     let store = open(data.path()).await;
     let keyed = |fingerprint: &str| {
         let key = SubmissionKey { key: "mine".into(), fingerprint: fingerprint.into() };
-        Submission { key: Some(key), max_waiting: Some(1), ..image_submission(b"picture") }
+        Submission { key: Some(key), max_waiting: Some(1), ..image_submission(b"image") }
     };
     let first = store.submit(keyed("1")).await.unwrap();
     assert!(matches!(first, Submitted::Queued(_)));

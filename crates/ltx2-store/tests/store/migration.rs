@@ -101,7 +101,7 @@ async fn insert_old(pool: &SqlitePool, data: &Path) -> Old {
     for folder in ["inputs", "outputs"] {
         std::fs::create_dir_all(data.join(folder)).unwrap();
     }
-    std::fs::write(data.join("inputs/input_1"), b"picture").unwrap();
+    std::fs::write(data.join("inputs/input_1"), b"image").unwrap();
     for id in [&old.published, &old.completed] {
         std::fs::write(data.join("outputs").join(video_name(id).as_str()), [0; 10]).unwrap();
         std::fs::write(data.join("outputs").join(thumbnail_name(id).as_str()), b"jpg").unwrap();

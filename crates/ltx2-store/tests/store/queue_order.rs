@@ -111,9 +111,9 @@ async fn positions_are_right_after_concurrent_changes() {
         tokio::spawn(async move {
             for _ in 0..15 {
                 let kept = store.enqueue(&request("x"), vec![]).await.unwrap();
-                let gone = store.enqueue(&request("x"), vec![]).await.unwrap();
+                let cancelled = store.enqueue(&request("x"), vec![]).await.unwrap();
                 assert!(matches!(status(&store, &kept).await, TaskStatus::Queued { .. }));
-                store.remove(&gone).await.unwrap();
+                store.remove(&cancelled).await.unwrap();
             }
         })
     });

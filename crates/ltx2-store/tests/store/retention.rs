@@ -17,7 +17,7 @@ async fn old_and_excess_results_are_removed_unless_held() {
         ids.push(completed(&store, prompt).await);
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    let waiting = store.submit(image_submission(b"picture")).await.unwrap().id().clone();
+    let waiting = store.submit(image_submission(b"image")).await.unwrap().id().clone();
     assert_eq!(store.expire(&Retention::default()).await.unwrap(), 0);
 
     // Two of 13 bytes are 26.

@@ -41,7 +41,7 @@ async fn images_are_decoded_and_invalid_ones_fail() {
     let store = open(data.path()).await;
     let (worker, _) = start(&store, WorkerSettings::default()).await;
     let mut ids = Vec::new();
-    for bytes in [PNG, b"no picture"] {
+    for bytes in [PNG, b"no image"] {
         let image = Upload::new(bytes.to_vec());
         ids.push(store.enqueue(&image_request(&image), vec![image]).await.unwrap());
     }
