@@ -10,10 +10,10 @@ use ltx2_media::read_image;
 use ltx2_types::ImageLimits;
 use ltx2_server::{
     AllowedNetworks, ApiKeys, BodyLimits, CorsOrigins, EngineActivity, EngineControl, EngineStatus, Secret, Service,
-    WebhookRules,
+    WebhookRules, router,
 };
 use ltx2_store::{Artifact, Completion, FileName, Store};
-use ltx2_types::{Limits, OutputRole, Pipeline};
+use ltx2_types::{Limits, OutputRole, Pipeline, PlanSummary};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -45,7 +45,7 @@ impl Server {
             std::fs::write(folder.join("private.txt"), PRIVATE).expect("a file");
         }
         let result = format!("/outputs/{}", runtime.block_on(complete_task(&store)));
-        let router = service(store, keys).into_router();
+        let router = router(service(store, keys));
         Self { runtime, router, result, _data: data }
     }
 
@@ -106,7 +106,7 @@ fn service(store: Store, keys: &[&str]) -> Service {
         max_waiting: 0,
         engine: EngineControl { status: Arc::new(move || status), unload: Arc::new(|| Box::pin(async {})) },
         check_image: Arc::new(move |bytes| read_image(bytes, limits).map(drop).map_err(|error| error.to_string())),
-        check_request: Arc::new(|_| Ok(())),
+        plan_request: Arc::new(|_| Ok(PlanSummary { pipeline: Pipeline::OneStage, stages: Vec::new() })),
         public_url: None,
         body: BodyLimits { max_bytes: 1 << 20, timeout: Duration::from_secs(60) },
         api_keys: ApiKeys::new(keys),

@@ -35,6 +35,8 @@ pub(crate) enum ErrorCode {
     MethodNotAllowed,
     /// The API key is missing or wrong.
     Unauthorized,
+    /// The state of the resource does not allow the operation.
+    Conflict,
     /// The body did not arrive in time.
     BodyTimeout,
     /// The queue is full.
@@ -57,6 +59,7 @@ impl ErrorCode {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Conflict => StatusCode::CONFLICT,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::QueueFull | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
@@ -155,6 +158,10 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::QueueFull { most, .. } => return Self::queue_full(most),
+            StoreError::Referenced(_) => return Self::new(ErrorCode::Conflict, error.to_string()),
+            StoreError::MissingInput(_) => {
+                return FieldProblem::body(ProblemKind::Missing, error.to_string(), Value::Null).into();
+            }
             StoreError::KeyReused => {
                 let message = "this key was sent with a different request; send a new key for a new request";
                 let location = Location::Header("idempotency-key");

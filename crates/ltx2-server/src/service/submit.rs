@@ -3,6 +3,7 @@
 use ltx2_store::{StoreError, Submission, SubmissionKey, Submitted, Upload, Webhook};
 use ltx2_types::{FieldError, GenerationRequest, PlanSummary, ValidRequest, validate};
 
+use crate::api_keys::Principal;
 use crate::error::{ApiError, FieldProblem, ProblemKind};
 use crate::state::Service;
 
@@ -18,6 +19,10 @@ pub(crate) struct SubmitRequest {
     pub(crate) key: Option<SubmissionKey>,
     /// Receiver of the result.
     pub(crate) webhook: Option<Webhook>,
+    /// API dialect of the client.
+    pub(crate) dialect: &'static str,
+    /// The client, if keys are required.
+    pub(crate) owner: Option<Principal>,
 }
 
 /// Reason why a request was not queued.
@@ -61,18 +66,19 @@ impl Service {
 
     /// Plans and queues a request, or finds the task that was queued with the same key.
     pub(crate) async fn submit(&self, submit: SubmitRequest) -> Result<Submitted, SubmitError> {
-        let SubmitRequest { request, inputs, priority, key, webhook } = submit;
+        let SubmitRequest { request, inputs, priority, key, webhook, dialect, owner } = submit;
         let (mut request, plan) = self.plan(request).await?;
         // The decision is final: the engine does not choose again.
         request.pipeline = Some(plan.pipeline);
         let ValidRequest { width, height, num_frames, .. } = request;
-        let max_waiting = Some(self.max_waiting);
         let submission = Submission {
             plan: Some(plan),
             priority,
             key,
             callback: webhook,
-            max_waiting,
+            max_waiting: Some(self.max_waiting),
+            dialect: Some(dialect.into()),
+            owner: owner.map(|owner| owner.name),
             ..Submission::new(request, inputs)
         };
         let submitted = self.store.submit(submission).await?;

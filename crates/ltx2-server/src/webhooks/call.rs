@@ -1,51 +1,53 @@
-//! Making the calls that the store says are due.
+//! Calling the webhooks that the store has due.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use ltx2_store::{DueWebhook, Store, StoreError, TaskStatus};
 use ltx2_types::OutputRole;
 use reqwest::{Client, StatusCode};
-use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use serde::Serialize;
+use tokio::task::JoinSet;
 
 use super::WebhookRules;
 
-/// How long a receiver may take.
+/// Time for one call.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// How long to wait after the first failure, the second and so on; after the last the call is given up.
-const AGAIN: [u64; 8] = [5, 30, 120, 600, 1800, 3600, 3 * 3600, 6 * 3600];
-/// How often to look for calls that are due again.
-const LOOK: Duration = Duration::from_secs(2);
-/// Calls at a time.
-const MANY: usize = 8;
-/// Lease of a call, longer than the call takes.
+/// Lease on a due call. A call that this process did not finish is due again after it.
 const LEASE: Duration = Duration::from_secs(60);
+/// Seconds after each failure until the next attempt; after the last one the call is given up.
+const RETRY_AFTER: [u64; 8] = [5, 30, 120, 600, 1800, 3600, 3 * 3600, 6 * 3600];
+/// Interval of checks for calls that are due again.
+const POLL: Duration = Duration::from_secs(2);
+/// Maximum number of concurrent calls.
+const MAX_CALLS: usize = 64;
 
-/// Makes the calls of `store` that are due, for ever. They are in the store until they were heard, so that they outlive
-/// the process.
+/// Calls the due webhooks of `store`, forever. Each call stays in the store until it succeeds or is given up, so it
+/// survives restarts. Calls are concurrent: a slow receiver does not delay the others.
+///
+/// # Errors
+/// If the TLS root certificates of the system cannot be read.
 pub async fn call_webhooks(store: Store, rules: WebhookRules) -> Result<(), reqwest::Error> {
+    let client = rules.allowed.client(TIMEOUT)?;
     let mut changes = store.changes();
-    let calls = Arc::new(Semaphore::new(MANY));
-    let caller = Arc::new(Caller { client: rules.allowed.client(TIMEOUT)?, store, rules });
+    let caller = Arc::new(Caller { client, store, rules });
+    let mut calls = JoinSet::new();
     loop {
-        // Never closed.
-        let Ok(permit) = calls.clone().acquire_owned().await else { return Ok(()) };
-        match caller.store.claim_webhook(LEASE).await {
-            Ok(Some(due)) => {
-                let caller = caller.clone();
-                tokio::spawn(async move {
-                    caller.call(due).await;
-                    drop(permit);
-                });
-                continue;
-            }
-            Ok(None) => drop(permit),
-            Err(error) => tracing::error!(%error, "due webhooks cannot be read: {error}"),
+        while calls.len() < MAX_CALLS
+            && let Some(due) = caller.claim().await
+        {
+            let caller = caller.clone();
+            calls.spawn(async move { caller.call(due).await });
         }
         tokio::select! {
+            Some(ended) = calls.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "webhook call panicked: {error}");
+                }
+            }
             () = changes.queue() => {}
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(POLL) => {}
         }
     }
 }
@@ -56,80 +58,115 @@ struct Caller {
     rules: WebhookRules,
 }
 
+/// Reason why a call did not succeed.
+enum CallError {
+    /// The receiver or the task no longer exists: no further attempt.
+    Gone,
+    /// Any other reason: a further attempt follows.
+    Failed(String),
+}
+
 impl Caller {
-    async fn call(&self, due: DueWebhook) {
-        let id = &due.task;
-        let again = match self.try_call(&due).await {
-            Ok(()) => None,
-            Err(Refusal::Gone) => {
-                tracing::info!(task = %id, "the webhook of task {id} is not wanted any more");
+    async fn claim(&self) -> Option<DueWebhook> {
+        match self.store.claim_webhook(LEASE).await {
+            Ok(due) => due,
+            Err(error) => {
+                tracing::error!(%error, "cannot claim a webhook call: {error}");
                 None
             }
-            Err(Refusal::Failed(reason)) => {
-                let again = AGAIN.get(due.attempts as usize).map(|&seconds| Duration::from_secs(seconds));
-                match again {
-                    Some(wait) => {
-                        tracing::warn!(task = %id, "the webhook of task {id} failed, again in {wait:?}: {reason}")
-                    }
-                    None => tracing::error!(task = %id, "the webhook of task {id} failed for the last time: {reason}"),
-                }
-                again
-            }
-        };
-        if let Err(error) = self.store.webhook_called(&due, again).await {
-            tracing::error!(task = %id, %error, "the webhook of task {id} will be called once more: {error}");
-            tokio::time::sleep(LOOK).await;
         }
     }
 
-    async fn try_call(&self, due: &DueWebhook) -> Result<(), Refusal> {
-        let url = self.rules.allowed.check(&due.webhook.url).map_err(Refusal::Failed)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
-        let Some(body) = body(&self.store, due).await.map_err(|error| Refusal::Failed(error.to_string()))? else {
-            return Err(Refusal::Gone);
+    async fn call(&self, due: DueWebhook) {
+        let id = &due.task;
+        let retry_after = match self.try_call(&due).await {
+            Ok(()) => None,
+            Err(CallError::Gone) => {
+                tracing::info!(task = %id, "webhook of task {id} dropped: its receiver or task is gone");
+                None
+            }
+            Err(CallError::Failed(reason)) => {
+                let retry_after = RETRY_AFTER.get(due.attempts as usize).map(|&seconds| Duration::from_secs(seconds));
+                match retry_after {
+                    Some(wait) => {
+                        tracing::warn!(task = %id, "webhook of task {id} failed, retry in {wait:?}: {reason}")
+                    }
+                    None => tracing::error!(task = %id, "webhook of task {id} failed, no further retry: {reason}"),
+                }
+                retry_after
+            }
         };
-        // The same for each repetition, so that the receiver can tell that it is one.
-        let id = format!("evt_{}", due.task);
+        if let Err(error) = self.store.webhook_called(&due, retry_after).await {
+            tracing::error!(task = %id, %error, "cannot record the webhook call of task {id}, it is repeated: {error}");
+        }
+    }
+
+    async fn try_call(&self, due: &DueWebhook) -> Result<(), CallError> {
+        let url = self.rules.allowed.check(&due.webhook.url).map_err(CallError::Failed)?;
+        let event = Event::of(&self.store, due).await.map_err(|error| CallError::Failed(error.to_string()))?;
+        let event = event.ok_or(CallError::Gone)?;
+        let body = serde_json::to_string(&event).map_err(|error| CallError::Failed(error.to_string()))?;
+        let now = Timestamp::now().as_second();
         let request = self
             .client
             .post(url)
             .header("content-type", "application/json")
-            .header("webhook-id", &id)
+            .header("webhook-id", &event.id)
             .header("webhook-timestamp", now)
-            .header("webhook-signature", self.rules.secret.sign(&id, now, &body))
+            .header("webhook-signature", self.rules.secret.sign(&event.id, now, &body))
             .body(body);
-        // What the receiver says beside its status is not read, so that it may be as long as it likes.
-        let response = request.send().await.map_err(|error| Refusal::Failed(error.without_url().to_string()))?;
+        // The body of the response is not read, so it may have any length.
+        let response = request.send().await.map_err(|error| CallError::Failed(error.without_url().to_string()))?;
         match response.status() {
             status if status.is_success() => Ok(()),
-            StatusCode::GONE => Err(Refusal::Gone),
-            status => Err(Refusal::Failed(format!("it answered {status}"))),
+            StatusCode::GONE => Err(CallError::Gone),
+            status => Err(CallError::Failed(format!("the receiver answered {status}"))),
         }
     }
 }
 
-enum Refusal {
-    /// Nobody wants it.
-    Gone,
-    Failed(String),
+/// Body of a call.
+#[derive(Serialize)]
+struct Event {
+    /// Unix time of the end, seconds.
+    created_at: i64,
+    data: EventData,
+    /// The same for each attempt, so that the receiver recognises repetitions.
+    id: String,
+    object: &'static str,
+    r#type: &'static str,
 }
 
-/// What is told; `None` when the task is not there any more.
-async fn body(store: &Store, due: &DueWebhook) -> Result<Option<String>, StoreError> {
-    let Some(record) = store.task(&due.task).await? else { return Ok(None) };
-    let (kind, mut data) = match record.status {
-        TaskStatus::Completed(completion) => {
-            let Some(video) = completion.output(OutputRole::Video) else { return Ok(None) };
-            let url = format!("{}/outputs/{}", due.webhook.base, video.key);
-            ("video.completed", json!({"status": "completed", "url": url}))
-        }
-        TaskStatus::Failed(failure) => ("video.failed", json!({"status": "failed", "error": failure.message})),
-        TaskStatus::Queued { .. } | TaskStatus::Running { .. } => return Ok(None),
-    };
-    data["id"] = Value::from(due.task.as_str());
-    let created_at = record.finished_at.unwrap_or_default() / 1000;
-    let id = format!("evt_{}", due.task);
-    let event = json!({"id": id, "object": "event", "type": kind, "created_at": created_at, "data": data});
-    Ok(Some(event.to_string()))
+/// The ended task.
+#[derive(Serialize)]
+struct EventData {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    id: String,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+}
+
+impl Event {
+    /// Returns the event for a task; `None` if it no longer exists.
+    async fn of(store: &Store, due: &DueWebhook) -> Result<Option<Self>, StoreError> {
+        let Some(record) = store.task(&due.task).await? else { return Ok(None) };
+        let (r#type, status, error, url) = match record.status {
+            TaskStatus::Completed(completion) => {
+                let video = completion.output(OutputRole::Video);
+                let url = video.map(|video| format!("{}/outputs/{}", due.webhook.base, video.key));
+                ("video.completed", "completed", None, url)
+            }
+            TaskStatus::Failed(failure) => ("video.failed", "failed", Some(failure.message), None),
+            TaskStatus::Queued { .. } | TaskStatus::Running { .. } => return Ok(None),
+        };
+        Ok(Some(Self {
+            created_at: record.finished_at.unwrap_or_default() / 1000,
+            data: EventData { error, id: due.task.to_string(), status, url },
+            id: format!("evt_{}", due.task),
+            object: "event",
+            r#type,
+        }))
+    }
 }

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
-use ltx2_server::{EngineActivity, EngineStatus};
+use ltx2_server::{ApiKeys, EngineActivity, EngineStatus};
 use ltx2_store::TaskId;
+use ltx2_types::Pipeline;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Bench, PNG, bench, bench_with};
@@ -175,4 +176,25 @@ async fn outputs_support_caching_ranges_and_downloads() {
     assert_eq!((changed.status, changed.body.len()), (StatusCode::OK, 10));
     let thumbnail = bench.get(&format!("/outputs/ltx2_{id}.jpg")).await;
     assert_eq!((thumbnail.status, thumbnail.headers["content-type"].as_bytes()), (StatusCode::OK, &b"image/jpeg"[..]));
+}
+
+#[tokio::test]
+async fn tasks_are_stored_with_their_plan_dialect_and_owner() {
+    let open = bench().await;
+    let id = open.queued(r#"{"prompt":"1"}"#).await;
+    let record = open.store.task(&id).await.unwrap().unwrap();
+    assert_eq!((record.dialect.as_deref(), record.owner), (Some("lan"), None));
+    assert_eq!(record.plan.unwrap().pipeline, Pipeline::TwoStage);
+    assert_eq!(record.request.unwrap().pipeline, Some(Pipeline::TwoStage));
+
+    let closed = bench_with(|service| service.api_keys = ApiKeys::new(["first", "second"])).await;
+    let submit = async |key: &str| {
+        let request = Request::post("/v1/video/async_t2v").header("x-api-key", key);
+        let answer = closed.send(request.body(Body::from(r#"{"prompt":"1"}"#)).unwrap()).await.json();
+        let id = TaskId::parse(answer["task_id"].as_str().unwrap()).unwrap();
+        closed.store.task(&id).await.unwrap().unwrap().owner.unwrap()
+    };
+    let (first, second) = (submit("first").await, submit("second").await);
+    assert_eq!(first, submit("first").await);
+    assert!(first != second && !first.contains("first"), "{first}, {second}");
 }

@@ -89,3 +89,21 @@ async fn private_addresses_are_not_called() {
     assert!(call.is_err(), "it was called");
     calls.abort();
 }
+
+#[tokio::test]
+async fn a_slow_receiver_delays_no_other() {
+    let bench = bench(&["127.0.0.0/8"]).await;
+    let (hanging, fast) =
+        (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let url = |listener: &TcpListener| format!("http://localhost:{}/", listener.local_addr().unwrap().port());
+    // Calls of the hanging receiver are due first, and more of them than receivers usually have.
+    let urls = std::iter::repeat_n(url(&hanging), 20).chain([url(&fast)]);
+    for url in urls {
+        bench.queued(&json!({"prompt": "a fox", "webhook_url": url}).to_string()).await;
+        bench.complete(&bench.claim().await, b"video").await;
+    }
+    let calls = tokio::spawn(call_webhooks(bench.store.clone(), rules(&["127.0.0.0/8"])));
+    let (head, _) = tokio::time::timeout(Duration::from_secs(10), receive(&fast, "200 OK")).await.unwrap();
+    assert!(head.starts_with("post / "), "{head}");
+    calls.abort();
+}

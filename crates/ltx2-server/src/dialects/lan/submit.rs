@@ -6,7 +6,7 @@ use ltx2_types::{FieldError, InputRef};
 use serde_json::Value;
 
 use super::map::{self, ConditioningImage};
-use super::wire::{ALIASES, VideoRequest};
+use super::wire::{ALIASES, DIALECT, VideoRequest};
 use crate::body::Fields;
 use crate::caller::Caller;
 use crate::error::{ApiError, FieldProblem, Location, ProblemKind, shortened};
@@ -45,7 +45,8 @@ pub(super) async fn submit(
         Ok(_) => return Err(fields.into_error()),
         Err(errors) => return Err(with_errors(fields, &errors)),
     };
-    let submit = SubmitRequest { request, inputs, priority, key, webhook };
+    let submit =
+        SubmitRequest { request, inputs, priority, key, webhook, dialect: DIALECT, owner: caller.principal.clone() };
     service.submit(submit).await.map_err(|error| match error {
         SubmitError::Field(error) => map::problem(&error, &fields).into(),
         SubmitError::Api(error) => error,
@@ -61,18 +62,16 @@ async fn load(
     let (mut inputs, mut references) = (Vec::new(), Vec::new());
     let loaded = service.load_images(images.iter().map(|image| image.source.clone()).collect()).await?;
     for (image, loaded) in images.iter().zip(loaded) {
-        let name = match loaded {
-            LoadedImage::Valid(file) => {
-                let name = file.name().to_string();
-                inputs.push(file);
-                name
+        match loaded {
+            LoadedImage::Valid(upload) => {
+                references.push(upload.source());
+                inputs.push(upload);
             }
             LoadedImage::Invalid(kind, reason) => {
                 fields.push(image_problem(image, kind, &reason));
-                String::new()
+                references.push(InputRef::Upload(String::new()));
             }
-        };
-        references.push(InputRef::Upload(name));
+        }
     }
     Ok((inputs, references))
 }
