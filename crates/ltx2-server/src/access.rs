@@ -12,7 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use crate::api_keys::ApiKeys;
 use crate::error::ApiError;
 
-/// Middleware that admits clients with one of `keys`, and adds the [`Principal`](crate::api_keys::Principal) to the request.
+/// Middleware that admits clients with one of `keys`, and adds their [`Principal`](crate::api_keys::Principal) to the
+/// request.
 pub(crate) async fn authenticate(
     State(keys): State<Arc<ApiKeys>>,
     mut request: Request,

@@ -27,7 +27,8 @@ impl ApiKeys {
         self.0.is_empty()
     }
 
-    /// Returns the client with one of the `offered` keys. Compares all pairs, so that the time does not depend on the match.
+    /// Returns the client with one of the `offered` keys. Compares all pairs, so that the time does not depend on the
+    /// match.
     pub(crate) fn authenticate(&self, offered: &[Vec<u8>]) -> Option<Principal> {
         let mut principal = None;
         for offered in offered.iter().map(|key| hash(key)) {

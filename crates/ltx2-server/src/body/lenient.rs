@@ -202,7 +202,7 @@ fn whole(number: f64) -> Option<i64> {
     (number.fract() == 0.0 && number.abs() < 9.2e18).then_some(number as i64)
 }
 
-/// What an [`Object`] reports about its deserialization.
+/// Report of an [`Object`] about its deserialization.
 #[derive(Default)]
 pub(super) struct Context {
     /// Names of the fields of the struct.

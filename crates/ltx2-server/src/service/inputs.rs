@@ -45,7 +45,8 @@ pub(crate) enum LoadedImage {
 }
 
 impl Service {
-    /// Fetches images that are given by URL, concurrently, and checks all of them. Results are in the order of `sources`.
+    /// Fetches images that are given by URL, concurrently, and checks all of them. Results are in the order of
+    /// `sources`.
     ///
     /// # Errors
     /// Only internal ones.

@@ -9,7 +9,7 @@ use crate::state::Service;
 
 /// A validated request with its terms.
 pub(crate) struct SubmitRequest {
-    /// What to generate.
+    /// Validated request.
     pub(crate) request: ValidRequest,
     /// Files that the request refers to.
     pub(crate) inputs: Vec<Upload>,

@@ -10,7 +10,10 @@ async fn unknown_fields_are_refused_with_the_nearest_known_one() {
     let bench = bench().await;
     let body = json!({"prompt": "a fox", "widht": 768, "colour": "red", "height": 100}).to_string();
     let answer = bench.t2v(&body).await;
-    let problem = |kind: &str, field: &str, msg: &str, input: Value| json!({"type": kind, "loc": ["body", field], "msg": msg, "input": input});
+    let problem = |kind: &str, field: &str, msg: &str, input: Value| {
+        let loc = ["body", field];
+        json!({"type": kind, "loc": loc, "msg": msg, "input": input})
+    };
     let expected = [
         problem("extra_forbidden", "colour", "colour is not a known field", "red".into()),
         problem("extra_forbidden", "widht", "widht is not a known field; did you mean width?", 768.into()),

@@ -62,7 +62,8 @@ pub async fn bench_at(public_url: Option<&str>) -> Bench {
     bench_with(|service| service.public_url = public_url.map(|url| PublicUrl::parse(url).unwrap())).await
 }
 
-/// The image check refuses images that end with `bad` and panics at `panic`; the planner refuses the prompt `impossible`.
+/// The image check refuses images that end with `bad` and panics at `panic`; the planner refuses the prompt
+/// `impossible`.
 pub async fn bench_with(change: impl FnOnce(&mut Service)) -> Bench {
     let data = tempfile::tempdir().unwrap();
     let store = Store::open(data.path()).await.unwrap();
