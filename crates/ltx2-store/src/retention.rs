@@ -28,8 +28,7 @@ pub struct Retention {
 }
 
 impl Store {
-    /// Protects the outputs of the task that output `name` belongs to until the hold is dropped; `None` for a name that is
-    /// not one of an output.
+    /// Protects the outputs of the task that output `name` belongs to until the hold is dropped. `None` for other names.
     pub fn hold(&self, name: &FileName) -> Option<Hold> {
         Some(self.shared.holds.hold(name.task()?))
     }

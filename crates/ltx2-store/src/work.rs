@@ -18,8 +18,7 @@ use crate::{Store, StoreError};
 pub const MAX_ENGINE_CRASHES: u32 = 3;
 
 impl Store {
-    /// Reclaims the tasks of all workers that ran before: the holder of `lock` is the only worker. Returns the number of
-    /// tasks.
+    /// Reclaims the tasks of all workers that ran before: the holder of `lock` is the only worker. Returns their number.
     pub async fn recover(&self, lock: &WorkerLock) -> Result<usize, StoreError> {
         let _held = lock;
         self.reclaim_expired(i64::MAX).await

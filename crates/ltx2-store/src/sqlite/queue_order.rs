@@ -2,19 +2,10 @@
 
 use sqlx::SqliteConnection;
 
-use super::rows::TaskRow;
+use super::rows::{TaskRow, Timing};
 use crate::StoreError;
 use crate::clock::now;
 use crate::task::TaskState;
-
-/// Queue position and expected time of a task. Both are empty for an ended task.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Timing {
-    /// Queue position; 1 is next.
-    pub(super) position: u32,
-    /// Expected milliseconds until the task ends.
-    pub(super) expected_ms: Option<i64>,
-}
 
 /// Tasks that run before a queued task.
 #[derive(Debug, Clone, Copy, sqlx::FromRow)]

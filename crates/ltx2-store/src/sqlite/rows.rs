@@ -3,7 +3,6 @@
 use ltx2_types::{Failure, FailureCode, OutputRole, Phase, Progress, TaskId};
 use serde::Deserialize;
 
-use super::queue_order::Timing;
 use crate::task::{Artifact, Completion, TaskRecord, TaskState, TaskStatus};
 use crate::{FileName, StoreError};
 
@@ -18,6 +17,15 @@ pub(super) const TASK_COLUMNS: &str =
                 'height', height, 'duration', duration) ORDER BY number)
          FROM artifacts WHERE task = tasks.id)
     END AS artifacts";
+
+/// Queue position and expected time of a task. Both are empty for an ended task.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Timing {
+    /// Queue position; 1 is next.
+    pub(super) position: u32,
+    /// Expected milliseconds until the task ends.
+    pub(super) expected_ms: Option<i64>,
+}
 
 /// A task as stored, without its queue position and expected time.
 #[derive(sqlx::FromRow)]

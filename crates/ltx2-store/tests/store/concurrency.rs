@@ -177,7 +177,8 @@ async fn write(store: Store, world: Arc<World>, mut numbers: Numbers) {
     }
 }
 
-/// Compares store and database until all clients are done. Returns the number of comparisons without a commit meanwhile.
+/// Compares store and database until all clients are done. Returns the number of comparisons without a commit in
+/// between.
 async fn compare(store: Store, world: Arc<World>, mut database: SqliteConnection, mut numbers: Numbers) -> usize {
     let mut compared = 0;
     while !world.is_over.load(Ordering::Relaxed) {
