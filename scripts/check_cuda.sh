@@ -39,5 +39,5 @@ printf '\n[patch.crates-io]\ncandle-kernels = { path = "%s" }\n' "$kernels" >>"$
 
 # cudarc asks nvcc for the toolkit's version unless it is given; our own kernels are left empty.
 CUDARC_CUDA_VERSION=13000 LTX2_KERNELS_WITHOUT_NVCC=1 cargo clippy --manifest-path "$workspace/Cargo.toml" --target-dir "$target/build" \
-  -p ltx2 -p ltx2-pipeline -p ltx2-models -p ltx2-kernels --no-default-features --features ltx2/cuda --all-targets \
+  -p ltx2 -p ltx2-devtools -p ltx2-pipeline -p ltx2-models -p ltx2-kernels --no-default-features --features ltx2/cuda --all-targets \
   -- -D warnings

@@ -1,4 +1,4 @@
-//! Previews show the video while it is made, and change nothing of it.
+//! Previews show the video during a run and do not affect it.
 
 mod common;
 #[path = "common/recording.rs"]
@@ -11,7 +11,7 @@ use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision};
 use ltx2_types::{Generator, Job, Limits, Pipeline, Progress, RgbImage, Sampler, ValidRequest, Watch};
 use recording::Recording;
 
-/// Wants previews where it has a place for them.
+/// Watch that collects previews; without a list it wants none.
 struct Viewer(Option<RefCell<Vec<RgbImage>>>);
 
 impl Watch for Viewer {
@@ -25,28 +25,28 @@ impl Watch for Viewer {
         self.0.is_some()
     }
 
-    fn preview(&self, picture: RgbImage) {
-        self.0.as_ref().expect("nobody wants previews").borrow_mut().push(picture);
+    fn preview(&self, image: RgbImage) {
+        self.0.as_ref().expect("previews are not wanted").borrow_mut().push(image);
     }
 }
 
-/// What `request` makes with and without somebody watching, and the previews.
-fn watched(engine: &mut Engine, request: &ValidRequest) -> Vec<RgbImage> {
+/// Runs `request` with and without previews, compares the results, and returns the previews.
+fn previews_of(engine: &mut Engine, request: &ValidRequest) -> Vec<RgbImage> {
     let mut run = |viewer: &Viewer| {
-        let mut kept = Recording::default();
-        engine.generate(Job { request, inputs: &mut DecodedImages::default() }, &mut kept, viewer).unwrap();
-        kept
+        let mut recording = Recording::default();
+        engine.generate(Job { request, inputs: &mut DecodedImages::default() }, &mut recording, viewer).unwrap();
+        recording
     };
     let plain = run(&Viewer(None));
     let viewer = Viewer(Some(RefCell::default()));
     let seen = run(&viewer);
     assert_eq!(plain.frames.len(), request.num_frames as usize);
-    assert!(plain == seen, "a watched run makes another video");
+    assert!(plain == seen, "previews change the video");
     viewer.0.unwrap().into_inner()
 }
 
 #[test]
-fn a_watched_run_makes_the_same_video() {
+fn previews_do_not_change_the_video() {
     let folder = tempfile::tempdir().unwrap();
     demo_model::write(folder.path(), PublishedModel::default(), 0).unwrap();
     let mut engine =
@@ -59,14 +59,14 @@ fn a_watched_run_makes_the_same_video() {
         num_inference_steps: 3,
         ..Limits::server().defaults
     };
-    // Three steps at half the size, then three: the first and the fifth are shown.
-    let previews = watched(&mut engine, &request);
-    let sizes: Vec<(u32, u32)> = previews.iter().map(|picture| (picture.width, picture.height)).collect();
+    // Three steps in each stage; previews are due at the first and the fifth step.
+    let previews = previews_of(&mut engine, &request);
+    let sizes: Vec<(u32, u32)> = previews.iter().map(|image| (image.width, image.height)).collect();
     assert_eq!(sizes, [(160, 32), (213, 42)]);
     for RgbImage { width, height, data } in &previews {
         assert_eq!(data.len(), (width * height * 3) as usize);
-        assert!(data.iter().any(|value| value != &data[0]), "it is of one colour");
+        assert!(data.iter().any(|value| value != &data[0]), "the preview has a single colour");
     }
     let second_order = ValidRequest { sampler: Some(Sampler::Res2s), width: 128, num_frames: 1, ..request };
-    assert_eq!(watched(&mut engine, &second_order).len(), 2);
+    assert_eq!(previews_of(&mut engine, &second_order).len(), 2);
 }

@@ -1,4 +1,4 @@
-//! What a run tells while it runs.
+//! Progress of a run.
 
 mod common;
 #[path = "common/recording.rs"]
@@ -12,9 +12,9 @@ use ltx2_types::{Generator, Job, Limits, Phase, Pipeline, Progress, ValidRequest
 use recording::Recording;
 
 #[derive(Default)]
-struct Seen(RefCell<Vec<Progress>>);
+struct ProgressLog(RefCell<Vec<Progress>>);
 
-impl Watch for Seen {
+impl Watch for ProgressLog {
     fn progress(&self, progress: Progress) {
         self.0.borrow_mut().push(progress);
     }
@@ -25,7 +25,7 @@ impl Watch for Seen {
 }
 
 #[test]
-fn progress_never_goes_back_over_two_stages() {
+fn progress_never_decreases_over_two_stages() {
     let folder = tempfile::tempdir().unwrap();
     demo_model::write(folder.path(), PublishedModel::default(), 0).unwrap();
     let models = ModelSet::open(folder.path()).unwrap();
@@ -38,17 +38,17 @@ fn progress_never_goes_back_over_two_stages() {
         num_inference_steps: 2,
         ..Limits::server().defaults
     };
-    let seen = Seen::default();
+    let log = ProgressLog::default();
     engine
-        .generate(Job { request: &request, inputs: &mut DecodedImages::default() }, &mut Recording::default(), &seen)
+        .generate(Job { request: &request, inputs: &mut DecodedImages::default() }, &mut Recording::default(), &log)
         .unwrap();
     let order = [Phase::EncodingPrompt, Phase::Loading, Phase::Denoising, Phase::Decoding];
-    let place = |progress: &Progress| {
+    let position = |progress: &Progress| {
         let phase = order.iter().position(|phase| *phase == progress.phase).unwrap();
         (phase, progress.step)
     };
-    let seen = seen.0.into_inner();
-    assert!(seen.is_sorted_by_key(place), "{seen:?}");
+    let seen = log.0.into_inner();
+    assert!(seen.is_sorted_by_key(position), "{seen:?}");
     let steps: Vec<u32> = seen.iter().filter(|p| p.phase == Phase::Denoising).map(|p| p.total_steps).collect();
     assert!(!steps.is_empty() && steps.iter().all(|total| *total == 2 + 3), "{steps:?}");
 }

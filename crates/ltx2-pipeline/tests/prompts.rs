@@ -1,4 +1,4 @@
-//! From a prompt to its contexts: written out first, or kept from an earlier run.
+//! Prompt enhancement and the cache of prompt contexts.
 
 mod common;
 #[path = "common/recording.rs"]
@@ -11,21 +11,21 @@ use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision};
 use ltx2_types::{FailureCode, Generator, Job, Limits, Progress, Report, ValidRequest, Watch};
 use recording::Recording;
 
-/// Goes on, or not.
-struct Patience(bool);
+/// Watch that cancels the run or not.
+struct Cancel(bool);
 
-impl Watch for Patience {
+impl Watch for Cancel {
     fn progress(&self, _: Progress) {}
 
     fn is_cancelled(&self) -> bool {
-        !self.0
+        self.0
     }
 }
 
 fn run(engine: &mut Engine, request: &ValidRequest) -> (Report, Vec<Vec<u8>>) {
     let mut frames = Recording::default();
     let report =
-        engine.generate(Job { request, inputs: &mut DecodedImages::default() }, &mut frames, &Patience(true)).unwrap();
+        engine.generate(Job { request, inputs: &mut DecodedImages::default() }, &mut frames, &Cancel(false)).unwrap();
     (report, frames.frames)
 }
 
@@ -49,26 +49,26 @@ fn the_video_is_that_of_the_enhanced_prompt() {
     let request = small("A fox");
     let (plain, plain_frames) = run(&mut engine, &request);
     assert_eq!(plain.enhanced_prompt, None);
-    let asking = ValidRequest { enhance_prompt: true, ..request.clone() };
-    let (report, frames) = run(&mut engine, &asking);
-    let written = report.enhanced_prompt.unwrap();
-    assert!(!written.is_empty() && written != "A fox");
+    let with_enhancement = ValidRequest { enhance_prompt: true, ..request.clone() };
+    let (report, frames) = run(&mut engine, &with_enhancement);
+    let enhanced = report.enhanced_prompt.unwrap();
+    assert!(!enhanced.is_empty() && enhanced != "A fox");
     assert!(frames != plain_frames);
-    // With nothing kept of what was written.
+    // The cache is empty now.
     engine.unload();
-    let (direct, direct_frames) = run(&mut engine, &ValidRequest { prompt: written.clone(), ..request });
+    let (direct, direct_frames) = run(&mut engine, &ValidRequest { prompt: enhanced.clone(), ..request });
     assert_eq!(direct.enhanced_prompt, None);
     assert!(frames == direct_frames);
-    assert_eq!(run(&mut engine, &asking).0.enhanced_prompt.unwrap(), written);
-    let other = ValidRequest { seed: 43, ..asking.clone() };
-    assert_ne!(run(&mut engine, &other).0.enhanced_prompt.unwrap(), written);
-    let job = Job { request: &asking, inputs: &mut DecodedImages::default() };
-    let cancelled = engine.generate(job, &mut Recording::default(), &Patience(false)).unwrap_err();
+    assert_eq!(run(&mut engine, &with_enhancement).0.enhanced_prompt.unwrap(), enhanced);
+    let other = ValidRequest { seed: 43, ..with_enhancement.clone() };
+    assert_ne!(run(&mut engine, &other).0.enhanced_prompt.unwrap(), enhanced);
+    let job = Job { request: &with_enhancement, inputs: &mut DecodedImages::default() };
+    let cancelled = engine.generate(job, &mut Recording::default(), &Cancel(true)).unwrap_err();
     assert_eq!(cancelled.code, FailureCode::Cancelled);
 }
 
 #[test]
-fn the_text_encoder_is_read_for_new_prompts_alone() {
+fn the_text_encoder_is_loaded_only_for_new_prompts() {
     let folder = tempfile::tempdir().unwrap();
     demo_model::write(folder.path(), PublishedModel::default(), 0).unwrap();
     let models = ModelSet::open(folder.path()).unwrap();
@@ -76,20 +76,20 @@ fn the_text_encoder_is_read_for_new_prompts_alone() {
     let fox = run(&mut engine, &small("A fox")).1;
     let crow = run(&mut engine, &small("A crow")).1;
     assert!(fox != crow);
-    // Whoever reads it from now on finds zeros.
+    // From now on the file contains zeros only.
     let encoder = folder.path().join("gemma/model.safetensors");
     let mut file = std::fs::OpenOptions::new().read(true).write(true).open(&encoder).unwrap();
     blank_tensors(&mut file);
     assert!(run(&mut engine, &small("A fox")).1 == fox);
     assert!(run(&mut engine, &small("A crow")).1 == crow);
-    // Another seed with the same prompt, too, and what is unloaded is forgotten.
+    // Another seed uses the cache too; unloading empties it.
     let other_seed = ValidRequest { seed: 7, ..small("A fox") };
     let seventh = run(&mut engine, &other_seed).1;
     engine.unload();
     assert!(run(&mut engine, &other_seed).1 != seventh);
 }
 
-/// Zeros in the place of all numbers of a safetensors file, which begin after its header.
+/// Overwrites all values of a safetensors file, which start after its header, with zeros.
 fn blank_tensors(file: &mut std::fs::File) {
     let mut length = [0; 8];
     file.read_exact(&mut length).unwrap();

@@ -1,11 +1,11 @@
-//! What a run makes, kept as it came.
+//! Recording of the output of a run.
 
 use ltx2_types::{AudioClip, Failure, Output, VideoInfo};
 
-/// All that came.
+/// Output that keeps the audio and all frames.
 #[derive(Default, PartialEq)]
 pub struct Recording {
-    pub sound: Option<AudioClip>,
+    pub audio: Option<AudioClip>,
     pub frames: Vec<Vec<u8>>,
 }
 
@@ -14,8 +14,8 @@ impl Output for Recording {
         Ok(())
     }
 
-    fn audio(&mut self, sound: AudioClip) -> Result<(), Failure> {
-        self.sound = Some(sound);
+    fn audio(&mut self, clip: AudioClip) -> Result<(), Failure> {
+        self.audio = Some(clip);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! The folder layout, with the names and configurations that diffusers' own classes gave the demo model
+//! diffusers folders, with the names and configurations that the classes of diffusers gave the demo model
 //! (`scripts/make_diffusers_model.py`).
 
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use serde_json::{Value, json};
 
-use super::{copy, demo, largest_error, refusal, run};
+use super::{copy, demo, largest_error, open_error, run};
 use ltx2_devtools::PublishedModel;
 
 fn layout(base: PublishedModel) -> Value {
@@ -15,7 +15,7 @@ fn layout(base: PublishedModel) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path.with_added_extension("json")).unwrap()).unwrap()
 }
 
-/// Writes the single files of `from` as folders.
+/// Writes the single files of `from` as diffusers folders.
 fn write(base: PublishedModel, from: &Path, to: &Path) {
     let layout = layout(base);
     let single = candle_core::safetensors::load(from.join("ltx.safetensors"), &Device::Cpu).unwrap();
@@ -51,7 +51,7 @@ fn write(base: PublishedModel, from: &Path, to: &Path) {
     copy(from, to, &["lora.safetensors"]);
 }
 
-/// Two shards with an index, and a file that the index does not name.
+/// Writes two shards with an index, and a file that the index does not name.
 fn write_shards(folder: &Path, tensors: HashMap<String, Tensor>) {
     let mut names: Vec<&String> = tensors.keys().collect();
     names.sort();
@@ -75,23 +75,23 @@ fn compare(base: PublishedModel, case: &str) {
 }
 
 #[test]
-fn a_run_on_the_folders_is_that_on_the_single_files() {
+fn diffusers_folders_give_the_same_video_as_single_files() {
     compare(PublishedModel::Ltx2_19b, "two_stage");
 }
 
 #[test]
-fn so_it_is_with_ltx_2_3() {
+fn diffusers_folders_of_ltx_2_3_give_the_same_video_as_single_files() {
     compare(PublishedModel::Ltx23_22b, "v23_two_stage");
 }
 
 #[test]
-fn what_is_missing_or_doubled_is_named() {
+fn missing_and_ambiguous_files_are_named() {
     let base = PublishedModel::Ltx2_19b;
     let (single, folders) = (demo(base), tempfile::tempdir().unwrap());
     let (from, to) = (single.path(), folders.path());
     let rewrite = || write(base, from, to);
     let refused = |expected: &[&str]| {
-        let error = refusal(to);
+        let error = open_error(to);
         assert!(expected.iter().all(|expected| error.contains(expected)), "{error}");
     };
     rewrite();
@@ -102,7 +102,7 @@ fn what_is_missing_or_doubled_is_named() {
     let mut vae = layout(base)["configs"]["vae"].clone();
     vae["upsample_type"] = json!(["sideways"]);
     std::fs::write(to.join("vae/config.json"), vae.to_string()).unwrap();
-    refused(&["vae/config.json", "upsample_type is a list of 1, but only one of 3"]);
+    refused(&["vae/config.json", "upsample_type is a list of length 1, but only length 3"]);
     std::fs::remove_file(to.join("vae/config.json")).unwrap();
     refused(&["vae/config.json"]);
 

@@ -1,4 +1,4 @@
-//! GGUF files, against the same dequantised in safetensors files. That blocks are dequantised rightly is tested in
+//! GGUF files, compared with their dequantized values in safetensors files. Dequantization itself is tested in
 //! ltx2-models.
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,14 +12,15 @@ use ltx2_devtools::PublishedModel;
 use ltx2_models::checkpoint::read_metadata;
 use ltx2_pipeline::ModelSet;
 
-use super::{copy, demo, largest_error, refusal, relative_error, run};
+use super::{copy, demo, largest_error, open_error, relative_error, run};
 
 const LIMIT: f64 = 1e-4;
 const GGUF: &str = "ltx-2-19b-dev-Q4_K_M.gguf";
 const MODEL: &str = "model.diffusion_model.";
 const BESIDE: [&str; 3] = ["gemma/tokenizer.json", "spatial_upscaler.safetensors", "lora.safetensors"];
 
-/// Converters keep vectors as they are; matrices are quantised, each type in turn, as far as their rows are divisible.
+/// Returns the type of tensor number `i`: matrices use the block types in turn if their rows are divisible; converters
+/// do not quantize vectors.
 fn kind(i: usize, tensor: &Tensor) -> GgmlDType {
     const BY_256: [GgmlDType; 3] = [GgmlDType::Q4K, GgmlDType::Q5K, GgmlDType::Q6K];
     const BY_32: [GgmlDType; 2] = [GgmlDType::Q4_0, GgmlDType::Q8_0];
@@ -31,16 +32,16 @@ fn kind(i: usize, tensor: &Tensor) -> GgmlDType {
     }
 }
 
-/// Quantises `tensors`; returns them as they are read back.
+/// Writes `tensors` quantized and returns their dequantized values.
 fn write(tensors: &BTreeMap<String, Tensor>, metadata: &[(&str, Value)], path: &Path) -> HashMap<String, Tensor> {
-    let quantise = |(i, (name, tensor)): (usize, (&String, &Tensor))| {
+    let quantize = |(i, (name, tensor)): (usize, (&String, &Tensor))| {
         (name.clone(), QTensor::quantize(tensor, kind(i, tensor)).unwrap())
     };
-    let quantised: Vec<(String, QTensor)> = tensors.iter().enumerate().map(quantise).collect();
+    let quantized: Vec<(String, QTensor)> = tensors.iter().enumerate().map(quantize).collect();
     let metadata: Vec<(&str, &Value)> = metadata.iter().map(|(key, value)| (*key, value)).collect();
-    let views: Vec<(&str, &QTensor)> = quantised.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let views: Vec<(&str, &QTensor)> = quantized.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     gguf_file::write(&mut File::create(path).unwrap(), &metadata, &views).unwrap();
-    quantised.into_iter().map(|(name, tensor)| (name, tensor.dequantize(&Device::Cpu).unwrap())).collect()
+    quantized.into_iter().map(|(name, tensor)| (name, tensor.dequantize(&Device::Cpu).unwrap())).collect()
 }
 
 fn load(path: &Path) -> HashMap<String, Tensor> {
@@ -48,26 +49,26 @@ fn load(path: &Path) -> HashMap<String, Tensor> {
     tensors.into_iter().map(|(name, tensor)| (name, tensor.to_dtype(DType::F32).unwrap())).collect()
 }
 
-/// Writes a safetensors file again with other tensors.
+/// Writes a safetensors file with the metadata of `like` and other tensors.
 fn save(tensors: &HashMap<String, Tensor>, like: &Path, path: &Path) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     safetensors::serialize_to_file(tensors, Some(read_metadata(like).unwrap()), path).unwrap();
 }
 
-/// The transformer of `from`'s checkpoint as `gguf`, named with or without its prefix, and the whole checkpoint with it
-/// dequantised as `dense`.
+/// Writes the transformer of `from` as `gguf`, with tensor names below `prefix`, and the whole checkpoint with the
+/// dequantized transformer as `dense`.
 fn transformer(from: &Path, prefix: &str, gguf: &Path, dense: &Path) {
     let file = from.join("ltx.safetensors");
     let mut all = load(&file);
     let named = all.iter().filter(|(name, _)| name.starts_with(MODEL) && !name.contains("embeddings_connector"));
     let named = named.map(|(name, tensor)| (name.replacen(MODEL, prefix, 1), tensor.clone())).collect();
     let architecture = ("general.architecture", Value::String("ltxv".into()));
-    let dequantised = write(&named, &[architecture], gguf).into_iter();
-    all.extend(dequantised.map(|(name, tensor)| (format!("{MODEL}{}", name.replacen(prefix, "", 1)), tensor)));
+    let dequantized = write(&named, &[architecture], gguf).into_iter();
+    all.extend(dequantized.map(|(name, tensor)| (format!("{MODEL}{}", name.replacen(prefix, "", 1)), tensor)));
     save(&all, &file, dense);
 }
 
-/// The text encoder of `from` as `gguf` under llama.cpp's names, and dequantised as `dense`.
+/// Writes the text encoder of `from` as `gguf` with llama.cpp's names, and dequantized as `dense`.
 fn text_encoder(from: &Path, gguf: &Path, dense: &Path) {
     let file = from.join("gemma/model.safetensors");
     let mut all = load(&file);
@@ -75,16 +76,16 @@ fn text_encoder(from: &Path, gguf: &Path, dense: &Path) {
     let added = |name: &str| if name.ends_with("norm.weight") { 1.0 } else { 0.0 };
     let named = all.iter().filter_map(|(name, tensor)| Some((theirs(name)?, (tensor + added(name)).unwrap())));
     std::fs::create_dir_all(gguf.parent().unwrap()).unwrap();
-    let dequantised = write(&named.collect(), &gemma_metadata(), gguf);
+    let dequantized = write(&named.collect(), &gemma_metadata(), gguf);
     for (name, tensor) in &mut all {
         if let Some(theirs) = theirs(name) {
-            *tensor = (&dequantised[&theirs] - added(name)).unwrap();
+            *tensor = (&dequantized[&theirs] - added(name)).unwrap();
         }
     }
     save(&all, &file, dense);
 }
 
-/// From the names on Hugging Face, by the `gguf` package's list.
+/// Returns the mapping from names on Hugging Face to those of llama.cpp, by the list of the `gguf` package.
 fn llama_names() -> impl Fn(&str) -> Option<String> {
     let list = include_str!("../../../ltx2-models/tests/fixtures/gguf/gemma3-12b.names");
     let names: HashMap<String, String> = list
@@ -100,7 +101,7 @@ fn llama_names() -> impl Fn(&str) -> Option<String> {
     }
 }
 
-/// As llama.cpp's converter writes it for the demo's text encoder.
+/// Metadata as llama.cpp's converter writes them for the demo's text encoder.
 fn gemma_metadata() -> Vec<(&'static str, Value)> {
     vec![
         ("general.architecture", Value::String("gemma3".into())),
@@ -120,27 +121,27 @@ fn gemma_metadata() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// The demo model with both in GGUF, and with both dequantised.
+/// Writes the demo model, a copy with both networks in GGUF, and a copy with both dequantized.
 fn sets(base: PublishedModel, prefix: &str) -> [tempfile::TempDir; 3] {
     let original = demo(base);
     let from = original.path();
-    let [quantised, dense] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let (q, d) = (quantised.path(), dense.path());
+    let [quantized, dense] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let (q, d) = (quantized.path(), dense.path());
     transformer(from, prefix, &q.join(GGUF), &d.join("ltx.safetensors"));
     text_encoder(from, &q.join("gemma/gemma-3-12b-it-Q4_K_M.gguf"), &d.join("gemma/model.safetensors"));
     copy(from, q, &["ltx.safetensors"]);
     copy(from, d, &["gemma/config.json"]);
     [q, d].into_iter().for_each(|to| copy(from, to, &BESIDE));
-    [original, quantised, dense]
+    [original, quantized, dense]
 }
 
 #[test]
-fn a_quantised_run_is_one_on_the_dequantised_weights() {
-    let [original, quantised, dense] = sets(PublishedModel::Ltx2_19b, "");
-    let (ours, expected) = (run(quantised.path(), "text"), run(dense.path(), "text"));
+fn quantized_weights_give_the_results_of_dequantized_ones() {
+    let [original, quantized, dense] = sets(PublishedModel::Ltx2_19b, "");
+    let (ours, expected) = (run(quantized.path(), "text"), run(dense.path(), "text"));
     let error = largest_error(&expected, &ours);
     assert!(error <= LIMIT, "{error:.1e}");
-    // It is the quantised weights that ran.
+    // The run used the quantized weights.
     let exact = run(original.path(), "text");
     let latents: Vec<&String> = exact.keys().filter(|name| name.starts_with("latent")).collect();
     assert!(!latents.is_empty(), "{:?}", exact.keys());
@@ -150,24 +151,24 @@ fn a_quantised_run_is_one_on_the_dequantised_weights() {
     }
 }
 
-/// LTX-2.3, prefixed names, and an adapter on quantised weights.
+/// LTX-2.3, prefixed names, and a LoRA on quantized weights.
 #[test]
-fn adapters_are_added_to_the_dequantised_weights() {
-    let [_, quantised, dense] = sets(PublishedModel::Ltx23_22b, MODEL);
-    let error = largest_error(&run(dense.path(), "v23_lora"), &run(quantised.path(), "v23_lora"));
+fn loras_are_merged_into_dequantized_weights() {
+    let [_, quantized, dense] = sets(PublishedModel::Ltx23_22b, MODEL);
+    let error = largest_error(&run(dense.path(), "v23_lora"), &run(quantized.path(), "v23_lora"));
     assert!(error <= LIMIT, "{error:.1e}");
 }
 
 #[test]
-fn two_candidates_and_foreign_files_are_named() {
-    let [_, quantised, dense] = sets(PublishedModel::Ltx2_19b, "");
-    let to = quantised.path();
+fn ambiguous_and_damaged_files_are_named() {
+    let [_, quantized, dense] = sets(PublishedModel::Ltx2_19b, "");
+    let to = quantized.path();
     std::fs::copy(to.join(GGUF), to.join("ltx-2-19b-dev-Q8_0.gguf")).unwrap();
-    let error = refusal(to);
+    let error = open_error(to);
     assert!(error.contains("more than one") && error.contains(GGUF) && error.contains("Q8_0.gguf"), "{error}");
     std::fs::remove_file(to.join("ltx-2-19b-dev-Q8_0.gguf")).unwrap();
 
-    // The image part of a text encoder is not in the way, a second text encoder is.
+    // The vision tower of a text encoder is ignored; a second text encoder is an error.
     write(
         &BTreeMap::new(),
         &[("general.architecture", Value::String("clip".into()))],
@@ -175,7 +176,7 @@ fn two_candidates_and_foreign_files_are_named() {
     );
     assert!(ModelSet::open(to).is_ok());
     copy(dense.path(), to, &["gemma/config.json", "gemma/model.safetensors"]);
-    let error = refusal(to);
+    let error = open_error(to);
     assert!(
         error.contains("more than one") && error.contains("Q4_K_M.gguf") && error.contains("model.safetensors"),
         "{error}"
@@ -185,8 +186,8 @@ fn two_candidates_and_foreign_files_are_named() {
     }
 
     std::fs::write(to.join(GGUF), "GGUF").unwrap();
-    assert!(refusal(to).contains(GGUF));
+    assert!(open_error(to).contains(GGUF));
     std::fs::remove_file(to.join("ltx.safetensors")).unwrap();
     std::fs::remove_file(to.join(GGUF)).unwrap();
-    assert!(refusal(to).contains("it lacks an LTX-2 checkpoint"));
+    assert!(open_error(to).contains("it lacks an LTX-2 checkpoint"));
 }

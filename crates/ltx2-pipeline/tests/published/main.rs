@@ -1,5 +1,4 @@
-//! The other forms in which the weights are published, against the single files: the same model in both gives the same
-//! video.
+//! Other published file formats: the same model in each of them gives the same video as in single safetensors files.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -15,7 +14,7 @@ use ltx2_devtools::{DecodedImages, PublishedModel, demo_model};
 use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision};
 use ltx2_types::RgbImage;
 
-/// A fixture's request on the models of a folder, every tensor kept.
+/// Runs a fixture's request on the models in a folder and returns every tensor.
 fn run(models: &Path, case: &str) -> BTreeMap<String, Tensor> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let fixture = fixtures.join(format!("{case}.safetensors"));
@@ -30,7 +29,7 @@ fn run(models: &Path, case: &str) -> BTreeMap<String, Tensor> {
     trace(&mut Engine::new(ModelSet::open(models).unwrap(), settings), &fixture, &mut DecodedImages(images)).unwrap()
 }
 
-/// How far `ours` is from `expected`, in sizes of the latter.
+/// Returns the relative error of `ours`.
 fn relative_error(expected: &Tensor, ours: &Tensor) -> f64 {
     assert_eq!(expected.dims(), ours.dims());
     let flat = |x: &Tensor| x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
@@ -39,13 +38,13 @@ fn relative_error(expected: &Tensor, ours: &Tensor) -> f64 {
     (apart / a.iter().map(|a| a.powi(2)).sum::<f64>().max(1e-24)).sqrt()
 }
 
-/// The largest error over all tensors of a run.
+/// Returns the largest relative error of all tensors of a run.
 fn largest_error(expected: &BTreeMap<String, Tensor>, ours: &BTreeMap<String, Tensor>) -> f64 {
     assert!(expected.len() > 7 && expected.keys().eq(ours.keys()));
     expected.iter().map(|(name, tensor)| relative_error(tensor, &ours[name])).fold(0.0, f64::max)
 }
 
-/// Copies files of `from`, folders made as needed.
+/// Copies files of `from` and creates folders as needed.
 fn copy(from: &Path, to: &Path, names: &[&str]) {
     for name in names {
         let target = to.join(name);
@@ -54,12 +53,12 @@ fn copy(from: &Path, to: &Path, names: &[&str]) {
     }
 }
 
-/// Why the models of a folder cannot be opened.
-fn refusal(folder: &Path) -> String {
+/// Returns the error of opening the models in a folder.
+fn open_error(folder: &Path) -> String {
     ModelSet::open(folder).map(|_| ()).unwrap_err().to_string()
 }
 
-/// A demo model.
+/// Writes a demo model to a temporary folder.
 fn demo(base: PublishedModel) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     demo_model::write(folder.path(), base, 7).unwrap();
