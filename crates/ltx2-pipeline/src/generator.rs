@@ -1,16 +1,17 @@
-//! The engine as the worker sees it.
+//! The engine as a [`Generator`].
 
 use ltx2_types::{Device, Failure, Generator, Job, Output, Report, Watch};
 
-use crate::engine::NoProbe;
-use crate::{Engine, RunContext, plan};
+use crate::engine::{Engine, NoProbe, RunContext};
+use crate::error::PipelineError;
+use crate::plan::plan_request;
 
 impl Generator for Engine {
     fn generate(&mut self, job: Job<'_>, output: &mut dyn Output, watch: &dyn Watch) -> Result<Report, Failure> {
-        let plan = plan::choose(job.request, &self.models().facts())?;
+        let plan = plan_request(job.request, &self.models().capabilities()).map_err(PipelineError::Request)?;
         let noise = self.noise(plan.seed);
         let context = RunContext { inputs: job.inputs, noise, output, watch, probe: &mut NoProbe };
-        let report = self.run_plan(&plan, context).map_err(|error| self.settled(error, Some(job.request)))?;
+        let report = self.run_request(&plan, context, job.request)?;
         Ok(Report { pipeline: plan.pipeline, enhanced_prompt: report.enhanced_prompt })
     }
 
@@ -19,6 +20,6 @@ impl Generator for Engine {
     }
 
     fn device(&self) -> Device {
-        self.settings().computing().device
+        self.settings().execution().device
     }
 }

@@ -1,4 +1,4 @@
-//! Our runs against traces of the official code (see `scripts/make_fixtures.py`), tensor by tensor.
+//! Comparison of runs with traces of the official code (see `scripts/make_fixtures.py`), tensor by tensor.
 
 mod common;
 
@@ -15,23 +15,23 @@ use ltx2_types::RgbImage;
 
 use common::test_device;
 
-/// How far a tensor may be from the reference's.
+/// Maximum relative errors.
 struct Limits {
     contexts: f64,
     others: f64,
 }
 
-/// Rounding explains a tenth of it.
+/// About ten times the effect of rounding.
 const F32: Limits = Limits { contexts: 1e-5, others: 5e-4 };
-/// The official code's own bfloat16 and float32 latents are 0.15 apart, its waveforms 0.23.
+/// The official code's bfloat16 results differ from its float32 ones by 0.15 (latents) and 0.23 (waveforms).
 const BF16: Limits = Limits { contexts: 1e-2, others: 0.12 };
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
-/// The small model behind a fixture: its seed and configuration are in the metadata. Where it is the demo model, that is
-/// written to `folder`; else its weights are made without a file.
+/// Returns the small model of a fixture, whose metadata has the seed and the configuration. A demo model is written to
+/// `folder`; the weights of other models are generated in memory.
 fn models(fixture: &Path, folder: &Path) -> ModelSet {
     let metadata = read_metadata(fixture).unwrap();
     let seed = metadata["weights_seed"].parse().unwrap();
@@ -76,53 +76,53 @@ fn compare_in(case: &str, precision: Precision, limits: &Limits) {
     let reference = candle_core::safetensors::load(&fixture, &Device::Cpu).unwrap();
     let mut names: Vec<&String> = reference.keys().collect();
     names.sort();
-    assert!(names.len() >= 7, "{case} holds {} tensors only", names.len());
+    assert!(names.len() >= 7, "{case} has only {} tensors", names.len());
     for name in names {
-        let ours = ours.get(name).unwrap_or_else(|| panic!("{case}: we have no {name}"));
+        let ours = ours.get(name).unwrap_or_else(|| panic!("{case}: {name} is missing"));
         assert_eq!(ours.dims(), reference[name].dims(), "{case}: shape of {name}");
         let limit = if name.starts_with("context.") { limits.contexts } else { limits.others };
         let error = relative_error(&reference[name], ours);
-        assert!(error <= limit, "{case}: {name} is {error:.1e} from the reference, more than {limit:.0e}");
+        assert!(error <= limit, "{case}: error of {name} is {error:.1e}, above {limit:.0e}");
     }
 }
 
-/// Full guidance, every tensor kept.
+/// Full guidance; the trace has every tensor.
 #[test]
 fn text_to_video() {
     compare("text");
 }
 
-/// A picture at strength 0.8, other scripts in the prompts, a fractional rate, four heads.
+/// An image at strength 0.8, non-Latin scripts in the prompts, a fractional frame rate, four heads.
 #[test]
 fn image_to_video() {
     compare("image");
 }
 
-/// Interleaved RoPE with unturned channels, an empty prompt and one of more than 1024 tokens.
+/// Interleaved RoPE with channels that do not rotate, an empty prompt and a prompt of more than 1024 tokens.
 #[test]
 fn interleaved_rope() {
     compare("interleaved");
 }
 
-/// No guidance at all, a held picture and a keyframe.
+/// No guidance, an image at strength 1 and a keyframe.
 #[test]
 fn unguided_with_keyframe() {
     compare("unguided");
 }
 
-/// As the official pipelines run on a GPU.
+/// bfloat16, as the official pipelines run on a GPU.
 #[test]
 fn bfloat16() {
     compare_in("bf16", Precision::Bf16, &BF16);
 }
 
-/// An adapter on the transformer.
+/// A LoRA of the transformer.
 #[test]
 fn lora() {
     compare("lora");
 }
 
-/// Half size with guidance, upscaled, refined with the LoRA; a picture in both stages.
+/// Half size with guidance, then upscaled and refined with the LoRA; an image in both stages.
 #[test]
 fn two_stage() {
     compare("two_stage");
@@ -134,61 +134,61 @@ fn distilled() {
     compare("distilled");
 }
 
-/// Decoded in tiles of space and time.
+/// Decoding in tiles of space and time.
 #[test]
 fn tiled_decode() {
     compare("tiled");
 }
 
-/// Pictures as further tokens in both stages.
+/// Images as appended tokens in both stages.
 #[test]
 fn keyframes() {
     compare("keyframes");
 }
 
-/// Each velocity corrected by how it changed.
+/// Gradient estimation: each velocity is extrapolated from the previous one.
 #[test]
 fn gradient_estimation() {
     compare("gradient_estimation");
 }
 
-/// Two predictions a step with fresh noise, steps short enough for the refinement, a picture.
+/// The second-order sampler with steps short enough for its refinement, and an image.
 #[test]
 fn hq() {
     compare("hq");
 }
 
-/// LTX-2.3: gates, modulated text, features per modality, a vocoder with bandwidth extension.
+/// LTX-2.3: gated attention, modulated text cross-attention, features per modality, vocoder with bandwidth extension.
 #[test]
 fn v23_text_to_video() {
     compare("v23_text");
 }
 
-/// LTX-2.3 with four heads, a picture, an empty prompt and one of more than 1024 tokens.
+/// LTX-2.3 with four heads, an image, an empty prompt and a prompt of more than 1024 tokens.
 #[test]
 fn v23_heads() {
     compare("v23_heads");
 }
 
-/// LTX-2.3 with an adapter.
+/// LTX-2.3 with a LoRA.
 #[test]
 fn v23_lora() {
     compare("v23_lora");
 }
 
-/// LTX-2.3 at half size with guidance, upscaled, refined with the LoRA.
+/// LTX-2.3 at half size with guidance, then upscaled and refined with the LoRA.
 #[test]
 fn v23_two_stage() {
     compare("v23_two_stage");
 }
 
-/// LTX-2.3, distilled, decoded in tiles.
+/// LTX-2.3, distilled, with tiled decoding.
 #[test]
 fn v23_tiled_decode() {
     compare("v23_tiled");
 }
 
-/// LTX-2.3 with pictures as further tokens in both stages.
+/// LTX-2.3 with images as appended tokens in both stages.
 #[test]
 fn v23_keyframes() {
     compare("v23_keyframes");

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use ltx2_pipeline::plan::Computing;
 use ltx2_pipeline::plan::default_steps;
-use ltx2_pipeline::{AttentionKernel, DeviceChoice, Engine, EngineSettings, ModelSet, PipelineError, Precision};
+use ltx2_pipeline::{
+    AttentionKernel, DeviceChoice, DeviceError, Engine, EngineSettings, ExecutionConfig, ModelSet, PipelineError,
+    Precision,
+};
 use ltx2_types::Limits;
 
 /// Location of the model and its device.
@@ -40,8 +42,8 @@ impl ModelArguments {
     }
 
     /// Returns the device and the precision, without opening the device.
-    pub fn computing(&self) -> Result<Computing, PipelineError> {
-        self.device.computing(self.dtype)
+    pub fn execution(&self) -> Result<ExecutionConfig, DeviceError> {
+        self.device.execution(self.dtype)
     }
 
     /// Returns these options as command line arguments for the engine process.
@@ -59,8 +61,8 @@ impl ModelArguments {
     }
 
     /// Opens the device and returns the engine's settings.
-    pub fn engine_settings(&self) -> Result<EngineSettings, PipelineError> {
-        let (device, precision) = (self.device.open()?, self.computing()?.precision);
+    pub fn engine_settings(&self) -> Result<EngineSettings, DeviceError> {
+        let (device, precision) = (self.device.open()?, self.execution()?.precision);
         Ok(EngineSettings {
             noise_multiprocessors: self.noise_multiprocessors as usize,
             attention_kernel: self.attention_kernel,
@@ -71,7 +73,7 @@ impl ModelArguments {
 
 /// Returns `limits` with the defaults of the model's generation.
 pub fn limits_for(mut limits: Limits, models: &ModelSet) -> Limits {
-    if let Some(steps) = default_steps(&models.facts().version) {
+    if let Some(steps) = default_steps(&models.capabilities().version) {
         limits.defaults.num_inference_steps = steps;
     }
     limits

@@ -1,6 +1,6 @@
 //! `ltx2 plan`.
 
-use ltx2_pipeline::plan::{choose, estimate};
+use ltx2_pipeline::plan::{estimate, plan_request};
 use serde::Serialize;
 
 use crate::models::ModelArguments;
@@ -24,8 +24,9 @@ struct Printed {
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let models = arguments.models.open()?;
     let request = arguments.request.valid(&models)?;
-    let plan = choose(&request, &models.facts())?;
-    let memory = estimate(&plan, &models, arguments.models.computing()?);
+    let plan = plan_request(&request, &models.capabilities())?;
+    let execution = arguments.models.execution()?;
+    let memory = estimate(&plan, &models.weight_sizes(execution.precision.dtype()), execution);
     println!("{}", serde_json::to_string_pretty(&Printed { plan, memory })?);
     Ok(())
 }

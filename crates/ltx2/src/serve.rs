@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ltx2_media::read_image;
-use ltx2_pipeline::ModelSet;
-use ltx2_pipeline::plan::{Computing, Plan, StagePlan, choose, estimate};
+use ltx2_pipeline::plan::{ModelCapabilities, WeightSizes, estimate, plan_request};
+use ltx2_pipeline::{ExecutionConfig, ModelSet};
 use ltx2_server::{
     EngineActivity, EngineControl, EngineStatus, PublicUrl, RequestPlanner, Service, WebhookRules, call_webhooks,
 };
 use ltx2_store::{Store, StoreOptions};
-use ltx2_types::{Field, FieldError, Pipeline, PlanSummary, Rule, StageSummary, ValidRequest};
+use ltx2_types::{Field, FieldError, PlanSummary, Rule, ValidRequest};
 use ltx2_worker::{Activity, Worker, WorkerControl, WorkerHandle, WorkerSettings};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -161,29 +161,37 @@ fn engine_control(worker: WorkerControl) -> EngineControl {
 /// Returns the planner for `models`. It refuses requests that the model set does not support, and requests whose memory
 /// estimate exceeds the configured limit.
 fn request_planner(arguments: &Arguments, models: ModelSet) -> anyhow::Result<Arc<RequestPlanner>> {
-    let max_memory = match arguments.limits.max_memory() {
-        Some(bytes) => Some((bytes, arguments.models.computing()?)),
+    let limit = match arguments.limits.max_memory() {
+        Some(bytes) => {
+            let execution = arguments.models.execution()?;
+            Some(MemoryLimit { bytes, sizes: models.weight_sizes(execution.precision.dtype()), execution })
+        }
         None => None,
     };
-    Ok(Arc::new(move |request| plan(request, &models, max_memory)))
+    let model = models.capabilities();
+    Ok(Arc::new(move |request| plan(request, &model, limit.as_ref())))
+}
+
+/// Memory limit of requests, with the values that the estimate needs.
+struct MemoryLimit {
+    bytes: u64,
+    sizes: WeightSizes,
+    execution: ExecutionConfig,
 }
 
 fn plan(
     request: &ValidRequest,
-    models: &ModelSet,
-    max_memory: Option<(u64, Computing)>,
+    model: &ModelCapabilities,
+    limit: Option<&MemoryLimit>,
 ) -> Result<PlanSummary, FieldError> {
-    let plan = choose(request, &models.facts()).map_err(|error| {
-        let pipeline = request.pipeline.map_or("not given", Pipeline::name);
-        FieldError::new(Field::Pipeline, pipeline, Rule::Supported(error.to_string()))
-    })?;
-    if let Some((max_bytes, computing)) = max_memory {
-        let peak = estimate(&plan, models, computing).peak as u64;
-        if peak > max_bytes {
-            return Err(too_large(request, peak, max_bytes));
+    let plan = plan_request(request, model)?;
+    if let Some(limit) = limit {
+        let peak = estimate(&plan, &limit.sizes, limit.execution).peak as u64;
+        if peak > limit.bytes {
+            return Err(too_large(request, peak, limit.bytes));
         }
     }
-    Ok(summary(&plan))
+    Ok(plan.summary())
 }
 
 fn too_large(request: &ValidRequest, peak: u64, max_bytes: u64) -> FieldError {
@@ -196,19 +204,6 @@ fn too_large(request: &ValidRequest, peak: u64, max_bytes: u64) -> FieldError {
         gib(max_bytes)
     );
     FieldError::new(Field::NumFrames, num_frames, Rule::Supported(rule))
-}
-
-fn summary(plan: &Plan) -> PlanSummary {
-    let stage = |stage: &StagePlan| StageSummary {
-        width: stage.shape.width as u32,
-        height: stage.shape.height as u32,
-        num_frames: stage.shape.frames as u32,
-        video_tokens: stage.tokens.0 as u64,
-        audio_tokens: stage.tokens.1 as u64,
-        steps: stage.sigmas.len().saturating_sub(1) as u32,
-        passes: 1 + u32::from(stage.video.guidance.needs_negative()),
-    };
-    PlanSummary { pipeline: plan.pipeline, stages: plan.stages.iter().map(stage).collect() }
 }
 
 fn announce(address: SocketAddr, is_open: bool) {

@@ -188,7 +188,7 @@ fn a_plan_is_printed_without_loading_weights() {
     let stages = printed["plan"]["stages"].as_array().unwrap();
     assert_eq!(printed["plan"]["pipeline"], "two-stage");
     assert_eq!((&stages[0]["shape"]["width"], &stages[1]["shape"]["width"]), (&384.into(), &768.into()));
-    assert_eq!(stages[1]["tokens"], serde_json::json!([6144, 121]));
+    assert_eq!(stages[1]["tokens"], serde_json::json!({"video": 6144, "audio": 121}));
     assert_eq!(stages[1]["loras"].as_array().unwrap().len(), 1);
     assert!(printed["memory"]["peak"].as_u64().unwrap() > 0);
 }

@@ -1,5 +1,6 @@
 //! Floating-point operations of a phase: a lower bound that counts a multiplication with its addition as two.
 
+use ltx2_models::AudioVideo;
 use ltx2_models::text_encoder::MAX_TOKENS;
 use ltx2_models::transformer::{
     Pass, Perturbations, Sublayer, SublayerIndex, TextKeysValues, TransformerConfig, forks,
@@ -15,7 +16,7 @@ pub(super) fn flops_of(phase: BenchPhase, models: &ModelSet, settings: &BenchSet
     let Denoising { guidance, extent } = phase.denoising(models)?;
     let config = models.transformer_config();
     let tokens = [settings.shape.latent().tokens(), settings.shape.audio_frames()].map(|n| n as f64);
-    let guiding = guiding_passes([&guidance; 2]);
+    let guiding = guiding_passes(AudioVideo { video: &guidance, audio: &guidance });
     let step = step_flops(config, tokens, &guiding.passes());
     Some(match extent {
         Extent::Step => step,
@@ -40,8 +41,8 @@ fn text_kv_flops(config: &TransformerConfig) -> f64 {
     widths.map(|width| 2.0 * MAX_TOKENS as f64 * 2.0 * width * width).iter().sum()
 }
 
-/// FLOP of one step: the linear layers and attention of the blocks, for each pass without the layers that it shares with
-/// an earlier pass. Modulation is small and not counted.
+/// FLOP of one step: the linear layers and attention of the blocks, for each pass without the layers that it shares
+/// with an earlier pass. Modulation is small and not counted.
 fn step_flops(config: &TransformerConfig, tokens: [f64; 2], passes: &[Pass]) -> f64 {
     let layers = config.num_layers;
     let pass_flops = |pass: &Pass, from: SublayerIndex| -> f64 {
@@ -123,7 +124,8 @@ mod tests {
     #[test]
     fn a_guided_step_costs_less_than_its_passes_alone() {
         let guidance = GuiderParams { cfg_scale: 3.0, stg_scale: 1.0, stg_blocks: vec![29], ..GuiderParams::off() };
-        let passes = guiding_passes([&GuiderParams { modality_scale: 3.0, ..guidance }; 2]).passes();
+        let guidance = GuiderParams { modality_scale: 3.0, ..guidance };
+        let passes = guiding_passes(AudioVideo { video: &guidance, audio: &guidance }).passes();
         let [cond, negative, perturbed, isolated] = [0, 1, 2, 3].map(|i| tflop(&passes[i..=i]));
         let tflop_of = |sublayer| {
             let index = SublayerIndex { block: 0, sublayer };

@@ -26,7 +26,7 @@ pub fn measure(engine: &mut Engine, settings: &BenchSettings, phases: &[BenchPha
     let mut report = BenchReport::new(engine, settings, ceiling);
     for phase in phases {
         let measured = measure_phase(engine, settings, *phase, ceiling);
-        report.phases.push(measured.map_err(|error| engine.recover(error))?);
+        report.phases.push(measured.map_err(|error| engine.recover(error, None))?);
     }
     Ok(report)
 }

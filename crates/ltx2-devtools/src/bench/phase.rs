@@ -73,7 +73,7 @@ impl BenchPhase {
     /// Returns the work of a phase that denoises; `None` for other phases.
     pub(super) fn denoising(self, models: &ModelSet) -> Option<Denoising> {
         let guided = || {
-            let stg_blocks = default_stg_block(&models.facts()).into_iter().collect();
+            let stg_blocks = default_stg_block(&models.capabilities()).into_iter().collect();
             GuiderParams { cfg_scale: 3.0, stg_scale: 1.0, stg_blocks, modality_scale: 3.0, rescale_scale: 0.7 }
         };
         let (guidance, extent) = match self {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ltx2_pipeline::diffusion::patchifier::PixelShape;
-use ltx2_pipeline::{Card, DeviceMemory, Engine};
+use ltx2_pipeline::{DeviceMemory, Engine, GpuInfo};
 use serde::Serialize;
 
 use super::phase::BenchPhase;
@@ -76,7 +76,7 @@ pub struct BenchReport {
     pub device: &'static str,
     /// The GPU.
     #[serde(rename = "card")]
-    pub gpu: Option<Card>,
+    pub gpu: Option<GpuInfo>,
     /// Memory of the GPU before the first phase.
     pub memory: Option<DeviceMemory>,
     /// Clock of the engine's phases; `muxing` is always timed by the host.
@@ -102,7 +102,7 @@ impl BenchReport {
         Self {
             model: engine.models().name(),
             device: if device.is_cuda() { "cuda" } else { "cpu" },
-            gpu: Card::of(device),
+            gpu: GpuInfo::of(device),
             memory: DeviceMemory::of(device),
             clock: Stopwatch::clock(device),
             dtype: engine.settings().precision.name(),

@@ -1,6 +1,7 @@
 //! Runs of each phase.
 
 use candle_core::{DType, Device, Tensor};
+use ltx2_models::AudioVideo;
 use ltx2_models::text_encoder::{Contexts, MAX_TOKENS};
 use ltx2_models::transformer::{PromptContext, PromptContexts, Transformer};
 use ltx2_models::video_vae::Tiling;
@@ -8,11 +9,11 @@ use ltx2_pipeline::diffusion::Denoiser;
 use ltx2_pipeline::diffusion::guider::guiding_passes;
 use ltx2_pipeline::diffusion::latent_state::LatentState;
 use ltx2_pipeline::diffusion::noiser::NoiseSource;
-use ltx2_pipeline::diffusion::patchifier::audio_positions;
 use ltx2_pipeline::diffusion::philox::DEFAULT_MULTIPROCESSORS;
-use ltx2_pipeline::diffusion::sampler::{Sampling, States};
+use ltx2_pipeline::diffusion::sampler::{Sampling, sample};
 use ltx2_pipeline::diffusion::schedule::{DEFAULT_TOKENS, ltx2_sigmas};
-use ltx2_pipeline::plan::TILING;
+use ltx2_pipeline::diffusion::token_layout::TokenLayout;
+use ltx2_pipeline::plan::DEFAULT_TILING;
 use ltx2_pipeline::{Engine, PipelineError};
 use ltx2_types::Sampler;
 
@@ -33,7 +34,7 @@ pub(super) fn prepare<'a>(phase: BenchPhase, engine: &'a mut Engine, settings: &
         BenchPhase::EncodePrompt => encode_prompt(engine, settings),
         BenchPhase::DecodeVideo => decode_video(engine, settings, Tiling { frames: None, pixels: None }),
         BenchPhase::DecodeVideoTiled => {
-            decode_video(engine, settings, Tiling { frames: TILING.frames, pixels: TILING.pixels })
+            decode_video(engine, settings, Tiling { frames: DEFAULT_TILING.frames, pixels: DEFAULT_TILING.pixels })
         }
         BenchPhase::DecodeAudio => decode_audio(engine, settings),
         _ => Ok(load(engine)),
@@ -73,10 +74,10 @@ fn denoise(engine: &mut Engine, settings: &BenchSettings, denoising: Denoising) 
     let widths = engine.models().context_widths();
     let prompt = || -> Result<Contexts> {
         let context = |width: usize| random(&[1, MAX_TOKENS, width], &device)?.to_dtype(dtype);
-        Ok(Contexts { video: context(widths.0)?, audio: context(widths.1)? })
+        Ok(Contexts { video: context(widths.video)?, audio: context(widths.audio)? })
     };
     let (positive, negative) = (prompt()?, prompt()?);
-    let guided = guiding_passes([&guidance; 2]).negative.is_some();
+    let guided = guiding_passes(AudioVideo { video: &guidance, audio: &guidance }).negative.is_some();
     let cache_contexts = move |transformer: &Transformer| -> Result<(PromptContext, Option<PromptContext>)> {
         let negative = guided.then(|| transformer.cache_context(&negative)).transpose()?;
         Ok((transformer.cache_context(&positive)?, negative))
@@ -96,8 +97,8 @@ fn denoise(engine: &mut Engine, settings: &BenchSettings, denoising: Denoising) 
         let denoiser = Denoiser::new(
             &transformer,
             PromptContexts { positive: &positive, negative: negative.as_ref() },
-            (&states.video, &states.audio),
-            (&guidance, &guidance),
+            &states,
+            AudioVideo { video: &guidance, audio: &guidance },
             dtype,
         )?;
         let sampling = Sampling {
@@ -107,28 +108,25 @@ fn denoise(engine: &mut Engine, settings: &BenchSettings, denoising: Denoising) 
             dtype,
             observer: &mut |_| Ok(()),
         };
-        sampling.run(Sampler::Euler, states.clone())?;
+        sample(Sampler::Euler, sampling, states.clone())?;
         Ok(())
     }))
 }
 
-fn random_states(engine: &Engine, settings: &BenchSettings) -> Result<States> {
+fn random_states(engine: &Engine, settings: &BenchSettings) -> Result<AudioVideo<LatentState>> {
     let device = &engine.settings().device;
-    let shape = settings.shape.latent();
-    let (video_channels, audio_channels) = engine.models().latent_channels();
-    let audio_frames = settings.shape.audio_frames();
-    let (video, audio) =
-        (random(&[1, shape.tokens(), video_channels], device)?, random(&[1, audio_frames, audio_channels], device)?);
-    Ok(States {
-        video: LatentState::new(shape.positions(settings.shape.frame_rate, 0), Some(&video), video_channels, device)?,
-        audio: LatentState::new(audio_positions(audio_frames), Some(&audio), audio_channels, device)?,
-    })
+    let layouts = TokenLayout::of(settings.shape);
+    Ok(layouts.zip(engine.models().latent_channels()).try_map(|(layout, channels)| {
+        let start = random(&[1, layout.tokens(), channels], device)?;
+        LatentState::new(layout.positions(), Some(&start), channels, device)
+    })?)
 }
 
 fn decode_video(engine: &mut Engine, settings: &BenchSettings, tiling: Tiling) -> Result<Run<'static>> {
     let (decoder, device) = (engine.video_decoder()?, engine.settings().device.clone());
     let shape = settings.shape.latent();
-    let latent = random(&[1, engine.models().latent_channels().0, shape.frames, shape.height, shape.width], &device)?;
+    let latent =
+        random(&[1, engine.models().latent_channels().video, shape.frames, shape.height, shape.width], &device)?;
     let latent = latent.to_dtype(engine.settings().precision.dtype())?;
     Ok(Box::new(move || {
         tiling.decode(&decoder, &latent, |frames| {
@@ -144,7 +142,7 @@ fn decode_audio(engine: &mut Engine, settings: &BenchSettings) -> Result<Run<'st
     let latent = random(&[1, channels, settings.shape.audio_frames(), bins], &device)?;
     let latent = latent.to_dtype(engine.settings().precision.dtype())?;
     Ok(Box::new(move || {
-        audio.1.forward(&audio.0.forward(&latent)?)?;
+        audio.vocoder.forward(&audio.decoder.forward(&latent)?)?;
         Ok(())
     }))
 }

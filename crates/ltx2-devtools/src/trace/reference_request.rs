@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use ltx2_models::checkpoint::read_metadata;
 use ltx2_pipeline::Engine;
-use ltx2_pipeline::plan::{Plan, TilingPlan, choose};
+use ltx2_pipeline::plan::{Plan, TilingPlan, plan_request};
 use ltx2_types::{
     FrameRate, Guidance, ImageInput, InputRef, LoraInput, LoraSource, OutputSpec, Pipeline, Sampler, Task, ValidRequest,
 };
@@ -138,16 +138,15 @@ impl ReferenceRequest {
 
     /// Returns the plan with the settings of the reference run.
     pub(super) fn plan(&self, engine: &Engine) -> Result<Plan> {
-        let facts = engine.models().facts();
-        let mut plan = choose(&self.request(facts.distilled_lora.as_deref())?, &facts)?;
+        let model = engine.models().capabilities();
+        let mut plan = plan_request(&self.request(model.distilled_lora.as_deref())?, &model)?;
         plan.output.tiling = self.tiling()?;
         // The reference always encodes the negative prompt, except with distilled models.
         if plan.pipeline != Pipeline::Distilled {
             plan.negative_prompt = Some(self.negative_prompt.clone());
         }
         for stage in &mut plan.stages {
-            stage.video.guidance.stg_blocks = vec![self.stg_block];
-            stage.audio.guidance.stg_blocks = vec![self.stg_block];
+            stage.modalities.as_mut().map(|modality| modality.guidance.stg_blocks = vec![self.stg_block]);
             if plan.pipeline != Pipeline::Hq {
                 stage.loras.iter_mut().for_each(|lora| lora.strength = REFERENCE_STRENGTH);
             }

@@ -1,17 +1,17 @@
-//! Which device, as asked for.
-
-use std::str::FromStr;
+//! Device selection.
 
 use candle_core::Device;
 
-use super::{Card, DeviceMemory};
-use crate::plan::Computing;
-use crate::{PipelineError, Precision};
+use super::error::DeviceError;
+use super::gpu_info::GpuInfo;
+use super::memory::DeviceMemory;
+use crate::execution::{ExecutionConfig, Precision};
 
-/// The device as asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Device requested on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::EnumString)]
+#[strum(serialize_all = "lowercase", parse_err_ty = String, parse_err_fn = unknown_device)]
 pub enum DeviceChoice {
-    /// The GPU if this build can use one and there is one, else the CPU.
+    /// The first GPU if this build supports GPUs and there is one, else the CPU.
     Auto,
     /// The CPU.
     Cpu,
@@ -20,59 +20,64 @@ pub enum DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// As it is written on a command line.
+    /// Returns the name on the command line.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Cpu => "cpu",
-            Self::Cuda => "cuda",
-        }
+        self.into()
     }
 
-    /// Opens the device for the thread that calls, and logs which it is. A GPU is set up for runs: a stream of its own,
-    /// and a memory pool that keeps what it has until the engine unloads.
-    pub fn open(self) -> Result<Device, PipelineError> {
-        let gpu = self.takes_gpu()?;
-        let device = if gpu { open_gpu()? } else { Device::Cpu };
-        match (Card::of(&device), DeviceMemory::of(&device)) {
-            (Some(card), Some(memory)) => tracing::info!("computing on {card}: {memory}"),
-            _ => tracing::info!("computing on the CPU"),
+    /// Opens the device and logs which one it is. A GPU gets a stream for the calling thread and a memory pool that
+    /// keeps freed memory until the engine is unloaded.
+    ///
+    /// # Errors
+    /// The device does not exist or cannot be opened.
+    pub fn open(self) -> Result<Device, DeviceError> {
+        let device = if self.is_gpu()? { open_gpu().map_err(DeviceError::Open)? } else { Device::Cpu };
+        match (GpuInfo::of(&device), DeviceMemory::of(&device)) {
+            (Some(gpu), Some(memory)) => tracing::info!(%gpu, %memory, "using the GPU"),
+            _ => tracing::info!("using the CPU"),
         }
         Ok(device)
     }
 
-    /// What [`DeviceChoice::open`] would take, and with which precision: the one given, or bfloat16 on a GPU and float32
-    /// elsewhere. Nothing is opened.
-    pub fn computing(self, precision: Option<Precision>) -> Result<Computing, PipelineError> {
-        let (device, usual) = if self.takes_gpu()? {
+    /// Returns the kind of device that [`DeviceChoice::open`] would open and the precision of runs on it: `precision`,
+    /// or bfloat16 on a GPU and float32 on a CPU. Opens nothing.
+    ///
+    /// # Errors
+    /// The device does not exist.
+    pub fn execution(self, precision: Option<Precision>) -> Result<ExecutionConfig, DeviceError> {
+        let (device, default) = if self.is_gpu()? {
             (ltx2_types::Device::Cuda, Precision::Bf16)
         } else {
             (ltx2_types::Device::Cpu, Precision::F32)
         };
-        Ok(Computing { device, precision: precision.unwrap_or(usual) })
+        Ok(ExecutionConfig { device, precision: precision.unwrap_or(default) })
     }
 
-    fn takes_gpu(self) -> Result<bool, PipelineError> {
+    fn is_gpu(self) -> Result<bool, DeviceError> {
         match self {
             Self::Cpu => Ok(false),
-            Self::Auto => Ok(gpus().is_ok_and(|count| count > 0)),
-            Self::Cuda => match gpus() {
-                Ok(0) => Err(PipelineError::Device("device is cuda, but this machine has no GPU".into())),
+            Self::Auto => Ok(gpu_count().is_ok_and(|count| count > 0)),
+            Self::Cuda => match gpu_count() {
+                Ok(0) => Err(DeviceError::Unavailable("this machine has no GPU".into())),
                 Ok(_) => Ok(true),
-                Err(reason) => Err(PipelineError::Device(format!("device is cuda, but {reason}"))),
+                Err(reason) => Err(DeviceError::Unavailable(reason)),
             },
         }
     }
 }
 
-/// How many GPUs there are, or why that is not known.
+fn unknown_device(text: &str) -> String {
+    format!("device is {text}, but it must be auto, cpu or cuda")
+}
+
+/// Returns the number of GPUs, or the reason why it is unknown.
 #[cfg(feature = "cuda")]
-fn gpus() -> Result<usize, String> {
+fn gpu_count() -> Result<usize, String> {
     super::cuda::count().map_err(|error| format!("the CUDA driver does not answer: {error}"))
 }
 
 #[cfg(not(feature = "cuda"))]
-fn gpus() -> Result<usize, String> {
+fn gpu_count() -> Result<usize, String> {
     Err("this build has no GPU support; build it with --features cuda".into())
 }
 
@@ -86,29 +91,24 @@ fn open_gpu() -> candle_core::Result<Device> {
     Err(candle_core::Error::NotCompiledWithCudaSupport)
 }
 
-impl FromStr for DeviceChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda),
-            other => Err(format!("device is {other}, but it must be auto, cpu or cuda")),
-        }
-    }
-}
-
 #[cfg(all(test, not(feature = "cuda")))]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_build_without_gpu_support_says_so_and_chooses_the_cpu_by_itself() {
+    fn a_build_without_gpu_support_refuses_cuda_and_selects_the_cpu() {
         let error = DeviceChoice::Cuda.open().unwrap_err().to_string();
         assert!(error.contains("device is cuda, but this build has no GPU support"), "{error}");
         assert!(DeviceChoice::Auto.open().unwrap().is_cpu());
-        let usual = Computing { device: ltx2_types::Device::Cpu, precision: Precision::F32 };
-        assert_eq!(DeviceChoice::Auto.computing(None).unwrap(), usual);
+        let default = ExecutionConfig { device: ltx2_types::Device::Cpu, precision: Precision::F32 };
+        assert_eq!(DeviceChoice::Auto.execution(None).unwrap(), default);
+    }
+
+    #[test]
+    fn choices_are_parsed_from_their_names() {
+        for choice in [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda] {
+            assert_eq!(choice.name().parse(), Ok(choice));
+        }
+        assert_eq!("tpu".parse::<DeviceChoice>(), Err("device is tpu, but it must be auto, cpu or cuda".into()));
     }
 }

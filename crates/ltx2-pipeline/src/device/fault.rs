@@ -1,20 +1,20 @@
-//! What a failed computation says about the device, by the driver's codes.
+//! Classification of failed computations by the driver's error codes.
 
 use candle_core::{Device, Error};
 
-/// A failure that is the device's.
+/// A failure of the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "a CPU has no such failures"))]
-pub(crate) enum Fault {
-    /// There was not enough memory. The device is as good as before.
+#[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only GPUs have such failures"))]
+pub(crate) enum DeviceFault {
+    /// An allocation failed. The device remains usable.
     OutOfMemory,
-    /// A fault, such as an access to a wrong address, after which CUDA answers nothing more in this process.
+    /// A fault, such as an illegal address, after which CUDA fails every call of this process.
     Lost,
 }
 
-/// The fault behind `error`, an error of a computation on `device`; `None` where it is not the device's. Waits for the
-/// device, and takes what errors it has kept.
-pub(crate) fn fault(error: &Error, device: &Device) -> Option<Fault> {
+/// Returns the fault of `device` that caused `error`; `None` for other errors. Waits for the device and clears its
+/// pending errors.
+pub(crate) fn device_fault(error: &Error, device: &Device) -> Option<DeviceFault> {
     match device {
         #[cfg(feature = "cuda")]
         Device::Cuda(device) => cuda::fault(error, device),
@@ -34,17 +34,17 @@ mod cuda {
     use candle_core::cuda_backend::cudarc::driver::sys::CUresult;
     use candle_core::{CudaDevice, Error};
 
-    use super::Fault;
+    use super::DeviceFault;
 
-    pub(super) fn fault(error: &Error, device: &CudaDevice) -> Option<Fault> {
+    pub(super) fn fault(error: &Error, device: &CudaDevice) -> Option<DeviceFault> {
         if is_lost(device) {
-            return Some(Fault::Lost);
+            return Some(DeviceFault::Lost);
         }
-        is_out_of_memory(error).then_some(Fault::OutOfMemory)
+        is_out_of_memory(error).then_some(DeviceFault::OutOfMemory)
     }
 
-    /// Whether the device does not answer even when it is left alone. Errors that pass are taken by the first two calls;
-    /// one that stays is there for the third as well. (candle hides the code of an error of its own synchronisation.)
+    /// Whether the context is lost. The first two calls drain pending errors; if the third fails too, the error is
+    /// permanent. (candle hides the code of errors of its own synchronization.)
     fn is_lost(device: &CudaDevice) -> bool {
         let stream = device.cuda_stream();
         let _ = stream.context().check_err();
@@ -54,8 +54,8 @@ mod cuda {
 
     pub(super) fn is_out_of_memory(error: &Error) -> bool {
         match error {
-            Error::Cuda(inner) => says_out_of_memory(inner.as_ref()),
-            Error::WrappedContext { wrapped, .. } => says_out_of_memory(wrapped.as_ref()),
+            Error::Cuda(inner) => is_wrapped_out_of_memory(inner.as_ref()),
+            Error::WrappedContext { wrapped, .. } => is_wrapped_out_of_memory(wrapped.as_ref()),
             Error::Context { inner, .. } | Error::WithPath { inner, .. } | Error::WithBacktrace { inner, .. } => {
                 is_out_of_memory(inner)
             }
@@ -63,8 +63,8 @@ mod cuda {
         }
     }
 
-    /// Of an error that candle wraps: its own, or one of ours around a kernel.
-    fn says_out_of_memory(error: &(dyn std::error::Error + 'static)) -> bool {
+    /// Checks an error that candle wraps: its own, or one that a kernel of this workspace returns.
+    fn is_wrapped_out_of_memory(error: &(dyn std::error::Error + 'static)) -> bool {
         if let Some(error) = error.downcast_ref::<Error>() {
             return is_out_of_memory(error);
         }
@@ -75,7 +75,7 @@ mod cuda {
             None => {
                 error.downcast_ref().is_some_and(driver)
                     || error.downcast_ref().is_some_and(cublas)
-                    || error.source().is_some_and(says_out_of_memory)
+                    || error.source().is_some_and(is_wrapped_out_of_memory)
             }
         }
     }
@@ -99,7 +99,7 @@ mod cuda {
         }
 
         #[test]
-        fn it_is_found_wherever_candle_hides_it() {
+        fn out_of_memory_is_found_in_every_wrapper_of_candle() {
             let full = || boxed(CudaError::Cuda(FULL));
             let cublas = CudaError::Cublas(CublasError(cublasStatus_t::CUBLAS_STATUS_ALLOC_FAILED));
             let wrapped = Error::WrappedContext { wrapped: Box::new(full()), context: "loading".into() };
@@ -122,7 +122,7 @@ mod cuda {
         }
 
         #[test]
-        fn nothing_else_is_taken_for_it() {
+        fn other_errors_are_not_out_of_memory() {
             let others = [
                 boxed(CudaError::Cuda(DriverError(CUresult::CUDA_ERROR_ILLEGAL_ADDRESS))),
                 boxed(CudaError::Cublas(CublasError(cublasStatus_t::CUBLAS_STATUS_EXECUTION_FAILED))),

@@ -1,4 +1,4 @@
-//! The device's memory: how much there is, how much was used, and giving it back.
+//! Memory of a device: size, peak use, and its release to the system.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use serde::Serialize;
 /// Memory of a GPU, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct DeviceMemory {
-    /// What the driver could hand out. Memory that our own pool keeps is not in it.
+    /// Memory that the driver can allocate, without what the process's own pool holds.
     pub free: usize,
-    /// What the card has.
+    /// Total memory of the GPU.
     pub total: usize,
 }
 
 impl DeviceMemory {
-    /// Of `device` now; `None` on a CPU, and where the driver does not tell.
+    /// Returns the current memory of `device`; `None` on a CPU, or if the driver does not report it.
     pub fn of(device: &Device) -> Option<Self> {
         match device {
             #[cfg(feature = "cuda")]
@@ -31,7 +31,7 @@ impl fmt::Display for DeviceMemory {
     }
 }
 
-/// Bytes, shown in GiB.
+/// A number of bytes, displayed in GiB.
 pub(crate) struct Gib(pub usize);
 
 impl fmt::Display for Gib {
@@ -40,50 +40,50 @@ impl fmt::Display for Gib {
     }
 }
 
-/// Gives the memory that no tensor holds back to the system; on a CPU that is the allocator's business.
-pub(crate) fn give_back(device: &Device) {
+/// Returns unused memory of the pool to the system. On a CPU the allocator does so by itself.
+pub(crate) fn release_memory(device: &Device) {
     match device {
         #[cfg(feature = "cuda")]
         Device::Cuda(device) => {
-            if let Err(error) = super::cuda::give_back(device) {
-                tracing::warn!(%error, "the GPU's memory could not be given back: {error}");
+            if let Err(error) = super::cuda::release_memory(device) {
+                tracing::warn!(%error, "cannot release GPU memory");
             }
         }
         _ => {}
     }
 }
 
-/// Bytes that further tensors could have; `None` where the system does not tell.
+/// Returns the bytes available for further tensors; `None` if the system does not report them.
 pub(crate) fn available(device: &Device) -> Option<usize> {
     match device {
         #[cfg(feature = "cuda")]
-        Device::Cuda(cuda) => Some(DeviceMemory::of(device)?.free + super::cuda::kept(cuda).ok()?),
+        Device::Cuda(cuda) => Some(DeviceMemory::of(device)?.free + super::cuda::pool_free(cuda).ok()?),
         _ => kilobytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:"),
     }
 }
 
-/// Called before `bytes` in large pieces are read into the device's memory: what the pool keeps may lie in pieces that are
-/// too small for them.
-pub(crate) fn make_room(device: &Device, bytes: usize) {
+/// Ensures that the driver can allocate `bytes` in large blocks, if possible: the blocks that the pool holds may be too
+/// small for them, so the pool is emptied if the driver has less.
+pub(crate) fn reserve(device: &Device, bytes: usize) {
     if DeviceMemory::of(device).is_some_and(|memory| memory.free < bytes) {
-        give_back(device);
+        release_memory(device);
     }
 }
 
-/// Forgets the peak so far. Where the system cannot, the next peak includes what came before.
+/// Resets the peak of [`peak_memory`]. Without effect if the system does not support it.
 pub fn reset_peak_memory(device: &Device) {
     match device {
         #[cfg(feature = "cuda")]
         Device::Cuda(device) => {
             let _ = super::cuda::reset_peak(device);
         }
-        // Writing 5 there resets the peak of the resident memory (Linux, proc(5)).
+        // Writing 5 resets the peak resident set size (Linux, proc(5)).
         _ => drop(std::fs::write("/proc/self/clear_refs", "5")),
     }
 }
 
-/// Bytes at the highest since the last reset: of tensors on a GPU, of the process on a CPU. `None` where the system does
-/// not tell.
+/// Returns the peak memory since the last reset, bytes: of tensors on a GPU, of the process on a CPU. `None` if the
+/// system does not report it.
 pub fn peak_memory(device: &Device) -> Option<u64> {
     match device {
         #[cfg(feature = "cuda")]
@@ -92,7 +92,7 @@ pub fn peak_memory(device: &Device) -> Option<u64> {
     }
 }
 
-/// The bytes that a table of the system's has under `name`.
+/// Parses the line `name` of a `/proc` table; returns bytes.
 fn kilobytes(table: &str, name: &str) -> Option<usize> {
     let line = table.lines().find_map(|line| line.strip_prefix(name))?;
     let kilobytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -104,14 +104,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_peak_is_read_and_can_be_forgotten() {
+    fn proc_tables_are_parsed() {
         assert_eq!(kilobytes("Name:\tx\nVmHWM:\t  2048 kB\nVmRSS:\t 1 kB\n", "VmHWM:"), Some(2048 * 1024));
         assert_eq!(kilobytes("Name:\tx\n", "VmHWM:"), None);
         assert!(available(&Device::Cpu).unwrap() > 1 << 20);
     }
 
     #[test]
-    fn memory_is_told_in_gib() {
+    fn memory_is_displayed_in_gib() {
         let memory = DeviceMemory { free: 3 << 29, total: 24 << 30 };
         assert_eq!(memory.to_string(), "1.5 of 24.0 GiB are free");
     }

@@ -1,9 +1,9 @@
-//! Work that every kind of kernel takes part in, before there is a request that would wait for their loading.
+//! Loading of kernels before the first request.
 
 use candle_core::{DType, Device, Result, Tensor};
 
-/// Has the driver compile candle's kernels and our own and cuBLAS start, seconds that the first request would else take. Does
-/// nothing on a CPU. Kernels for quantised weights are loaded by the first such weight.
+/// Loads all kernels and cuBLAS, which takes seconds that the first request would otherwise wait. Does nothing on a
+/// CPU. Kernels for quantized weights are loaded with the first such weight.
 pub(crate) fn warm_up(device: &Device, dtype: DType) -> Result<()> {
     if device.is_cpu() {
         return Ok(());
@@ -11,11 +11,11 @@ pub(crate) fn warm_up(device: &Device, dtype: DType) -> Result<()> {
     let start = std::time::Instant::now();
     touch_kernels(device, dtype)?;
     ltx2_models::load_kernels(device)?;
-    tracing::info!("kernels loaded in {:.1} s", start.elapsed().as_secs_f64());
+    tracing::info!(seconds = start.elapsed().as_secs_f64(), "kernels loaded");
     Ok(())
 }
 
-/// One operation of each of candle's modules, named behind it.
+/// Runs one operation of each kernel module of candle; the comments name the module.
 fn touch_kernels(device: &Device, dtype: DType) -> Result<()> {
     let x = Tensor::ones((1, 2, 16, 16), DType::F32, device)?; // fill
     let x = x.affine(0.5, 0.25)?; // affine
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_operation_works() {
+    fn operations_run_in_both_precisions() {
         for dtype in [DType::F32, DType::BF16] {
             touch_kernels(&Device::Cpu, dtype).unwrap();
         }

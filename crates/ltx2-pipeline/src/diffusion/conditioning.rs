@@ -1,64 +1,122 @@
-//! Conditioning items: what is known of the result before it is made. Each turns a state into another one.
+//! Conditioning items: known parts of the result. Each turns a latent state into another.
 
-use candle_core::{Result, Tensor};
+use std::ops::Range;
 
-use super::LatentState;
-use super::patchifier::VideoLatentShape;
+use candle_core::{Result, Tensor, bail};
+use ltx2_models::layers::Positions;
 
-/// Something that the picture has to agree with.
+use super::latent_state::LatentState;
+use super::patchifier::{VideoLatentShape, preceding_audio_positions};
+use super::token_layout::TokenLayout;
+
+/// A known part of the result. Video latents are `(1, c, f, h, w)`, audio latents `(1, c, t, bins)`. Strength 1 keeps a
+/// latent as it is, 0 ignores it.
 #[derive(Debug, Clone)]
 pub enum ConditioningItem {
     /// Latents in place of those from a latent frame on (`VideoConditionByLatentIndex`).
     ReplaceLatent {
-        /// `(1, c, f, h, w)`.
+        /// The latents.
         latent: Tensor,
-        /// Latent frame at which they stand.
+        /// First latent frame that is replaced.
         latent_index: usize,
-        /// 1 holds them as they are, 0 ignores them.
+        /// Conditioning strength.
         strength: f64,
     },
-    /// Latents as further tokens with positions of their own (`VideoConditionByKeyframeIndex`).
+    /// Video latents as appended tokens at a frame of the target (`VideoConditionByKeyframeIndex`).
     Keyframe {
-        /// `(1, c, f, h, w)`.
+        /// The latents.
         latent: Tensor,
-        /// Frame at which they stand.
+        /// Frame at which the latents start.
         frame: usize,
-        /// 1 holds them as they are, 0 ignores them.
+        /// Conditioning strength.
+        strength: f64,
+    },
+    /// Latents of the whole target, which is generated again within a window (`TemporalRegionMask`). They are the start
+    /// and the clean latent of all target tokens.
+    Region {
+        /// The latents.
+        latent: Tensor,
+        /// Latent frames that are generated.
+        window: Range<usize>,
+        /// Conditioning strength outside the window.
+        strength: f64,
+    },
+    /// Latents as appended tokens that the target attends to (`VideoConditionByReferenceLatent`). A video reference
+    /// covers the target's space and time; an audio reference ends one latent frame before the target starts.
+    Reference {
+        /// The latents.
+        latent: Tensor,
+        /// Ratio of the target's height and width to those of a video reference.
+        spatial_scale: usize,
+        /// Ratio of the target's frame rate to that of a video reference.
+        temporal_scale: usize,
+        /// Conditioning strength.
         strength: f64,
     },
 }
 
 impl ConditioningItem {
-    /// Applies the item to a picture of `shape` at `frame_rate`.
-    pub fn apply(&self, state: LatentState, shape: VideoLatentShape, frame_rate: f64) -> Result<LatentState> {
+    /// Returns `state` with the item applied. `layout` is the grid of the target tokens, which are the first ones of
+    /// the state.
+    ///
+    /// # Errors
+    /// The item does not fit the layout, or a tensor operation fails.
+    pub fn apply(&self, state: &LatentState, layout: TokenLayout) -> Result<LatentState> {
         match self {
             Self::ReplaceLatent { latent, latent_index, strength } => {
-                let tokens = VideoLatentShape::patchify(latent)?;
-                let (start, count) = (latent_index * shape.height * shape.width, tokens.dim(1)?);
-                let mut denoise_mask = state.denoise_mask;
-                denoise_mask[start..start + count].fill((1.0 - strength) as f32);
-                Ok(LatentState {
-                    latent: replace(&state.latent, &tokens, start)?,
-                    clean_latent: replace(&state.clean_latent, &tokens, start)?,
-                    denoise_mask,
-                    positions: state.positions,
-                })
+                let start = latent_index * layout.tokens_per_frame();
+                replace_tokens(state, &layout.patchify(latent)?, start, kept_share(*strength))
             }
             Self::Keyframe { latent, frame, strength } => {
-                let (_, _, frames, height, width) = latent.dims5()?;
-                let positions = VideoLatentShape { frames, height, width }.positions(frame_rate, *frame);
-                let tokens = VideoLatentShape::patchify(latent)?;
-                let mut denoise_mask = state.denoise_mask;
-                denoise_mask.extend(vec![(1.0 - strength) as f32; tokens.dim(1)?]);
-                Ok(LatentState {
-                    latent: Tensor::cat(&[&state.latent, &tokens], 1)?,
-                    clean_latent: Tensor::cat(&[&state.clean_latent, &tokens], 1)?,
-                    denoise_mask,
-                    positions: state.positions.append(&positions),
-                })
+                let TokenLayout::Video { frame_rate, .. } = layout else {
+                    bail!("a keyframe conditions video, but the layout is {layout:?}");
+                };
+                let positions = latent_shape(latent)?.positions(frame_rate, *frame);
+                append_tokens(state, &layout.patchify(latent)?, &positions, kept_share(*strength))
+            }
+            Self::Region { latent, window, strength } => {
+                let tokens = layout.patchify(latent)?;
+                if tokens.dim(1)? != layout.tokens() || window.end > layout.frames() {
+                    bail!("a region must cover {layout:?}, but it has {} tokens, window {window:?}", tokens.dim(1)?);
+                }
+                let mut replaced = replace_tokens(state, &tokens, 0, kept_share(*strength))?;
+                let per_frame = layout.tokens_per_frame();
+                replaced.denoise_mask[window.start * per_frame..window.end * per_frame].fill(1.0);
+                Ok(replaced)
+            }
+            Self::Reference { latent, spatial_scale, temporal_scale, strength } => {
+                let positions = match layout {
+                    TokenLayout::Video { frame_rate, .. } => {
+                        latent_shape(latent)?.reference_positions(frame_rate, *spatial_scale, *temporal_scale)
+                    }
+                    TokenLayout::Audio { .. } => preceding_audio_positions(latent.dim(2)?),
+                };
+                append_tokens(state, &layout.patchify(latent)?, &positions, kept_share(*strength))
             }
         }
     }
+}
+
+/// Returns the mask of tokens with conditioning strength `strength`.
+fn kept_share(strength: f64) -> f32 {
+    (1.0 - strength) as f32
+}
+
+fn latent_shape(latent: &Tensor) -> Result<VideoLatentShape> {
+    let (_, _, frames, height, width) = latent.dims5()?;
+    Ok(VideoLatentShape { frames, height, width })
+}
+
+/// Replaces the tokens from `start` on by `tokens`, with the mask `share`.
+fn replace_tokens(state: &LatentState, tokens: &Tensor, start: usize, share: f32) -> Result<LatentState> {
+    let mut denoise_mask = state.denoise_mask.clone();
+    denoise_mask[start..start + tokens.dim(1)?].fill(share);
+    Ok(LatentState {
+        latent: replace(&state.latent, tokens, start)?,
+        clean_latent: replace(&state.clean_latent, tokens, start)?,
+        denoise_mask,
+        ..state.clone()
+    })
 }
 
 fn replace(tokens: &Tensor, by: &Tensor, start: usize) -> Result<Tensor> {
@@ -66,28 +124,136 @@ fn replace(tokens: &Tensor, by: &Tensor, start: usize) -> Result<Tensor> {
     Tensor::cat(&[&tokens.narrow(1, 0, start)?, by, &tokens.narrow(1, end, n - end)?], 1)
 }
 
+/// Appends `tokens` at `positions`, with the mask `share`.
+fn append_tokens(state: &LatentState, tokens: &Tensor, positions: &Positions, share: f32) -> Result<LatentState> {
+    let mut denoise_mask = state.denoise_mask.clone();
+    denoise_mask.extend(vec![share; tokens.dim(1)?]);
+    Ok(LatentState {
+        latent: Tensor::cat(&[&state.latent, tokens], 1)?,
+        clean_latent: Tensor::cat(&[&state.clean_latent, tokens], 1)?,
+        denoise_mask,
+        positions: state.positions.append(positions),
+        ..state.clone()
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
     use candle_core::{DType, Device};
 
-    const SHAPE: VideoLatentShape = VideoLatentShape { frames: 2, height: 2, width: 3 };
+    use super::*;
 
-    fn state() -> LatentState {
-        LatentState::new(SHAPE.positions(24.0, 0), None, 4, &Device::Cpu).unwrap()
+    const SHAPE: VideoLatentShape = VideoLatentShape { frames: 2, height: 2, width: 3 };
+    const VIDEO: TokenLayout = TokenLayout::Video { shape: SHAPE, frame_rate: 24.0 };
+    const AUDIO: TokenLayout = TokenLayout::Audio { frames: 3 };
+
+    fn state(layout: TokenLayout, channels: usize) -> LatentState {
+        LatentState::new(layout.positions(), None, channels, &Device::Cpu).unwrap()
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// Audio latents of one channel, whose bins all have the value of the frame.
+    fn audio(frames: &[f32]) -> Tensor {
+        let frames = Tensor::new(frames, &Device::Cpu).unwrap().reshape((1, 1, (), 1)).unwrap();
+        frames.broadcast_as((1, 1, frames.dim(2).unwrap(), 16)).unwrap().contiguous().unwrap()
     }
 
     #[test]
-    fn replaces_in_place_and_appends_behind() -> Result<()> {
+    fn replaced_latents_keep_their_place_and_keyframes_are_appended() -> Result<()> {
         let latent = Tensor::ones((1, 4, 1, 2, 3), DType::F32, &Device::Cpu)?;
         let item = ConditioningItem::ReplaceLatent { latent: latent.clone(), latent_index: 1, strength: 0.75 };
-        let replaced = item.apply(state(), SHAPE, 24.0)?;
+        let replaced = item.apply(&state(VIDEO, 4), VIDEO)?;
         assert_eq!(replaced.denoise_mask, [vec![1.0; 6], vec![0.25; 6]].concat());
         assert_eq!(replaced.clean_latent.sum_all()?.to_scalar::<f32>()?, 24.0);
-        let appended = ConditioningItem::Keyframe { latent, frame: 8, strength: 1.0 }.apply(replaced, SHAPE, 24.0)?;
+        let appended = ConditioningItem::Keyframe { latent, frame: 8, strength: 1.0 }.apply(&replaced, VIDEO)?;
         assert_eq!(appended.denoise_mask.len(), 18);
         assert_eq!(appended.positions.tokens(), 18);
         assert_eq!(appended.latent.dims(), [1, 18, 4]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_keyframe_for_audio_is_refused() {
+        let item = ConditioningItem::Keyframe { latent: audio(&[1.]), frame: 0, strength: 1.0 };
+        assert!(item.apply(&state(AUDIO, 16), AUDIO).unwrap_err().to_string().contains("a keyframe conditions video"));
+    }
+
+    #[test]
+    fn a_video_region_is_generated_within_its_window() -> Result<()> {
+        let latent = Tensor::arange(0f32, 12., &Device::Cpu)?.reshape((1, 1, 2, 2, 3))?;
+        let item = ConditioningItem::Region { latent, window: 1..2, strength: 1.0 };
+        let state = item.apply(&state(VIDEO, 1), VIDEO)?;
+        assert_eq!(state.denoise_mask, [vec![0.0; 6], vec![1.0; 6]].concat());
+        let expected: Vec<f32> = (0..12u8).map(f32::from).collect();
+        assert_eq!((values(&state.latent), values(&state.clean_latent)), (expected.clone(), expected));
+        assert_eq!(state.positions, VIDEO.positions());
+        Ok(())
+    }
+
+    #[test]
+    fn an_audio_region_has_one_token_per_frame() -> Result<()> {
+        let item = ConditioningItem::Region { latent: audio(&[1., 2., 3.]), window: 0..2, strength: 0.75 };
+        let state = item.apply(&state(AUDIO, 16), AUDIO)?;
+        assert_eq!(state.denoise_mask, [1.0, 1.0, 0.25]);
+        assert_eq!(values(&state.clean_latent.narrow(2, 0, 1)?), [1., 2., 3.]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_region_of_another_size_is_refused() {
+        for (latent, window) in [(audio(&[1., 2.]), 0..1), (audio(&[1., 2., 3.]), 0..4)] {
+            let item = ConditioningItem::Region { latent, window, strength: 1.0 };
+            assert!(item.apply(&state(AUDIO, 16), AUDIO).unwrap_err().to_string().contains("a region must cover"));
+        }
+    }
+
+    #[test]
+    fn a_region_leaves_appended_tokens_alone() -> Result<()> {
+        let keyframe = Tensor::ones((1, 1, 1, 2, 3), DType::F32, &Device::Cpu)?;
+        let appended =
+            ConditioningItem::Keyframe { latent: keyframe, frame: 8, strength: 1.0 }.apply(&state(VIDEO, 1), VIDEO)?;
+        let latent = Tensor::zeros((1, 1, 2, 2, 3), DType::F32, &Device::Cpu)?;
+        let region = ConditioningItem::Region { latent, window: 0..1, strength: 1.0 }.apply(&appended, VIDEO)?;
+        assert_eq!(region.denoise_mask, [vec![1.0; 6], vec![0.0; 12]].concat());
+        assert_eq!(values(&region.latent)[12..], [1.0; 6]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_video_reference_is_appended_over_the_space_and_time_of_the_target() -> Result<()> {
+        // Half the size and half the frame rate: two latent frames of 1x1, which stand for frames 0 and 1 to 8 of the
+        // reference, that is 0 and 1 to 16 of the target.
+        let latent = Tensor::ones((1, 4, 2, 1, 1), DType::F32, &Device::Cpu)?;
+        let item = ConditioningItem::Reference { latent, spatial_scale: 2, temporal_scale: 2, strength: 0.5 };
+        let referenced = item.apply(&state(VIDEO, 4), VIDEO)?;
+        assert_eq!(referenced.denoise_mask, [vec![1.0; 12], vec![0.5; 2]].concat());
+        assert_eq!(values(&referenced.clean_latent)[48..], [1.0; 8]);
+        let own = Positions::new(vec![
+            vec![(0.0, 1.0 / 24.0), (1.0 / 24.0, 17.0 / 24.0)],
+            vec![(0.0, 64.0); 2],
+            vec![(0.0, 64.0); 2],
+        ]);
+        assert_eq!(referenced.positions, VIDEO.positions().append(&own));
+        Ok(())
+    }
+
+    #[test]
+    fn an_audio_reference_ends_one_latent_frame_before_the_target() -> Result<()> {
+        let item = ConditioningItem::Reference {
+            latent: audio(&[1., 2.]),
+            spatial_scale: 1,
+            temporal_scale: 1,
+            strength: 1.0,
+        };
+        let referenced = item.apply(&state(AUDIO, 16), AUDIO)?;
+        assert_eq!(referenced.denoise_mask, [1.0, 1.0, 1.0, 0.0, 0.0]);
+        // On its own grid the reference ends at 0.05 s.
+        let shift = 0.05f32 + 0.04;
+        let own = Positions::new(vec![vec![(0.0 - shift, 0.01 - shift), (0.01 - shift, 0.05 - shift)]]);
+        assert_eq!(referenced.positions, AUDIO.positions().append(&own));
         Ok(())
     }
 }

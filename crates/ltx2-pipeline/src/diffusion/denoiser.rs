@@ -1,72 +1,67 @@
-//! One guided prediction of the clean latents (`multi_modal_guider_denoising_func` around `X0Model`).
+//! Guided prediction of the clean latents (`multi_modal_guider_denoising_func` around `X0Model`).
 
 use candle_core::{DType, Result, Tensor};
 use ltx2_models::AudioVideo;
 use ltx2_models::transformer::{Modality, PromptContexts, StepInputs, StreamRope, Timesteps, Transformer};
 
-use super::LatentState;
 use super::guider::{GuiderParams, guiding_passes};
+use super::latent_state::LatentState;
 
-/// The transformer with the prompts, the positions and the guidance of a stage.
+/// The transformer with the prompts, positions and guidance of a stage.
 #[derive(Debug)]
 pub struct Denoiser<'a> {
     transformer: &'a Transformer,
     prompts: PromptContexts<'a>,
     ropes: AudioVideo<StreamRope>,
-    video_guider: &'a GuiderParams,
-    audio_guider: &'a GuiderParams,
+    guidance: AudioVideo<&'a GuiderParams>,
     dtype: DType,
 }
 
-/// A prediction for picture and sound, `(1, n, channels)` float32 each.
-pub type Prediction = (Tensor, Tensor);
+/// Predicted clean tokens, `(1, n, channels)` float32 each.
+pub type Prediction = AudioVideo<Tensor>;
 
 impl<'a> Denoiser<'a> {
-    /// For states at the positions of `video` and `audio`.
+    /// Creates a denoiser for states with the positions of `states`, in a run of `dtype`.
     pub fn new(
         transformer: &'a Transformer,
         prompts: PromptContexts<'a>,
-        (video, audio): (&LatentState, &LatentState),
-        (video_guider, audio_guider): (&'a GuiderParams, &'a GuiderParams),
+        states: &AudioVideo<LatentState>,
+        guidance: AudioVideo<&'a GuiderParams>,
         dtype: DType,
     ) -> Result<Self> {
-        let ropes = transformer.ropes(AudioVideo { video: &video.positions, audio: &audio.positions })?;
-        Ok(Self { transformer, prompts, ropes, video_guider, audio_guider, dtype })
+        let ropes = transformer.ropes(states.as_ref().map(|state| &state.positions))?;
+        Ok(Self { transformer, prompts, ropes, guidance, dtype })
     }
 
-    /// The clean latents as predicted from `video` and `audio` at noise level `sigma`, not yet blended with what is
-    /// known.
-    pub fn denoise(&self, video: &LatentState, audio: &LatentState, sigma: f32) -> Result<Prediction> {
-        let (video, audio) = (NoisyTokens::new(video, sigma, self.dtype)?, NoisyTokens::new(audio, sigma, self.dtype)?);
-        let inputs = StepInputs {
-            modalities: AudioVideo {
-                video: video.modality(sigma, &self.ropes.video),
-                audio: audio.modality(sigma, &self.ropes.audio),
-            },
-            prompts: self.prompts,
-        };
-        let guiding = guiding_passes([self.video_guider, self.audio_guider]);
-        let predictions: Vec<Prediction> = self
+    /// Predicts the clean tokens of `states` at noise level `sigma`, before they are blended with the known latents. A
+    /// frozen modality is at noise level 0.
+    pub fn denoise(&self, states: &AudioVideo<LatentState>, sigma: f32) -> Result<Prediction> {
+        let noisy = states.as_ref().try_map(|state| NoisyTokens::new(state, sigma, self.dtype))?;
+        let modalities = noisy.as_ref().zip(self.ropes.as_ref()).map(|(tokens, rope)| tokens.modality(rope));
+        let inputs = StepInputs { modalities, prompts: self.prompts };
+        let guiding = guiding_passes(self.guidance);
+        let mut predictions = self
             .transformer
             .forward_all(&inputs, &guiding.passes())?
             .iter()
-            .map(|velocities| Ok((video.denoised(&velocities.video)?, audio.denoised(&velocities.audio)?)))
-            .collect::<Result<_>>()?;
-        let (cond, others) = predictions.split_first().expect("a prediction for each pass");
-        let mut others = others.iter();
-        let others = guiding.map(|pass| pass.and_then(|_| others.next()));
-        let side = |of: fn(&Prediction) -> &Tensor| others.map(|prediction| prediction.map(of));
-        Ok((
-            self.video_guider.guide(&cond.0, side(|prediction| &prediction.0))?,
-            self.audio_guider.guide(&cond.1, side(|prediction| &prediction.1))?,
-        ))
+            .map(|velocities| noisy.as_ref().zip(velocities.as_ref()).try_map(|(tokens, v)| tokens.denoised(v)))
+            .collect::<Result<Vec<Prediction>>>()?
+            .into_iter();
+        let cond = predictions.next().expect("a prediction for each pass");
+        let others = guiding.map(|pass| pass.and_then(|_| predictions.next()));
+        Ok(AudioVideo {
+            video: self.guidance.video.guide(&cond.video, others.as_ref().map(|p| p.as_ref().map(|p| &p.video)))?,
+            audio: self.guidance.audio.guide(&cond.audio, others.as_ref().map(|p| p.as_ref().map(|p| &p.audio)))?,
+        })
     }
 }
 
-/// One modality's state at one noise level, as the transformer takes it.
+/// Tokens of one modality at one noise level, as the transformer reads them.
 struct NoisyTokens {
     latent: Tensor,
+    /// `latent` in the dtype of the run.
     rounded: Tensor,
+    sigma: f32,
     timesteps: Timesteps,
     /// Noise level of each token, `(1, n, 1)`.
     levels: Tensor,
@@ -74,22 +69,52 @@ struct NoisyTokens {
 
 impl NoisyTokens {
     fn new(state: &LatentState, sigma: f32, dtype: DType) -> Result<Self> {
+        let sigma = state.sigma(sigma);
         let levels: Vec<f32> = state.denoise_mask.iter().map(|share| share * sigma).collect();
         let device = state.latent.device();
         Ok(Self {
             latent: state.latent.clone(),
             rounded: state.latent.to_dtype(dtype)?,
+            sigma,
             timesteps: Timesteps::new(&levels, device)?,
             levels: Tensor::from_slice(&levels, (1, levels.len(), 1), device)?,
         })
     }
 
-    fn modality<'a>(&'a self, sigma: f32, rope: &'a StreamRope) -> Modality<'a> {
-        Modality { latent: &self.rounded, sigma, timesteps: &self.timesteps, rope }
+    fn modality<'a>(&'a self, rope: &'a StreamRope) -> Modality<'a> {
+        Modality { latent: &self.rounded, sigma: self.sigma, timesteps: &self.timesteps, rope }
     }
 
-    /// What is left without the noise: the latent, less the velocity times its noise level.
+    /// Returns the clean tokens: the latent minus the velocity times the noise level of each token.
     fn denoised(&self, velocity: &Tensor) -> Result<Tensor> {
         &self.latent - velocity.to_dtype(DType::F32)?.broadcast_mul(&self.levels)?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use ltx2_models::layers::Positions;
+
+    use super::*;
+
+    fn levels(tokens: &NoisyTokens) -> Vec<f32> {
+        tokens.levels.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn each_modality_has_its_own_noise_level() -> Result<()> {
+        let positions = Positions::new(vec![vec![(0.0, 1.0), (1.0, 2.0)]]);
+        let start = Tensor::new(&[[[1f32], [2.]]], &Device::Cpu)?;
+        let state = LatentState::new(positions, Some(&start), 1, &Device::Cpu)?;
+        let partly_kept = LatentState { denoise_mask: vec![1.0, 0.5], ..state.clone() };
+        let noisy = NoisyTokens::new(&partly_kept, 0.5, DType::F32)?;
+        assert_eq!((noisy.sigma, levels(&noisy)), (0.5, vec![0.5, 0.25]));
+        let frozen = NoisyTokens::new(&state.freeze(), 0.5, DType::F32)?;
+        assert_eq!((frozen.sigma, levels(&frozen)), (0.0, vec![0.0, 0.0]));
+        // Whatever the velocity is, the prediction of a frozen modality is its clean latent.
+        let denoised = frozen.denoised(&Tensor::new(&[[[3f32], [4.]]], &Device::Cpu)?)?;
+        assert_eq!(denoised.flatten_all()?.to_vec1::<f32>()?, [1., 2.]);
+        Ok(())
     }
 }

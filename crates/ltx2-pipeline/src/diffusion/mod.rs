@@ -1,4 +1,4 @@
-//! The parts of diffusion sampling, under the paper's names.
+//! Diffusion sampling: latent states, conditioning, noise, guidance and samplers, with the names of ltx_core.
 
 pub mod conditioning;
 pub mod denoiser;
@@ -10,8 +10,10 @@ pub mod philox;
 pub mod sampler;
 pub mod schedule;
 pub mod stepper;
+pub mod token_layout;
 
 pub use conditioning::ConditioningItem;
 pub use denoiser::Denoiser;
 pub use latent_state::LatentState;
 pub use noiser::NoiseSource;
+pub use token_layout::TokenLayout;

@@ -1,36 +1,36 @@
-//! Gaussian noise into a latent state (`GaussianNoiser`).
+//! Noise and its addition to a latent state (`GaussianNoiser`).
 
 use std::collections::VecDeque;
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Result, Tensor, bail};
 
-use super::LatentState;
+use super::latent_state::LatentState;
 use super::philox::Philox;
 
-/// Where draws come from, in the order in which a run asks for them.
+/// Source of the draws of a run, in order.
 #[derive(Debug, Clone)]
 pub enum NoiseSource {
-    /// Those of a seed.
+    /// Generated from a seed.
     Generated {
-        /// The seed's own.
+        /// Generator of the initial noise.
         initial: Philox,
-        /// The second-order sampler's, one for each [`SdeStream`].
+        /// Generators of the second-order sampler, one per [`SdeStream`].
         sde: [Philox; 2],
     },
-    /// Recorded ones, `(1, n, channels)` each.
+    /// Recorded draws, `(1, n, channels)` each.
     Recorded(VecDeque<Tensor>),
 }
 
-/// Which of the second-order sampler's two generators.
+/// Generators of the second-order sampler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SdeStream {
-    /// For the middle of a step.
+    /// Noise at the midpoint of a step.
     Substep,
-    /// For its end.
+    /// Noise at the end of a step.
     Step,
 }
 
-/// Seeds of the second-order sampler's generators: the same for every request and stage, as in the official code.
+/// Seeds of the second-order sampler's generators; the official code uses the same for every request and stage.
 const SDE_SEEDS: [u64; 2] = [9_999, u64::MAX];
 
 impl Default for NoiseSource {
@@ -40,13 +40,16 @@ impl Default for NoiseSource {
 }
 
 impl NoiseSource {
-    /// The noise of `seed` on a card with that many multiprocessors.
+    /// Returns the noise of `seed` on a GPU with `multiprocessors` multiprocessors.
     pub fn of_seed(seed: u64, multiprocessors: usize) -> Self {
         let generator = |seed| Philox::new(seed, multiprocessors);
         Self::Generated { initial: generator(seed), sde: SDE_SEEDS.map(generator) }
     }
 
-    /// The next draw for `like`, rounded to the run's `dtype`.
+    /// Returns the next draw with the shape of `like`, float32 values rounded to `dtype`.
+    ///
+    /// # Errors
+    /// The recorded noise ends or has another shape.
     pub fn draw(&mut self, like: &Tensor, dtype: DType) -> Result<Tensor> {
         let noise = match self {
             Self::Generated { initial, .. } => {
@@ -54,18 +57,21 @@ impl NoiseSource {
             }
             Self::Recorded(draws) => recorded(draws, like)?,
         };
-        // The draw itself is in the run's dtype in the official pipelines.
+        // The official pipelines draw in the run's dtype.
         noise.to_dtype(dtype)?.to_dtype(DType::F32)
     }
 
-    /// Starts the second-order sampler's generators again, as every stage does.
+    /// Resets the second-order sampler's generators, as at the start of every stage.
     pub fn start_sde(&mut self) {
         if let Self::Generated { sde, .. } = self {
             sde.iter_mut().zip(SDE_SEEDS).for_each(|(generator, seed)| *generator = generator.reseeded(seed));
         }
     }
 
-    /// The second-order sampler's next draw for `like`, float64.
+    /// Returns the next draw of the second-order sampler with the shape of `like`, float64.
+    ///
+    /// # Errors
+    /// The recorded noise ends or has another shape.
     pub fn draw_sde(&mut self, stream: SdeStream, like: &Tensor) -> Result<Tensor> {
         match self {
             Self::Generated { sde, .. } => {
@@ -78,16 +84,17 @@ impl NoiseSource {
 }
 
 fn recorded(draws: &mut VecDeque<Tensor>, like: &Tensor) -> Result<Tensor> {
-    let Some(noise) = draws.pop_front() else { candle_core::bail!("the recorded noise has no further draw") };
+    let Some(noise) = draws.pop_front() else { bail!("the recorded noise has no further draw") };
     if noise.shape() != like.shape() {
-        candle_core::bail!("the recorded noise is {:?}, but {:?} is needed", noise.shape(), like.shape());
+        bail!("the recorded noise has shape {:?}, but the latent {:?}", noise.shape(), like.shape());
     }
     noise.to_device(like.device())
 }
 
-/// Mixes noise into `state`, as much as its mask and `noise_scale` say. Returns the draw as well.
+/// Adds noise to `state` by its mask times `noise_scale`. Returns the draw as well: a frozen state takes one and stays
+/// as it is, so that the draws of the other modality do not depend on it.
 pub fn add_noise(
-    state: LatentState,
+    state: &LatentState,
     noise_scale: f64,
     source: &mut NoiseSource,
     dtype: DType,
@@ -96,5 +103,30 @@ pub fn add_noise(
     let mask = (state.mask()? * noise_scale)?;
     let kept = state.latent.broadcast_mul(&(1.0 - &mask)?)?;
     let latent = (noise.broadcast_mul(&mask)? + kept)?;
-    Ok((LatentState { latent, ..state }, noise))
+    Ok((state.with_latent(latent), noise))
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use ltx2_models::layers::Positions;
+
+    use super::*;
+
+    #[test]
+    fn noise_is_scaled_by_the_mask_and_a_frozen_state_takes_a_draw_without_effect() -> Result<()> {
+        let positions = Positions::new(vec![vec![(0.0, 1.0), (1.0, 2.0)]]);
+        let start = Tensor::new(&[[[1f32], [2.]]], &Device::Cpu)?;
+        let state = LatentState::new(positions, Some(&start), 1, &Device::Cpu)?;
+        let state = LatentState { denoise_mask: vec![1.0, 0.5], ..state };
+        let draw = Tensor::new(&[[[4f32], [8.]]], &Device::Cpu)?;
+        let mut source = NoiseSource::Recorded([draw.clone(), draw].into());
+        let values = |state: &LatentState| state.latent.flatten_all()?.to_vec1::<f32>();
+        let (noisy, _) = add_noise(&state, 0.5, &mut source, DType::F32)?;
+        assert_eq!(values(&noisy)?, [2.5, 3.5]);
+        let (frozen, _) = add_noise(&state.freeze(), 1.0, &mut source, DType::F32)?;
+        assert_eq!(values(&frozen)?, [1., 2.]);
+        assert!(add_noise(&frozen, 1.0, &mut source, DType::F32).is_err(), "both draws are taken");
+        Ok(())
+    }
 }

@@ -1,43 +1,43 @@
-//! torch's CUDA generator, so that a seed gives the draws of `torch.randn(..., device="cuda")` on every device.
+//! torch's CUDA random number generator: on every device a seed gives the values of `torch.randn(..., device="cuda")`.
 //!
-//! Philox 4x32-10 (Salmon et al., 2011) with the seed as key; the counter's low half is the generator's offset, its
-//! high half the thread. Normals come by Box-Muller in pairs. How many threads share a tensor depends on the card's
-//! multiprocessors, and so do the draws of a long one.
+//! Philox 4x32-10 (Salmon et al., 2011) with the seed as key; the low half of the counter is the generator's offset,
+//! the high half the thread. Normal values are computed in pairs by the Box-Muller transform. The number of threads,
+//! and so the values of a long tensor, depend on the GPU's number of multiprocessors.
 
 use rayon::prelude::*;
 
-/// Multiprocessors of an H100 or H200, which are taken for granted everywhere so that a seed means one video.
+/// Multiprocessors of an H100 or H200, the default on all devices, so that a seed gives the same video everywhere.
 pub const DEFAULT_MULTIPROCESSORS: usize = 132;
 
 const BLOCK: usize = 256;
 const BLOCKS_PER_MULTIPROCESSOR: usize = 8;
 
-/// A generator: its seed, and how far it is.
+/// Generator with its seed and offset.
 #[derive(Debug, Clone)]
 pub struct Philox {
     seed: u64,
-    /// In steps of four 32-bit words.
+    /// Number of consumed blocks of four 32-bit words.
     offset: u64,
     multiprocessors: usize,
 }
 
 impl Philox {
-    /// `torch.Generator("cuda").manual_seed(seed)` on a card with that many multiprocessors.
+    /// Returns `torch.Generator("cuda").manual_seed(seed)` of a GPU with `multiprocessors` multiprocessors.
     pub fn new(seed: u64, multiprocessors: usize) -> Self {
         Self { seed, offset: 0, multiprocessors: multiprocessors.max(1) }
     }
 
-    /// Another seed's generator on the same card.
+    /// Returns a generator of another seed for the same GPU.
     pub fn reseeded(&self, seed: u64) -> Self {
         Self::new(seed, self.multiprocessors)
     }
 
-    /// The next `count` normals, as one call of `randn` has them.
+    /// Returns the next `count` normal values, as one call of `randn`.
     pub fn randn(&mut self, count: usize) -> Vec<f32> {
         self.draw(count, normal4)
     }
 
-    /// The next `count` normals in double precision, as one call of `randn` has them: other ones.
+    /// Returns the next `count` normal values of one float64 call of `randn`, which differ from the float32 ones.
     pub fn randn_f64(&mut self, count: usize) -> Vec<f64> {
         self.draw(count, normal2_f64)
     }
@@ -55,7 +55,7 @@ impl Philox {
         let mut values = vec![T::default(); count];
         values.par_chunks_mut(threads * UNROLL).enumerate().for_each(|(round, chunk)| {
             let counter = self.offset + round as u64;
-            // Each thread's normals lie `threads` apart.
+            // The values of a thread are `threads` elements apart.
             for thread in 0..threads.min(chunk.len()) {
                 for (i, normal) in normals(self.seed, counter, thread as u64).into_iter().enumerate() {
                     if let Some(value) = chunk.get_mut(thread + i * threads) {
@@ -69,12 +69,12 @@ impl Philox {
     }
 }
 
-/// Number `index` of a seed's numbers in [0, 1), of which all are equally likely.
+/// Returns value `index` of a seed's uniform values in [0, 1).
 pub(crate) fn uniform(seed: u64, index: u64) -> f32 {
     (philox4x32_10(seed, index, 0)[0] >> 8) as f32 / (1u32 << 24) as f32
 }
 
-/// The four normals that a thread draws at a time.
+/// Returns the four normal values that a thread draws at a time.
 fn normal4(seed: u64, counter: u64, thread: u64) -> [f32; 4] {
     let [x, y, z, w] = philox4x32_10(seed, counter, thread);
     let (a, b) = box_muller(x, y);
@@ -82,7 +82,7 @@ fn normal4(seed: u64, counter: u64, thread: u64) -> [f32; 4] {
     [a, b, c, d]
 }
 
-/// The two that it draws at a time in double precision, from 53 bits each (`curand_normal2_double`).
+/// Returns the two float64 normal values that a thread draws at a time, from 53 bits each (`curand_normal2_double`).
 fn normal2_f64(seed: u64, counter: u64, thread: u64) -> [f64; 2] {
     const SCALE: f64 = 1.0 / (1u64 << 53) as f64;
     let [x, y, z, w] = philox4x32_10(seed, counter, thread);
@@ -127,22 +127,22 @@ mod tests {
     }
 
     #[test]
-    fn known_seeds_start_as_torch_has_them() {
+    fn first_values_of_known_seeds_equal_torch() {
         let start = |seed| Philox::new(seed, DEFAULT_MULTIPROCESSORS).randn(5);
         assert!(close(&start(0), &[-0.9247, -0.4253, -2.6438, 0.1452, -0.1209]), "{:?}", start(0));
         assert!(close(&start(42), &[0.1940, 2.1614, -0.1721, 0.8491, -1.9244]), "{:?}", start(42));
     }
 
     #[test]
-    fn published_vectors() {
-        // Random123's known answers: all zeros, and all ones.
+    fn known_answers_of_random123_are_reproduced() {
+        // Inputs of all zeros and of all ones.
         assert_eq!(philox4x32_10(0, 0, 0), [0x6627_E8D5, 0xE169_C58D, 0xBC57_AC4C, 0x9B00_DBD8]);
         assert_eq!(philox4x32_10(u64::MAX, u64::MAX, u64::MAX), [0x408F_276D, 0x41C8_3B0E, 0xA20B_C7C6, 0x6D54_51FD]);
     }
 
-    /// What `curand_normal2_double` gives when curand's own header is compiled for the host.
+    /// Expected values: `curand_normal2_double` of curand's header, compiled for the host.
     #[test]
-    fn double_normals_are_curand_s() {
+    fn double_normals_equal_curand() {
         for (seed, counter, thread, expected) in [
             (9_999, 0, 0, [0.265_467_758_042_997, -1.253_914_627_813_029]),
             (9_999, 1, 0, [0.948_251_021_558_240_5, 1.838_554_484_988_475_2]),
@@ -159,10 +159,10 @@ mod tests {
     }
 
     #[test]
-    fn a_long_tensor_depends_on_the_card_and_goes_on_with_each_threads_next_value() {
+    fn long_tensors_depend_on_the_multiprocessors_and_continue_each_thread() {
         let threads = 2 * BLOCKS_PER_MULTIPROCESSOR * BLOCK;
         let long = Philox::new(7, 2).randn(6 * threads);
-        // What a compiler computes beforehand may differ in the last place.
+        // Constant folding may round differently.
         let seed = std::hint::black_box(7);
         let (first, second) = (normal4(seed, 0, 3), normal4(seed, 1, 3));
         let of_thread_3: Vec<f32> = (0..6).map(|i| long[3 + i * threads]).collect();
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_draw_goes_on_behind_the_first() {
+    fn a_second_draw_continues_after_the_first() {
         let mut generator = Philox::new(7, 132);
         generator.randn(1000);
         assert_eq!(generator.randn(3)[2], normal4(std::hint::black_box(7), 1, 2)[0]);

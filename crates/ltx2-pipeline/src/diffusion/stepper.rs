@@ -1,20 +1,19 @@
-//! From one noise level to the next (`EulerDiffusionStep`, `Res2sDiffusionStep`).
+//! Steps between noise levels (`EulerDiffusionStep`, `Res2sDiffusionStep`).
 
 use candle_core::{Result, Tensor};
 
-/// From `denoised` at 0 to `sample` at `sigma`, per unit of noise level.
+/// Returns the velocity from `denoised` at noise level 0 to `sample` at `sigma`, per unit of noise level.
 pub fn velocity(sample: &Tensor, denoised: &Tensor, sigma: f32) -> Result<Tensor> {
     (sample - denoised)? / f64::from(sigma)
 }
 
-/// A first-order step: along the velocity that leads from `sample` at `sigma` to `denoised` at 0.
+/// Returns `sample` after a first-order step from `sigma` to `sigma_next` along its velocity.
 pub fn euler_step(sample: &Tensor, denoised: &Tensor, sigma: f32, sigma_next: f32) -> Result<Tensor> {
     sample + (velocity(sample, denoised, sigma)? * f64::from(sigma_next - sigma))?
 }
 
-/// Half of the noise at `sigma_next` replaced by `noise`: `sample` at `sigma` was led to `target` at `sigma_next`.
-///
-/// All tensors are float64. Where no noise is left, the target stays as it is.
+/// Replaces half of the noise at `sigma_next` by `noise`, for a step that led from `sample` at `sigma` to `target` at
+/// `sigma_next`. All tensors are float64. At noise level 0 the target is returned as it is.
 pub fn res2s_step(sample: &Tensor, target: &Tensor, (sigma, sigma_next): (f64, f64), noise: &Tensor) -> Result<Tensor> {
     let fresh = (sigma_next * 0.5).min(sigma_next * 0.9999);
     if fresh == 0.0 {

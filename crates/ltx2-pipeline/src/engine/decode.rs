@@ -1,44 +1,42 @@
-//! From latents to frames and sound, handed over as they are made.
+//! Decoding of latents to frames and audio, which are passed on while further frames are decoded.
 
 use candle_core::{DType, Tensor};
 use ltx2_models::video_vae::Tiling;
 use ltx2_types::{AudioClip, Phase, VideoInfo};
 
-use super::{Engine, Latents, Result, Session};
-use crate::PipelineError;
+use super::session::Session;
+use super::{Engine, Latents};
+use crate::error::{PipelineError, Result};
 use crate::plan::{Plan, TilingPlan};
 
 impl Engine {
-    /// Hands over the format, the sound and then the frames.
-    pub(super) fn decode(
-        &mut self,
-        plan: &Plan,
-        Latents { video, audio }: &Latents,
-        session: &mut Session,
-    ) -> Result<()> {
+    /// Decodes `latents` and passes the video's properties, the audio and the frames to the output.
+    pub(super) fn decode(&mut self, plan: &Plan, latents: &Latents, session: &mut Session) -> Result<()> {
         session.report(Phase::Decoding, 0, plan.output.num_frames)?;
-        session.context.probe.keep("latent.video", video)?;
-        session.context.probe.keep("latent.audio", audio)?;
-        let sound = self.decode_audio(plan, audio, session)?;
+        session.keep("latent.video", &latents.video)?;
+        session.keep("latent.audio", &latents.audio)?;
+        let audio = if plan.output.audio { Some(self.decode_audio(plan, &latents.audio, session)?) } else { None };
         let shape = plan.stages.last().map(|stage| stage.shape).expect("a plan that ran has a stage");
-        let format = VideoInfo {
+        let info = VideoInfo {
             width: shape.width as u32,
             height: shape.height as u32,
             num_frames: plan.output.num_frames as u32,
             frame_rate: plan.output.frame_rate,
         };
-        session.context.output.start(format).map_err(PipelineError::Output)?;
-        session.context.output.audio(sound).map_err(PipelineError::Output)?;
-        self.decode_video(plan, video, session)
+        session.context.output.start(info).map_err(PipelineError::Output)?;
+        if let Some(audio) = audio {
+            session.context.output.audio(audio).map_err(PipelineError::Output)?;
+        }
+        self.decode_video(plan, &latents.video, session)
     }
 
-    /// The picture, handed over frame by frame while further tiles are still to be decoded.
+    /// Decodes the video and passes each frame to the output while further tiles are decoded.
     fn decode_video(&mut self, plan: &Plan, latent: &Tensor, session: &mut Session) -> Result<()> {
-        let decoder = self.video_decoder()?;
+        let decoder = self.residency.video_decoder()?;
         let latent = latent.to_dtype(self.dtype())?;
         let total = plan.output.num_frames;
         let mut done = 0;
-        let mut hand_over = |frames: &Tensor, session: &mut Session| -> Result<()> {
+        let mut write = |frames: &Tensor, session: &mut Session| -> Result<()> {
             for frame in 0..frames.dim(0)?.min(total - done) {
                 session.report(Phase::Decoding, done, total)?;
                 session.context.output.frame(&rgb(&frames.get(frame)?)?).map_err(PipelineError::Output)?;
@@ -48,25 +46,25 @@ impl Engine {
         };
         match plan.output.tiling {
             Some(TilingPlan { frames, pixels }) => {
-                Tiling { frames, pixels }.decode(&decoder, &latent, |frames| hand_over(frames, session))?;
+                Tiling { frames, pixels }.decode(&decoder, &latent, |frames| write(frames, session))?;
             }
             None => {
                 let pixels = decoder.forward(&latent)?;
-                session.context.probe.keep("pixels", &pixels.to_dtype(DType::F32)?)?;
-                hand_over(&pixels.squeeze(0)?.transpose(0, 1)?, session)?;
+                session.keep("pixels", &pixels.to_dtype(DType::F32)?)?;
+                write(&pixels.squeeze(0)?.transpose(0, 1)?, session)?;
             }
         }
         session.report(Phase::Decoding, total, total)
     }
 
-    /// The sound, cut to the length of the picture.
+    /// Decodes the audio and cuts it to the length of the video.
     fn decode_audio(&mut self, plan: &Plan, latent: &Tensor, session: &mut Session) -> Result<AudioClip> {
-        let audio = self.audio()?;
-        let mel = audio.0.forward(&latent.to_dtype(self.dtype())?)?;
-        session.context.probe.keep("mel", &mel)?;
-        let waveform = audio.1.forward(&mel)?.squeeze(0)?.to_dtype(DType::F32)?;
-        session.context.probe.keep("waveform", &waveform)?;
-        let sample_rate = self.models.sample_rate();
+        let audio = self.residency.audio()?;
+        let mel = audio.decoder.forward(&latent.to_dtype(self.dtype())?)?;
+        session.keep("mel", &mel)?;
+        let waveform = audio.vocoder.forward(&mel)?.squeeze(0)?.to_dtype(DType::F32)?;
+        session.keep("waveform", &waveform)?;
+        let sample_rate = self.models().sample_rate();
         let seconds = plan.output.frame_rate.seconds(plan.output.num_frames as u32);
         let samples = ((seconds * f64::from(sample_rate)).round() as usize).min(waveform.dim(1)?);
         let interleaved = waveform.narrow(1, 0, samples)?.t()?.contiguous()?.flatten_all()?.to_vec1()?;
@@ -74,7 +72,7 @@ impl Engine {
     }
 }
 
-/// A frame `(3, h, w)` as 8-bit RGB, row by row; halves are cut off, as torch does.
+/// Converts a frame `(3, h, w)` in [-1, 1] to 8-bit RGB rows. Fractions are truncated, as in torch.
 pub(super) fn rgb(frame: &Tensor) -> candle_core::Result<Vec<u8>> {
     let frame = frame.permute((1, 2, 0))?.to_dtype(DType::F32)?;
     let scaled = (((frame + 1.0)? / 2.0)?.clamp(0f32, 1f32)? * 255.0)?;

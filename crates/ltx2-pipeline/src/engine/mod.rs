@@ -1,111 +1,113 @@
-//! Runs a plan. Knows stages, conditioning items and guidance; not which kind of task they came from.
+//! Execution of plans. The engine knows stages, conditioning items and guidance, not the kind of task that they serve.
 
+mod conditioning;
 mod decode;
 mod enhance;
-mod parts;
 mod preview;
+mod prompt_cache;
 mod prompts;
+mod recovery;
+mod residency;
 mod session;
+mod settings;
 mod stage;
-mod trouble;
 
-use candle_core::{DType, Device, Tensor};
-use ltx2_models::AttentionKernel;
+use std::sync::Arc;
 
+use candle_core::{DType, Tensor};
+use ltx2_models::AudioVideo;
+use ltx2_models::transformer::Transformer;
+use ltx2_models::video_vae::VideoDecoder;
+use ltx2_types::ValidRequest;
+
+pub use residency::AudioComponents;
 pub(crate) use session::NoProbe;
 pub use session::{Probe, RunContext, RunReport};
-use session::{Session, Steps};
+pub use settings::EngineSettings;
 
+use crate::device::{release_memory, warm_up};
 use crate::diffusion::noiser::NoiseSource;
-use crate::diffusion::philox::DEFAULT_MULTIPROCESSORS;
-use crate::plan::{Computing, Plan, estimate};
-use crate::{ModelSet, PipelineError, Precision, device};
-use parts::{Need, Parts};
-use prompts::KeptContexts;
+use crate::error::{PipelineError, Result};
+use crate::model_set::ModelSet;
+use crate::plan::{LoraPlan, Plan, estimate};
+use prompt_cache::PromptCache;
+use residency::{Residency, Workload};
+use session::Session;
 
-type Result<T> = std::result::Result<T, PipelineError>;
+/// Latents of both modalities: video `(1, c, f, h, w)`, audio `(1, c, t, bins)`.
+type Latents = AudioVideo<Tensor>;
 
-/// How an engine computes, for all its runs.
-#[derive(Debug, Clone)]
-pub struct EngineSettings {
-    /// What it computes on.
-    pub device: Device,
-    /// dtype of weights and activations.
-    pub precision: Precision,
-    /// The card whose noise a seed means, by its multiprocessors.
-    pub noise_multiprocessors: usize,
-    /// Kernel of the attention layers on CUDA.
-    pub attention_kernel: AttentionKernel,
-}
-
-impl EngineSettings {
-    /// The noise of an H100 or H200.
-    pub fn new(device: Device, precision: Precision) -> Self {
-        let attention_kernel = AttentionKernel::default();
-        Self { device, precision, noise_multiprocessors: DEFAULT_MULTIPROCESSORS, attention_kernel }
-    }
-
-    /// What memory depends on.
-    pub(crate) fn computing(&self) -> Computing {
-        let device = if self.device.is_cuda() { ltx2_types::Device::Cuda } else { ltx2_types::Device::Cpu };
-        Computing { device, precision: self.precision }
-    }
-}
-
-/// What a stage hands on.
-struct Latents {
-    /// `(1, c, f, h, w)`.
-    video: Tensor,
-    /// `(1, c, t, bins)`.
-    audio: Tensor,
-}
-
-/// A model set with the parts of it that are in memory, and the last prompts' contexts.
+/// A model set with its loaded networks and the contexts of the last prompts.
 #[derive(Debug)]
 pub struct Engine {
-    models: ModelSet,
-    settings: EngineSettings,
-    parts: Parts,
-    contexts: KeptContexts,
+    residency: Residency,
+    prompt_cache: PromptCache,
 }
 
 impl Engine {
-    /// Loads the device's kernels; weights are loaded when they are needed.
+    /// Creates an engine and loads the kernels of the device. Weights are loaded when they are needed.
+    ///
+    /// # Errors
+    /// A kernel cannot be loaded.
     pub fn open(models: ModelSet, settings: EngineSettings) -> Result<Self> {
-        device::warm_up(&settings.device, settings.precision.dtype())?;
+        warm_up(&settings.device, settings.precision.dtype())?;
         Ok(Self::new(models, settings))
     }
 
-    /// Nothing is loaded yet, the device's kernels neither.
+    /// Creates an engine. Kernels and weights are loaded when they are needed.
     pub fn new(models: ModelSet, settings: EngineSettings) -> Self {
-        Self { models, settings, parts: Parts::default(), contexts: KeptContexts::default() }
+        Self { residency: Residency::new(models, settings), prompt_cache: PromptCache::default() }
     }
 
-    /// The model.
+    /// Returns the model set.
     pub fn models(&self) -> &ModelSet {
-        &self.models
+        &self.residency.models
     }
 
-    /// What it computes on.
+    /// Returns the settings.
     pub fn settings(&self) -> &EngineSettings {
-        &self.settings
+        &self.residency.settings
     }
 
     /// Whether weights are in memory.
     pub fn is_loaded(&self) -> bool {
-        self.parts.is_loaded()
+        self.residency.is_loaded()
     }
 
-    /// Drops all weights and contexts, and gives the device's memory back.
+    /// Unloads all weights and contexts and releases the device's memory.
     pub fn unload(&mut self) {
-        self.parts = Parts::default();
-        self.contexts = KeptContexts::default();
-        device::give_back(&self.settings.device);
+        self.residency.unload();
+        self.prompt_cache = PromptCache::default();
+        release_memory(&self.settings().device);
     }
 
-    /// The seed's noise.
+    /// Returns the transformer with all blocks in memory, loaded if necessary.
+    ///
+    /// # Errors
+    /// A file cannot be read, or the device has too little memory.
+    pub fn transformer(&mut self, loras: &[LoraPlan]) -> Result<Arc<Transformer>> {
+        self.residency.transformer(loras)
+    }
+
+    /// Returns the video decoder, loaded if necessary.
+    ///
+    /// # Errors
+    /// A file cannot be read, or the device has too little memory.
+    pub fn video_decoder(&mut self) -> Result<Arc<VideoDecoder>> {
+        self.residency.video_decoder()
+    }
+
+    /// Returns the audio decoder and the vocoder, loaded if necessary.
+    ///
+    /// # Errors
+    /// A file cannot be read, or the device has too little memory.
+    pub fn audio(&mut self) -> Result<Arc<AudioComponents>> {
+        self.residency.audio()
+    }
+
+    /// Returns the noise of `seed`.
     pub fn noise(&self, seed: u64) -> NoiseSource {
-        NoiseSource::of_seed(seed, self.settings.noise_multiprocessors)
+        NoiseSource::of_seed(seed, self.settings().noise_multiprocessors)
     }
 
     /// Runs `plan`. After an out-of-memory error of the device the engine is unloaded and can be used again.
@@ -113,37 +115,38 @@ impl Engine {
     /// # Errors
     /// An input, a model file, a computation or the output failed, or the run was cancelled.
     pub fn run(&mut self, plan: &Plan, context: RunContext<'_>) -> Result<RunReport> {
-        self.run_plan(plan, context).map_err(|error| self.recover(error))
+        self.run_plan(plan, context).map_err(|error| self.recover(error, None))
     }
 
-    /// Classifies an error of the device and makes the engine usable again where possible.
-    pub fn recover(&mut self, error: PipelineError) -> PipelineError {
-        self.settled(error, None)
+    /// Runs the plan of `request`. An out-of-memory error names smaller requests that would fit.
+    pub(crate) fn run_request(
+        &mut self,
+        plan: &Plan,
+        context: RunContext<'_>,
+        request: &ValidRequest,
+    ) -> Result<RunReport> {
+        self.run_plan(plan, context).map_err(|error| self.recover(error, Some(request)))
     }
 
-    /// Runs `plan` without recovery from errors.
-    pub(crate) fn run_plan(&mut self, plan: &Plan, context: RunContext<'_>) -> Result<RunReport> {
-        let mut session = Session { context, steps: Steps::default(), enhanced_prompt: None };
-        self.run_session(plan, &mut session)?;
+    fn run_plan(&mut self, plan: &Plan, context: RunContext<'_>) -> Result<RunReport> {
+        let mut session = Session::new(context, plan.steps());
+        let memory = estimate(plan, &self.models().weight_sizes(self.dtype()), self.settings().execution());
+        let contexts = self.encode_prompts(plan, memory.encoding_prompt, &mut session)?;
+        let mut latents = None;
+        for (index, stage) in plan.stages.iter().enumerate() {
+            // The loaded transformer is reused, or its memory is.
+            let required = memory.denoising.saturating_sub(self.residency.transformer_bytes());
+            self.residency.prepare(Workload::Denoising, required);
+            latents =
+                Some(self.run_stage((index, stage), latents.as_ref(), &contexts, memory.denoising, &mut session)?);
+        }
+        let latents = latents.ok_or_else(|| PipelineError::Internal("the plan has no stage".into()))?;
+        self.residency.prepare(Workload::Decoding, memory.decoding);
+        self.decode(plan, &latents, &mut session)?;
         Ok(RunReport { enhanced_prompt: session.enhanced_prompt })
     }
 
-    fn run_session(&mut self, plan: &Plan, session: &mut Session) -> Result<()> {
-        session.steps = Steps { done: 0, total: plan.stages.iter().map(|stage| stage.sigmas.len() - 1).sum() };
-        let memory = estimate(plan, &self.models, self.settings.computing());
-        let contexts = self.encode_prompts(plan, memory.encoding_prompt, session)?;
-        let mut latents = None;
-        for (index, stage) in plan.stages.iter().enumerate() {
-            // The memory of a transformer that is there will be its, or the next one's.
-            self.prepare(Need::Transformer, memory.denoising.saturating_sub(self.transformer_bytes()));
-            latents = Some(self.run_stage((index, stage), latents, &contexts, memory.denoising, session)?);
-        }
-        let latents = latents.ok_or_else(|| PipelineError::Request("the plan has no stage".into()))?;
-        self.prepare(Need::Autoencoders, memory.decoding);
-        self.decode(plan, &latents, session)
-    }
-
     fn dtype(&self) -> DType {
-        self.settings.precision.dtype()
+        self.settings().precision.dtype()
     }
 }

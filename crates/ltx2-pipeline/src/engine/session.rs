@@ -1,32 +1,27 @@
-//! What a run is given, and what sees it.
+//! State of a run, and its inputs and observers.
 
 use candle_core::Tensor;
 use ltx2_types::{Inputs, Output, Phase, Progress, Watch};
 
-use super::Result;
-use crate::PipelineError;
 use crate::diffusion::noiser::NoiseSource;
+use crate::error::{PipelineError, Result};
 
-/// Sees the tensors of a run as they appear, under the names of the reference traces.
+/// Receiver of the intermediate tensors of a run, under the names of the reference traces.
 pub trait Probe {
-    /// Called once for each; `noise`, `image` and `image_latent` come several times, to be counted.
+    /// Takes a tensor. `noise`, `image` and `image_latent` are reported several times per run.
+    ///
+    /// # Errors
+    /// The tensor cannot be kept; the run ends.
     fn keep(&mut self, name: &str, tensor: &Tensor) -> candle_core::Result<()>;
 }
 
-/// Sees nothing.
+/// Probe that ignores all tensors.
 pub(crate) struct NoProbe;
 
 impl Probe for NoProbe {
     fn keep(&mut self, _: &str, _: &Tensor) -> candle_core::Result<()> {
         Ok(())
     }
-}
-
-/// Denoising steps of all stages together, so that progress never goes back.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Steps {
-    pub done: usize,
-    pub total: usize,
 }
 
 /// Inputs and observers of a run.
@@ -50,25 +45,46 @@ pub struct RunReport {
     pub enhanced_prompt: Option<String>,
 }
 
+/// Denoising steps of all stages together, so that progress never decreases.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Steps {
+    pub done: usize,
+    pub total: usize,
+}
+
 /// State of a run.
 pub(super) struct Session<'a> {
     pub context: RunContext<'a>,
     pub steps: Steps,
+    /// The enhanced prompt, once it is known.
     pub enhanced_prompt: Option<String>,
 }
 
-impl Session<'_> {
-    /// Tells that a stage's transformer is about to be read; later stages' is part of denoising.
+impl<'a> Session<'a> {
+    /// Creates the state of a run of `total` denoising steps.
+    pub(super) fn new(context: RunContext<'a>, total: usize) -> Self {
+        Self { context, steps: Steps { done: 0, total }, enhanced_prompt: None }
+    }
+
+    /// Passes a tensor to the probe.
+    pub(super) fn keep(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
+        Ok(self.context.probe.keep(name, tensor)?)
+    }
+
+    /// Reports that a stage loads its transformer; loading for later stages is part of denoising.
     pub(super) fn report_loading(&self) -> Result<()> {
         if self.steps.done == 0 { self.report(Phase::Loading, 0, 1) } else { self.report_steps() }
     }
 
-    /// Tells how many denoising steps are done.
+    /// Reports the completed denoising steps.
     pub(super) fn report_steps(&self) -> Result<()> {
         self.report(Phase::Denoising, self.steps.done, self.steps.total)
     }
 
-    /// Tells how far the run is; fails if it is to stop.
+    /// Reports progress.
+    ///
+    /// # Errors
+    /// The run is cancelled.
     pub(super) fn report(&self, phase: Phase, step: usize, total: usize) -> Result<()> {
         if self.context.watch.is_cancelled() {
             return Err(PipelineError::Cancelled);

@@ -1,28 +1,27 @@
-//! Too little memory, in words that help.
+//! Report of a run that did not fit into memory.
 
 use std::fmt;
 
-use crate::DeviceMemory;
-use crate::device::Gib;
-use crate::plan::Fit;
+use super::feasible::FeasibleRequest;
+use crate::device::{DeviceMemory, Gib};
 
-/// What was asked of a device that has too little memory.
+/// A run that needed more memory than the device has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shortage {
-    /// Width, height and frames, where it was a request.
-    pub asked: Option<(u32, u32, u32)>,
-    /// Bytes that the run takes by the estimate of `ltx2 plan`.
+    /// Requested width, height and frames; `None` for runs without a request.
+    pub requested: Option<(u32, u32, u32)>,
+    /// Estimated memory of the request, bytes.
     pub estimate: Option<usize>,
-    /// The device's memory with the engine unloaded.
+    /// Memory of the device with the engine unloaded.
     pub memory: Option<DeviceMemory>,
-    /// What would fit into that.
-    pub fit: Fit,
+    /// Requests that would fit into the free memory.
+    pub feasible: FeasibleRequest,
 }
 
 impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the GPU has too little memory")?;
-        if let Some((width, height, frames)) = self.asked {
+        if let Some((width, height, frames)) = self.requested {
             write!(f, " for {width}x{height} with {frames} frames")?;
         }
         if let Some(estimate) = self.estimate {
@@ -35,7 +34,7 @@ impl fmt::Display for Shortage {
             (Some(estimate), Some(memory)) if estimate <= memory.free => {
                 write!(f, "; the estimate was too low, so take fewer frames or a smaller size")
             }
-            (Some(_), Some(_)) => write!(f, "; {}", self.fit),
+            (Some(_), Some(_)) => write!(f, "; {}", self.feasible),
             _ => Ok(()),
         }
     }
@@ -49,15 +48,15 @@ mod tests {
 
     fn shortage(estimate: usize) -> Shortage {
         Shortage {
-            asked: Some((1920, 1088, 241)),
+            requested: Some((1920, 1088, 241)),
             estimate: Some(estimate),
             memory: Some(DeviceMemory { free: 46 * GIB, total: 48 * GIB }),
-            fit: Fit { frames: Some(121), size: Some((1280, 704)) },
+            feasible: FeasibleRequest { frames: Some(121), size: Some((1280, 704)) },
         }
     }
 
     #[test]
-    fn it_names_what_was_asked_what_was_free_and_what_would_fit() {
+    fn message_names_the_request_the_free_memory_and_feasible_requests() {
         assert_eq!(
             shortage(61 * GIB).to_string(),
             "the GPU has too little memory for 1920x1088 with 241 frames, which take about 61.0 GiB; without the model \
@@ -66,14 +65,14 @@ mod tests {
     }
 
     #[test]
-    fn an_estimate_that_was_too_low_is_no_advice() {
+    fn an_estimate_below_the_free_memory_gives_general_advice() {
         let text = shortage(40 * GIB).to_string();
         assert!(text.ends_with("the estimate was too low, so take fewer frames or a smaller size"), "{text}");
     }
 
     #[test]
-    fn what_is_not_known_is_left_out() {
-        let nothing = Shortage { asked: None, estimate: None, memory: None, fit: Fit::default() };
-        assert_eq!(nothing.to_string(), "the GPU has too little memory");
+    fn unknown_values_are_omitted() {
+        let unknown = Shortage { requested: None, estimate: None, memory: None, feasible: FeasibleRequest::default() };
+        assert_eq!(unknown.to_string(), "the GPU has too little memory");
     }
 }

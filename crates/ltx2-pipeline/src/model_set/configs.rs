@@ -1,4 +1,4 @@
-//! The architecture of every part.
+//! Configurations of the networks.
 
 use ltx2_models::audio_vae::AudioVaeConfig;
 use ltx2_models::text_encoder::{EmbeddingsConfig, GemmaConfig};
@@ -7,6 +7,7 @@ use ltx2_models::video_vae::VideoVaeConfig;
 use ltx2_models::vocoder::VocoderConfig;
 use ltx2_models::{Checkpoint, CheckpointError, ConfigError, Section};
 
+/// Configurations of all networks of a model set.
 #[derive(Debug)]
 pub(super) struct Configs {
     pub transformer: TransformerConfig,
@@ -18,8 +19,9 @@ pub(super) struct Configs {
 }
 
 impl Configs {
+    /// Reads the configurations from the metadata of the checkpoint and the text encoder.
     pub(super) fn new(checkpoint: &Checkpoint, gemma: &Checkpoint) -> Result<Self, CheckpointError> {
-        let parts = |root: Section| -> Result<_, ConfigError> {
+        let read = |root: Section| -> Result<_, ConfigError> {
             let transformer = root.section("transformer");
             Ok((
                 TransformerConfig::new(&transformer)?,
@@ -30,7 +32,7 @@ impl Configs {
             ))
         };
         let (transformer, embeddings, video_vae, audio_vae, vocoder) =
-            parts(Section::root(checkpoint.config())).map_err(|error| checkpoint.config_error(error))?;
+            read(Section::root(checkpoint.config())).map_err(|error| checkpoint.config_error(error))?;
         let gemma = GemmaConfig::new(gemma.config()).map_err(|error| gemma.config_error(error))?;
         Ok(Self { transformer, embeddings, video_vae, audio_vae, vocoder, gemma })
     }

@@ -1,4 +1,4 @@
-//! What is where in a models folder.
+//! Search for the files of a model set in a folder.
 
 use std::path::{Path, PathBuf};
 
@@ -10,45 +10,48 @@ use ltx2_models::{Checkpoint, CheckpointError, Section};
 use ltx2_types::{CameraMotion, VariantArray};
 use serde_json::Value;
 
-use crate::PipelineError;
+use crate::error::PipelineError;
 
-/// The names of diffusers' files.
+/// Names in diffusers folders.
 const MODEL_INDEX: &str = "model_index.json";
 const LATENT_UPSAMPLER: &str = "latent_upsampler";
-/// The folder for LoRAs.
+/// Name of the folder for LoRAs.
 const LORAS: &str = "loras";
 
-/// The files that were chosen.
+/// Files of a model set.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(super) struct ModelFiles {
     checkpoint: PathBuf,
-    /// In place of the checkpoint's.
+    /// File of the transformer that replaces the checkpoint's own.
     transformer: Option<PathBuf>,
-    /// The text encoder's folder.
+    /// Folder of the text encoder.
     pub gemma: PathBuf,
     upscaler: Option<PathBuf>,
-    /// All of them.
+    /// All LoRAs.
     pub loras: Vec<PathBuf>,
-    /// Of the second stage.
+    /// LoRA that distils the second stage.
     pub distilled_lora: Option<PathBuf>,
-    /// By what the camera does.
+    /// LoRAs for camera motions.
     pub camera_loras: Vec<(CameraMotion, PathBuf)>,
 }
 
-/// What could be chosen.
+/// Candidates for each file of a model set.
 #[derive(Default)]
 struct Candidates {
     checkpoints: Vec<PathBuf>,
     transformers: Vec<PathBuf>,
     upscalers: Vec<PathBuf>,
     loras: Vec<PathBuf>,
-    /// Of the folder for them: asked for by name alone.
+    /// LoRAs in the folder for LoRAs; requests refer to them by name.
     more_loras: Vec<PathBuf>,
     gemmas: Vec<PathBuf>,
 }
 
-impl Files {
-    /// Looks into `folder`; two candidates for one part are an error that names them.
+impl ModelFiles {
+    /// Finds the files in `folder`.
+    ///
+    /// # Errors
+    /// A required file is missing, or a file has several candidates, which the error names.
     pub(super) fn find(folder: &Path) -> Result<Self, PipelineError> {
         let found = Candidates::of(&list(folder)?)?;
         let Candidates { checkpoints, transformers, upscalers, loras, more_loras, gemmas } = found;
@@ -84,7 +87,7 @@ impl Files {
         self.upscaler.as_deref().map(open_upscaler).transpose()
     }
 
-    /// Opens the tokenizer: the text encoder's, or that of `tokenizer/` beside it.
+    /// Opens the tokenizer in the text encoder's folder, or in the folder `tokenizer/` beside it.
     pub(super) fn tokenizer(&self) -> Result<Tokenizer, PipelineError> {
         let beside = self.gemma.with_file_name("tokenizer");
         let is_beside = !self.gemma.join("tokenizer.json").is_file() && beside.join("tokenizer.json").is_file();
@@ -122,24 +125,25 @@ impl Candidates {
 
     fn add_folder(&mut self, path: &Path) -> Result<(), CheckpointError> {
         let config = path.join("config.json");
-        let says_gemma = config.is_file() && read_json(&config)?.get("model_type").is_some_and(|kind| kind == "gemma3");
+        let is_gemma = config.is_file() && read_json(&config)?.get("model_type").is_some_and(|kind| kind == "gemma3");
         if path.ends_with(LORAS) {
             self.more_loras = loras_in(path);
         } else if path.ends_with(LATENT_UPSAMPLER) && config.is_file() {
             self.upscalers.push(path.into());
-        } else if says_gemma || holds_text_encoder(path)? {
+        } else if is_gemma || holds_text_encoder(path)? {
             self.gemmas.push(path.into());
         }
         Ok(())
     }
 }
 
+/// Opens an upscaler, a file or a diffusers folder.
 fn open_upscaler(path: &Path) -> Result<Checkpoint, CheckpointError> {
     if path.is_dir() { Checkpoint::open_diffusers_upsampler(path) } else { Checkpoint::open(path) }
 }
 
-/// Those that no pipeline can do with, or that the twofold one is preferred to, left out; what is unknown stays, to be
-/// refused by name when it is used.
+/// Returns the twofold upscalers, or the other spatial ones if there is none. Temporal upscalers are omitted; files
+/// with an unknown configuration stay, so that they are refused by name when they are used.
 fn spatial_upscalers(found: Vec<PathBuf>) -> Result<Vec<PathBuf>, CheckpointError> {
     let (mut twofold, mut others) = (Vec::new(), Vec::new());
     for path in found {
@@ -152,7 +156,7 @@ fn spatial_upscalers(found: Vec<PathBuf>) -> Result<Vec<PathBuf>, CheckpointErro
     Ok(if twofold.is_empty() { others } else { twofold })
 }
 
-/// The LoRAs of a folder, by their names.
+/// Returns the LoRAs in a folder, sorted by name.
 fn loras_in(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let is_lora = |path: &PathBuf| path.extension().is_some_and(|end| end == "safetensors") && Lora::open(path).is_ok();
@@ -161,7 +165,7 @@ fn loras_in(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Whether a `*.gguf` of the folder is Gemma 3. One that may not be listed, such as `lost+found`, holds nothing for us.
+/// Whether a `*.gguf` in the folder is Gemma 3. Folders that cannot be listed, such as `lost+found`, are skipped.
 fn holds_text_encoder(folder: &Path) -> Result<bool, CheckpointError> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Ok(false) };
     for path in entries.flatten().map(|entry| entry.path()) {
@@ -173,6 +177,7 @@ fn holds_text_encoder(folder: &Path) -> Result<bool, CheckpointError> {
     Ok(false)
 }
 
+/// Returns the entries of `folder`, sorted.
 fn list(folder: &Path) -> Result<Vec<PathBuf>, PipelineError> {
     let entries = std::fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
     let mut entries: Vec<PathBuf> =
@@ -181,7 +186,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, PipelineError> {
     Ok(entries)
 }
 
-/// The LoRAs that are named after a camera motion, as published, and the others.
+/// Splits LoRAs into those named after a camera motion, as published, and the others.
 fn camera_loras(loras: Vec<PathBuf>) -> (Vec<(CameraMotion, PathBuf)>, Vec<PathBuf>) {
     let motion_of = |path: &Path| {
         let name = path.file_stem()?.to_string_lossy().to_lowercase();
@@ -200,6 +205,7 @@ fn camera_loras(loras: Vec<PathBuf>) -> (Vec<(CameraMotion, PathBuf)>, Vec<PathB
     (camera, others)
 }
 
+/// Returns the LoRA with `distilled` in its name, or the only one.
 fn distilled_lora(mut loras: Vec<PathBuf>) -> Option<PathBuf> {
     let is_named = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains("distilled"));
     match loras.iter().position(is_named) {
@@ -209,6 +215,7 @@ fn distilled_lora(mut loras: Vec<PathBuf>) -> Option<PathBuf> {
     }
 }
 
+/// Returns the only candidate for `what`.
 fn only(folder: &Path, what: &str, mut found: Vec<PathBuf>) -> Result<PathBuf, PipelineError> {
     let reason = match found.len() {
         1 => return Ok(found.remove(0)),

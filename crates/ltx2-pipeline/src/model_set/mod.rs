@@ -1,8 +1,8 @@
-//! A folder with everything that a run needs: a checkpoint and a text encoder.
+//! Model sets: a checkpoint, a text encoder and optional files in one folder.
 
+mod components;
 mod configs;
 mod files;
-mod parts;
 
 use std::path::{Path, PathBuf};
 
@@ -11,19 +11,19 @@ use ltx2_models::audio_vae::LATENT_MEL_BINS;
 use ltx2_models::text_encoder::{MAX_TOKENS, Tokenizer};
 use ltx2_models::transformer::TransformerConfig;
 use ltx2_models::upsampler::UpsamplerConfig;
-use ltx2_models::{Checkpoint, Section};
+use ltx2_models::{AudioVideo, Checkpoint, Section};
 use ltx2_types::CameraMotion;
 
-use crate::PipelineError;
-use crate::plan::{ModelFacts, Parameters};
+use crate::error::PipelineError;
+use crate::plan::{ModelCapabilities, WeightSizes};
 use configs::Configs;
-use files::Files;
+use files::ModelFiles;
 
-/// Where a checkpoint keeps the transformer, and among it what belongs to the text encoder.
+/// Prefix of the transformer's tensors, and prefixes below it of those that belong to the text encoder.
 const TRANSFORMER: &str = "model.diffusion_model.";
 const CONNECTORS: [&str; 2] = ["video_embeddings_connector.", "audio_embeddings_connector."];
 
-/// The files of a model and its architecture. Opening reads headers; the parts are loaded one by one, when needed.
+/// Files and configurations of a model. Opening reads headers; networks are loaded one by one when needed.
 #[derive(Debug)]
 pub struct ModelSet {
     checkpoint: Checkpoint,
@@ -37,18 +37,23 @@ pub struct ModelSet {
 }
 
 impl ModelSet {
-    /// Finds in `folder`, each at most once:
-    /// - the checkpoint: the `*.safetensors` whose metadata describes a transformer, or the folders of diffusers beside
-    ///   their `model_index.json`; the transformer of a `*.gguf` takes the place of the checkpoint's own;
-    /// - the text encoder: the subfolder whose `config.json` says Gemma 3 or that holds a Gemma 3 `*.gguf`, with
-    ///   `tokenizer.json` there or in `tokenizer/` beside it;
-    /// - if they are there, the spatial upscaler (of several the twofold one; those in time are for no pipeline) and the
-    ///   LoRA that distils the second stage (named so, or the only one).
+    /// Opens the model set in `folder`, which contains each of these at most once:
+    /// - the checkpoint: the `*.safetensors` whose metadata describes a transformer, or diffusers folders with a
+    ///   `model_index.json`; a transformer in a `*.gguf` replaces the checkpoint's own;
+    /// - the text encoder: the subfolder with the `config.json` of Gemma 3 or a Gemma 3 `*.gguf`, and `tokenizer.json`
+    ///   in it or in the folder `tokenizer/` beside it;
+    /// - optionally the spatial upscaler (of several, the twofold one; temporal ones are not used) and the LoRA that
+    ///   distils the second stage (with `distilled` in its name, or the only one).
+    ///
+    /// # Errors
+    /// A required file is missing, ambiguous, damaged or not supported.
     pub fn open(folder: &Path) -> Result<Self, PipelineError> {
-        let files = Files::find(folder)?;
+        let files = ModelFiles::find(folder)?;
         let mut models = Self::new(files.checkpoint()?, Checkpoint::open_folder(&files.gemma)?, files.tokenizer()?)?;
-        if let Some(upscaler) = files.upscaler()? {
-            models.set_upscaler(upscaler)?;
+        if let Some(file) = files.upscaler()? {
+            let config =
+                UpsamplerConfig::new(&Section::root(file.config())).map_err(|error| file.config_error(error))?;
+            models.upsampler = Some((file, config));
         }
         models.loras = files.loras;
         models.distilled_lora = files.distilled_lora;
@@ -56,7 +61,10 @@ impl ModelSet {
         Ok(models)
     }
 
-    /// From its parts, without upscaler or LoRA.
+    /// Creates a model set without upscaler and LoRAs.
+    ///
+    /// # Errors
+    /// A configuration is not supported.
     pub fn new(checkpoint: Checkpoint, gemma: Checkpoint, tokenizer: Tokenizer) -> Result<Self, PipelineError> {
         let configs = Configs::new(&checkpoint, &gemma)?;
         Ok(Self {
@@ -71,22 +79,10 @@ impl ModelSet {
         })
     }
 
-    /// Adds a spatial upscaler.
-    pub fn set_upscaler(&mut self, upscaler: Checkpoint) -> Result<(), PipelineError> {
-        let config = UpsamplerConfig::new(&Section::root(upscaler.config())).map_err(|e| upscaler.config_error(e))?;
-        self.upsampler = Some((upscaler, config));
-        Ok(())
-    }
-
-    /// Sets the LoRA that distils the second stage.
-    pub fn set_distilled_lora(&mut self, path: PathBuf) {
-        self.distilled_lora = Some(path);
-    }
-
-    /// What planning has to know.
-    pub fn facts(&self) -> ModelFacts {
+    /// Returns the properties on which plans depend. A checkpoint is distilled if its file name says so.
+    pub fn capabilities(&self) -> ModelCapabilities {
         let name = self.checkpoint.path().file_name().map(|name| name.to_string_lossy().to_lowercase());
-        ModelFacts {
+        ModelCapabilities {
             version: self.checkpoint.version().into(),
             num_layers: self.configs.transformer.num_layers,
             distilled: name.is_some_and(|name| name.contains("distilled")),
@@ -97,18 +93,18 @@ impl ModelSet {
         }
     }
 
-    /// What the parts take in memory as `dtype`, from the files' headers.
-    pub(crate) fn parameters(&self, dtype: DType) -> Parameters {
+    /// Returns the sizes of the weights in memory, loaded as `dtype`, from the headers of the files.
+    pub fn weight_sizes(&self, dtype: DType) -> WeightSizes {
         let transformer = self.checkpoint.loaded_bytes(&[TRANSFORMER], dtype);
-        // They are read with the prompt, and gone when the transformer comes.
+        // The connectors are loaded with the text encoder and unloaded before the transformer.
         let connectors = CONNECTORS.map(|part| format!("{TRANSFORMER}{part}"));
         let connectors = self.checkpoint.loaded_bytes(&connectors.each_ref().map(String::as_str), dtype);
-        let of_gemma = |part: &str| self.gemma.loaded_bytes(&[&format!("language_model.{part}")], dtype);
+        let gemma_bytes = |part: &str| self.gemma.loaded_bytes(&[&format!("language_model.{part}")], dtype);
         let gemma = &self.configs.gemma;
-        Parameters {
-            text_encoder: of_gemma(""),
-            // Layers are alike.
-            text_encoder_part: of_gemma("model.embed_tokens.").max(of_gemma("model.layers.0.")),
+        WeightSizes {
+            text_encoder: gemma_bytes(""),
+            // All layers have the same size.
+            text_encoder_part: gemma_bytes("model.embed_tokens.").max(gemma_bytes("model.layers.0.")),
             text_projection: connectors + self.checkpoint.loaded_bytes(&["text_embedding_projection."], dtype),
             hidden_states: (gemma.num_hidden_layers + 1) * MAX_TOKENS * gemma.hidden_size,
             transformer: transformer - connectors,
@@ -116,9 +112,8 @@ impl ModelSet {
             num_blocks: self.configs.transformer.num_layers,
             autoencoders: self.checkpoint.loaded_bytes(&["vae.", "audio_vae.", "vocoder."], dtype),
             upsampler: self.upsampler.as_ref().map_or(0, |(file, _)| file.loaded_bytes(&[""], dtype)),
-            video_width: self.configs.transformer.streams.video.dim(),
-            audio_width: self.configs.transformer.streams.audio.dim(),
-            kept_text: self.configs.transformer.cached_text_elements(MAX_TOKENS),
+            stream_widths: self.configs.transformer.streams.as_ref().map(|stream| stream.dim()),
+            cached_text: self.configs.transformer.cached_text_elements(MAX_TOKENS),
             decoder_channels: self.configs.video_vae.decoder_channels(),
         }
     }
@@ -127,32 +122,33 @@ impl ModelSet {
         &self.tokenizer
     }
 
-    /// Channels of a video latent, and of an audio token.
-    pub fn latent_channels(&self) -> (usize, usize) {
-        (self.configs.transformer.streams.video.in_channels, self.configs.transformer.streams.audio.in_channels)
+    /// Returns the channels of a token of each modality.
+    pub fn latent_channels(&self) -> AudioVideo<usize> {
+        self.configs.transformer.streams.as_ref().map(|stream| stream.in_channels)
     }
 
-    /// Channels and mel bins of an audio latent frame.
+    /// Returns the channels and mel bins of an audio latent.
     pub fn audio_latent(&self) -> (usize, usize) {
         (self.configs.audio_vae.z_channels, LATENT_MEL_BINS)
     }
 
-    /// Widths of the picture's and the sound's contexts, as the text encoder makes them.
-    pub fn context_widths(&self) -> (usize, usize) {
-        self.configs.embeddings.widths()
+    /// Returns the widths of the contexts.
+    pub fn context_widths(&self) -> AudioVideo<usize> {
+        let (video, audio) = self.configs.embeddings.widths();
+        AudioVideo { video, audio }
     }
 
-    /// Where it is, or what it is made of.
+    /// Returns the path of the checkpoint, or a description of a synthetic one.
     pub fn name(&self) -> String {
         self.checkpoint.path().display().to_string()
     }
 
-    /// The transformer's architecture.
+    /// Returns the configuration of the transformer.
     pub fn transformer_config(&self) -> &TransformerConfig {
         &self.configs.transformer
     }
 
-    /// Samples per second of the sound.
+    /// Returns the sample rate of the audio.
     pub(crate) fn sample_rate(&self) -> u32 {
         self.configs.vocoder.output_sampling_rate as u32
     }

@@ -1,17 +1,18 @@
-//! Numbers that belong to a model generation, a row each, and those of distilled models.
+//! Constants of the model generations, one row each, and of distilled models.
 
-use super::{ModelFacts, TilingPlan};
+use super::capabilities::ModelCapabilities;
+use super::types::TilingPlan;
 
-/// What a generation of models takes where the request has no say.
+/// Constants of a model generation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Generation {
-    /// How `model_version` begins.
+    /// Prefix of `model_version`.
     pub version: &'static str,
-    /// The block whose self-attention STG leaves out.
+    /// Block whose self-attention STG skips, in the published model.
     pub stg_block: usize,
-    /// Blocks of the published model, for smaller ones.
+    /// Number of transformer blocks of the published model.
     pub num_layers: usize,
-    /// Denoising steps.
+    /// Default number of denoising steps.
     pub steps: u32,
 }
 
@@ -20,40 +21,40 @@ const GENERATIONS: [Generation; 2] = [
     Generation { version: "2.3", stg_block: 28, num_layers: 48, steps: 30 },
 ];
 
-/// Denoising steps of a checkpoint's `model_version` where the request is silent; `None` for an unknown one.
+/// Returns the default number of denoising steps for a checkpoint's `model_version`; `None` for an unknown one.
 pub fn default_steps(version: &str) -> Option<u32> {
     Generation::of(version).map(|row| row.steps)
 }
 
-/// The block whose self-attention STG leaves out; `None` for an unknown generation.
-pub fn default_stg_block(model: &ModelFacts) -> Option<usize> {
+/// Returns the block whose self-attention STG skips; `None` for an unknown generation.
+pub fn default_stg_block(model: &ModelCapabilities) -> Option<usize> {
     Generation::of(&model.version).map(|row| row.stg_block(model.num_layers))
 }
 
 /// Noise levels that distilled models were trained for.
 pub(super) const DISTILLED_SIGMAS: [f32; 9] = [1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0];
-/// Those of the second stage, from an upscaled first one.
+/// Noise levels of the second stage, which starts from the upscaled first one.
 pub(super) const STAGE_2_SIGMAS: [f32; 4] = [0.909375, 0.725, 0.421875, 0.0];
-/// How much of the distilled LoRA the second-order pipeline adds in each stage.
+/// Strengths of the distilled LoRA in both stages of [`ltx2_types::Pipeline::Hq`].
 pub(super) const HQ_DISTILLED_STRENGTHS: [f64; 2] = [0.25, 0.5];
 
-/// Tiles of the decoder after two stages, as the official pipelines have them.
-pub const TILING: TilingPlan = TilingPlan { frames: Some((64, 24)), pixels: Some((512, 64)) };
+/// Decoder tiles of the official two-stage pipelines.
+pub const DEFAULT_TILING: TilingPlan = TilingPlan { frames: Some((64, 24)), pixels: Some((512, 64)) };
 
 impl Generation {
-    /// Versions that have a row.
+    /// Returns the supported versions, for messages.
     pub(super) fn versions() -> String {
         GENERATIONS.map(|row| row.version).join(" and ")
     }
 
-    /// The row of a checkpoint's `model_version`; one without a version is taken for the first generation's, as the
-    /// official code does.
+    /// Returns the row for a checkpoint's `model_version`. As in the official code, an empty version is the first
+    /// generation's.
     pub(super) fn of(version: &str) -> Option<Self> {
         let version = if version.is_empty() { GENERATIONS[0].version } else { version };
         GENERATIONS.into_iter().find(|row| version.starts_with(row.version))
     }
 
-    /// The STG block of a model with `num_layers` blocks: the published one's share of the depth.
+    /// Returns the STG block of a model with `num_layers` blocks, at the relative depth of the published model's.
     pub(super) fn stg_block(self, num_layers: usize) -> usize {
         self.stg_block * num_layers / self.num_layers
     }

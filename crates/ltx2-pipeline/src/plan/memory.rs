@@ -1,163 +1,96 @@
-//! How much memory a plan will take, from headers and arithmetic alone.
+//! Memory estimates from a plan and the sizes of the weights.
 
 use ltx2_types::Device;
 use serde::Serialize;
 
-use super::{Plan, StagePlan};
+use super::types::{Plan, StagePlan};
+use super::weight_sizes::WeightSizes;
 use crate::diffusion::guider::guiding_passes;
-use crate::{ModelSet, Precision};
+use crate::execution::ExecutionConfig;
 
-/// Activations of a block that live at the same time, in units of tokens x width; 16 are counted on the emulated card.
+/// Activations of a block that are live at the same time, in units of tokens times width. The CUDA emulator counts 16.
 const LIVE_PER_TOKEN: usize = 18;
-/// Full-size activations that live at the same time in the video decoder; on a card 3 are counted, as its kernels need no
-/// padded copies.
+/// Copies of a prompt's hidden states that are live while its contexts are computed.
+const LIVE_HIDDEN_STATES: usize = 2;
+/// Bytes of one block of attention scores.
+const ATTENTION_SCORES: usize = 512 << 20;
+
+/// Returns the full-size activations of the video decoder that are live at the same time. On a GPU the CUDA emulator
+/// counts 3, because the kernels need no padded copies.
 fn live_in_decoder(device: Device) -> usize {
     match device {
         Device::Cpu => 9,
         Device::Cuda => 4,
     }
 }
-/// Copies of a prompt's hidden states that live at the same time while contexts are made of them.
-const LIVE_STATES: usize = 2;
-/// One block of attention scores.
-const SCORES: usize = 512 << 20;
 
-/// What memory depends on beside the plan and the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Computing {
-    /// What computes.
-    pub device: Device,
-    /// dtype of weights and activations.
-    pub precision: Precision,
-}
-
-/// Bytes, phase by phase; the largest phase is the peak. Weights are exact, activations a rule of thumb.
+/// Estimated bytes of each phase. Weights are exact, activations a rule of thumb. Components that a phase does not need
+/// stay in memory only if there is room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MemoryEstimate {
-    /// Reading the prompts; other parts stay beside it only where there is room, here and below.
+    /// Encoding of the prompts.
     pub encoding_prompt: usize,
-    /// The transformer, and activations and prompts of the largest stage.
+    /// Denoising of the largest stage with the whole transformer.
     pub denoising: usize,
-    /// Autoencoders and the decoder's activations.
+    /// Decoding of the latents.
     pub decoding: usize,
-    /// The largest of them.
+    /// Largest of the phases.
     pub peak: usize,
-    /// The least that it can be made with, where each step reads the transformer's blocks.
+    /// Largest of the phases if the transformer's blocks are streamed: the least memory that the plan can run in.
     pub least: usize,
 }
 
-/// The estimate for `plan` on `models`.
-pub fn estimate(plan: &Plan, models: &ModelSet, computing: Computing) -> MemoryEstimate {
-    estimate_of(plan, &models.parameters(computing.precision.dtype()), computing)
-}
-
-/// The same, from what the estimate asks of the models.
-pub fn estimate_of(plan: &Plan, sizes: &Parameters, computing: Computing) -> MemoryEstimate {
-    let bytes = computing.precision.dtype().size_in_bytes();
-    let stages = plan.stages.iter().map(|stage| denoising_of(stage, sizes, bytes));
-    let encoding_prompt = encoding_of(plan, sizes, bytes);
-    let denoising = sizes.transformer + sizes.upsampler + stages.max().unwrap_or(0) + SCORES;
-    let decoder_activations =
-        live_in_decoder(computing.device) * decoder_activation(plan, sizes.decoder_channels) * bytes;
-    let decoding = sizes.autoencoders + decoder_activations;
+/// Estimates the memory of `plan`. `sizes` are those of the weights in the dtype of `execution`.
+pub fn estimate(plan: &Plan, sizes: &WeightSizes, execution: ExecutionConfig) -> MemoryEstimate {
+    let element = execution.precision.dtype().size_in_bytes();
+    let encoding_prompt = encoding(plan, sizes, element);
+    let activations = plan.stages.iter().map(|stage| stage_activations(stage, sizes, element)).max().unwrap_or(0);
+    let denoising = sizes.transformer + sizes.upsampler + activations + ATTENTION_SCORES;
+    let decoder_activations = live_in_decoder(execution.device) * decoder_activation(plan, sizes.decoder_channels);
+    let decoding = sizes.autoencoders + decoder_activations * element;
     let largest = |denoising: usize| encoding_prompt.max(denoising).max(decoding);
     let (peak, least) = (largest(denoising), largest(sizes.streamed(denoising)));
     MemoryEstimate { encoding_prompt, denoising, decoding, peak, least }
 }
 
-/// A part of the text encoder, or all of it to write the prompt out; and then what makes contexts of the hidden states.
-fn encoding_of(plan: &Plan, sizes: &Parameters, bytes: usize) -> usize {
+/// Bytes of encoding: the streamed text encoder (or all of it for prompt enhancement) or the embeddings processor, and
+/// the hidden states. `element` is the size of an element, bytes.
+fn encoding(plan: &Plan, sizes: &WeightSizes, element: usize) -> usize {
     let prompts = 1 + usize::from(plan.negative_prompt.is_some());
     let encoder = if plan.enhance_prompt { sizes.text_encoder } else { sizes.text_encoder_part };
-    encoder.max(sizes.text_projection) + (prompts + LIVE_STATES) * sizes.hidden_states * bytes
+    encoder.max(sizes.text_projection) + (prompts + LIVE_HIDDEN_STATES) * sizes.hidden_states * element
 }
 
-/// What a stage takes besides weights: activations and what it keeps, in numbers of `bytes`.
-fn denoising_of(stage: &StagePlan, sizes: &Parameters, bytes: usize) -> usize {
-    let streams = stage.tokens.0 * sizes.video_width + stage.tokens.1 * sizes.audio_width;
-    let guiding = guiding_passes([&stage.video.guidance, &stage.audio.guidance]);
+/// Bytes of a stage's activations and cached keys and values. `element` is the size of an element, bytes.
+fn stage_activations(stage: &StagePlan, sizes: &WeightSizes, element: usize) -> usize {
+    let streams = stage.tokens.zip(sizes.stream_widths).map(|(tokens, width)| tokens * width);
+    let guiding = guiding_passes(stage.guidance());
     let prompts = 1 + usize::from(guiding.negative.is_some());
-    // Each guiding pass may begin with what the conditional one kept for it.
-    let kept = guiding.passes().len() - 1;
-    (streams * (LIVE_PER_TOKEN + kept) + prompts * sizes.kept_text) * bytes
+    // The conditional pass keeps the hidden states from which each guiding pass is forked.
+    let forked = guiding.passes().len() - 1;
+    ((streams.video + streams.audio) * (LIVE_PER_TOKEN + forked) + prompts * sizes.cached_text) * element
 }
 
-/// Numbers in an activation of the decoder's last level, which works on a quarter of the height and width, of all or of a tile.
+/// Elements of an activation in the decoder's last level, which has a quarter of the height and width, for a tile or
+/// the whole video.
 fn decoder_activation(plan: &Plan, channels: usize) -> usize {
     let Some(shape) = plan.stages.last().map(|stage| stage.shape) else { return 0 };
-    let most = |size: Option<(usize, usize)>| size.map_or(usize::MAX, |(size, _)| size);
+    let limit = |tile: Option<(usize, usize)>| tile.map_or(usize::MAX, |(size, _)| size);
     let (frames, pixels) =
-        plan.output.tiling.as_ref().map_or((usize::MAX, usize::MAX), |tile| (most(tile.frames), most(tile.pixels)));
+        plan.output.tiling.map_or((usize::MAX, usize::MAX), |tiling| (limit(tiling.frames), limit(tiling.pixels)));
     shape.frames.min(frames) * (shape.height.min(pixels) / 4) * (shape.width.min(pixels) / 4) * channels
-}
-
-/// What the estimate asks of a model: bytes of the parts' weights, widths of its activations, and what it keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Parameters {
-    /// Of the text encoder.
-    pub text_encoder: usize,
-    /// Of the largest part of it that is read at once.
-    pub text_encoder_part: usize,
-    /// Of what makes contexts of its hidden states.
-    pub text_projection: usize,
-    /// Numbers in the hidden states of a prompt.
-    pub hidden_states: usize,
-    /// Of the transformer, without the connectors.
-    pub transformer: usize,
-    /// Of all of its blocks.
-    pub blocks: usize,
-    /// How many there are.
-    pub num_blocks: usize,
-    /// Of the autoencoders and the vocoder.
-    pub autoencoders: usize,
-    /// Of the spatial upscaler, if there is one.
-    pub upsampler: usize,
-    /// Width of the picture's stream.
-    pub video_width: usize,
-    /// Width of the sound's stream.
-    pub audio_width: usize,
-    /// Numbers that the transformer keeps of a prompt.
-    pub kept_text: usize,
-    /// Channels of the decoder's last level.
-    pub decoder_channels: usize,
-}
-
-/// Blocks that there has to be room for beside those that stay: the one that is read, and what making it whole takes.
-const READ_BLOCKS: usize = 2;
-
-impl Parameters {
-    /// Bytes of the transformer with its first `resident` blocks.
-    pub(crate) fn transformer_with(&self, resident: usize) -> usize {
-        self.transformer - self.blocks + self.block() * resident.min(self.num_blocks)
-    }
-
-    /// How many blocks may stay in memory where there are `room` bytes, and denoising takes `bytes` with all of them.
-    pub(crate) fn resident_blocks(&self, room: usize, bytes: usize) -> usize {
-        if room >= bytes || self.blocks == 0 {
-            return self.num_blocks;
-        }
-        (room.saturating_sub(self.streamed(bytes)) / self.block()).min(self.num_blocks)
-    }
-
-    /// What denoising takes with no block staying in memory, where it takes `bytes` with all of them.
-    fn streamed(&self, bytes: usize) -> usize {
-        (bytes - self.blocks + READ_BLOCKS * self.block()).min(bytes)
-    }
-
-    /// Bytes of a block, if all were alike.
-    fn block(&self) -> usize {
-        self.blocks.div_ceil(self.num_blocks.max(1))
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use ltx2_types::{Guidance, Limits, Pipeline, ValidRequest};
+    use ltx2_models::AudioVideo;
+    use ltx2_types::{Guidance, ImageInput, InputRef, Limits, Pipeline, Task, ValidRequest};
 
     use super::*;
-    use crate::plan::{ModelFacts, choose};
+    use crate::execution::Precision;
+    use crate::plan::{ModelCapabilities, plan_request};
 
-    const SIZES: Parameters = Parameters {
+    const SIZES: WeightSizes = WeightSizes {
         text_encoder: 0,
         text_encoder_part: 0,
         text_projection: 0,
@@ -167,14 +100,14 @@ mod tests {
         num_blocks: 48,
         autoencoders: 0,
         upsampler: 0,
-        video_width: 4,
-        audio_width: 2,
-        kept_text: 0,
+        stream_widths: AudioVideo { video: 4, audio: 2 },
+        cached_text: 0,
         decoder_channels: 0,
     };
+    const OFF: Guidance = Guidance { cfg: 1.0, stg: 0.0, modality: 1.0, rescale: 0.0 };
 
-    fn denoising(guidance: Guidance, sizes: &Parameters) -> (usize, usize) {
-        let facts = ModelFacts {
+    fn plan(guidance: Guidance, task: Task) -> Plan {
+        let model = ModelCapabilities {
             version: "2.0".into(),
             num_layers: 48,
             distilled: false,
@@ -184,34 +117,39 @@ mod tests {
             camera_loras: Vec::new(),
         };
         let request = ValidRequest {
+            task,
             pipeline: Some(Pipeline::OneStage),
             video_guidance: guidance.clone(),
             audio_guidance: guidance,
             ..Limits::server().defaults
         };
-        let plan = choose(&request, &facts).unwrap();
-        let (video, audio) = plan.stages[0].tokens;
-        let computing = Computing { device: Device::Cuda, precision: Precision::Bf16 };
-        (estimate_of(&plan, sizes, computing).denoising, 2 * (video * 4 + audio * 2))
+        plan_request(&request, &model).unwrap()
+    }
+
+    fn denoising(plan: &Plan, sizes: &WeightSizes) -> usize {
+        let execution = ExecutionConfig { device: Device::Cuda, precision: Precision::Bf16 };
+        estimate(plan, sizes, execution).denoising
     }
 
     #[test]
-    fn blocks_stay_as_far_as_there_is_room() {
-        // Blocks of 20, 40 for all else of the transformer, and 100 for what it computes.
-        let resident = |room| SIZES.resident_blocks(room, 1100);
-        assert_eq!((resident(1100), resident(5000)), (48, 48));
-        assert_eq!((resident(1099), resident(1080), resident(201), resident(200), resident(0)), (45, 45, 1, 1, 0));
-        assert_eq!((SIZES.transformer_with(48), SIZES.transformer_with(0)), (1000, 40));
-    }
-
-    #[test]
-    fn guidance_keeps_streams_and_a_prompt_more() {
-        let off = Guidance { cfg: 1.0, stg: 0.0, modality: 1.0, rescale: 0.0 };
+    fn guidance_keeps_hidden_states_and_a_prompt_more() {
         let on = Guidance { cfg: 3.0, stg: 1.0, modality: 3.0, rescale: 0.0 };
-        let ((unguided, streams), (guided, _)) = (denoising(off.clone(), &SIZES), denoising(on.clone(), &SIZES));
-        assert_eq!(guided - unguided, 3 * streams);
-        let keeping = Parameters { kept_text: 10_000, ..SIZES };
-        assert_eq!(denoising(off, &keeping).0 - unguided, 20_000);
-        assert_eq!(denoising(on, &keeping).0 - guided, 40_000);
+        let (unguided, guided) = (plan(OFF, Task::TextToVideo), plan(on, Task::TextToVideo));
+        let tokens = unguided.stages[0].tokens;
+        let streams = 2 * (tokens.video * 4 + tokens.audio * 2);
+        assert_eq!(denoising(&guided, &SIZES) - denoising(&unguided, &SIZES), 3 * streams);
+        let cached = WeightSizes { cached_text: 10_000, ..SIZES };
+        assert_eq!(denoising(&unguided, &cached) - denoising(&unguided, &SIZES), 20_000);
+        assert_eq!(denoising(&guided, &cached) - denoising(&guided, &SIZES), 40_000);
+    }
+
+    #[test]
+    fn keyframe_tokens_are_part_of_the_estimate() {
+        let image = ImageInput::first_frame(InputRef::Upload("a".into()));
+        let keyframes = plan(OFF, Task::Keyframes { images: vec![image; 32] });
+        let plain = plan(OFF, Task::TextToVideo);
+        assert_eq!(keyframes.stages[0].tokens.video - plain.stages[0].tokens.video, 32 * 24 * 16);
+        let added = 32 * 24 * 16 * 4 * LIVE_PER_TOKEN * 2;
+        assert_eq!(denoising(&keyframes, &SIZES) - denoising(&plain, &SIZES), added);
     }
 }

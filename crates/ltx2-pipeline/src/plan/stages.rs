@@ -1,58 +1,65 @@
-//! The stages of each pipeline.
+//! Stages of each pipeline.
 
 use std::path::PathBuf;
 
+use ltx2_models::AudioVideo;
 use ltx2_models::upsampler::SpatialScale;
 use ltx2_models::video_vae::SPACE_SCALE;
-use ltx2_types::{Guidance, LoraInput, LoraSource, Pipeline, Sampler, ValidRequest};
+use ltx2_types::{Field, FieldError, Guidance, Pipeline, Rule, Sampler, ValidRequest};
 
-use super::choose::ModelFacts;
+use super::capabilities::ModelCapabilities;
 use super::defaults::{DISTILLED_SIGMAS, Generation, HQ_DISTILLED_STRENGTHS, STAGE_2_SIGMAS};
-use super::{ItemPlan, LoraPlan, ModalityPlan, StagePlan, Start};
-use crate::PipelineError;
+use super::loras::requested_loras;
+use super::types::{ItemPlan, LoraPlan, ModalityPlan, StagePlan, Start};
 use crate::diffusion::guider::GuiderParams;
 use crate::diffusion::patchifier::PixelShape;
 use crate::diffusion::schedule::{DEFAULT_TOKENS, ltx2_sigmas};
 
-/// What the stages of a run have in common.
-pub(super) struct Stages<'a> {
+/// Properties that the stages of a run share.
+pub(super) struct StagePlanner<'a> {
     pub request: &'a ValidRequest,
-    pub model: &'a ModelFacts,
+    pub model: &'a ModelCapabilities,
     pub generation: Generation,
-    /// At full size.
+    /// Size and length of the result.
     pub shape: PixelShape,
+    /// Conditioning items of the video, in every stage.
     pub items: Vec<ItemPlan>,
 }
 
-impl Stages<'_> {
-    pub(super) fn of(&self, pipeline: Pipeline) -> Result<Vec<StagePlan>, PipelineError> {
+impl StagePlanner<'_> {
+    /// Returns the stages of `pipeline`.
+    pub(super) fn stages(&self, pipeline: Pipeline) -> Result<Vec<StagePlan>, FieldError> {
         match pipeline {
             Pipeline::OneStage => Ok(vec![self.guided(self.shape, DEFAULT_TOKENS)?]),
             Pipeline::TwoStage => {
                 let distilled = self.distilled_lora(pipeline)?;
-                Ok(vec![self.guided(self.smaller()?, DEFAULT_TOKENS)?, self.refining()?.with_lora(distilled, 1.0)])
+                let first = self.guided(self.first_stage_shape()?, DEFAULT_TOKENS)?;
+                Ok(vec![first, with_lora(self.refining()?, distilled, 1.0)])
             }
-            Pipeline::Hq => {
-                let distilled = self.distilled_lora(pipeline)?;
-                let [first, second] = HQ_DISTILLED_STRENGTHS;
-                let smaller = self.smaller()?;
-                let stages = [
-                    // Only this one lets the picture's own tokens shift the schedule.
-                    self.guided(smaller, smaller.latent().tokens())?.with_lora(distilled.clone(), first),
-                    self.refining()?.with_lora(distilled, second),
-                ];
-                let sampler = self.request.sampler.unwrap_or(Sampler::Res2s);
-                Ok(stages.map(|stage| StagePlan { sampler, ..stage }).into())
-            }
+            Pipeline::Hq => self.hq(),
             Pipeline::Distilled if self.model.upscaler.is_some() => {
-                Ok(vec![self.distilled(self.smaller()?)?, self.refining()?])
+                Ok(vec![self.distilled(self.first_stage_shape()?)?, self.refining()?])
             }
             Pipeline::Distilled => Ok(vec![self.distilled(self.shape)?]),
         }
     }
 
-    /// From noise, with the request's steps and guidance, the steps shifted as for `tokens`.
-    fn guided(&self, shape: PixelShape, tokens: usize) -> Result<StagePlan, PipelineError> {
+    fn hq(&self) -> Result<Vec<StagePlan>, FieldError> {
+        let distilled = self.distilled_lora(Pipeline::Hq)?;
+        let [first, second] = HQ_DISTILLED_STRENGTHS;
+        let shape = self.first_stage_shape()?;
+        let stages = [
+            // The only pipeline whose schedule is shifted by the real number of tokens.
+            with_lora(self.guided(shape, shape.latent().tokens())?, distilled.clone(), first),
+            with_lora(self.refining()?, distilled, second),
+        ];
+        let sampler = self.request.sampler.unwrap_or(Sampler::Res2s);
+        Ok(stages.map(|stage| StagePlan { sampler, ..stage }).into())
+    }
+
+    /// Returns a stage that starts from noise, with the steps and guidance of the request. `tokens` shifts the
+    /// schedule.
+    fn guided(&self, shape: PixelShape, tokens: usize) -> Result<StagePlan, FieldError> {
         let stg_blocks = vec![self.generation.stg_block(self.model.num_layers)];
         let guider = |guidance: &Guidance| GuiderParams {
             cfg_scale: guidance.cfg,
@@ -62,105 +69,114 @@ impl Stages<'_> {
             rescale_scale: guidance.rescale,
         };
         let sigmas = ltx2_sigmas(self.request.num_inference_steps as usize, tokens);
-        let (video, audio) = (guider(&self.request.video_guidance), guider(&self.request.audio_guidance));
-        self.stage(shape, sigmas, (video, audio), (Start::Empty, Start::Empty))
+        let guidance = AudioVideo { video: &self.request.video_guidance, audio: &self.request.audio_guidance };
+        self.stage(shape, sigmas, guidance.map(guider), AudioVideo { video: Start::Empty, audio: Start::Empty })
     }
 
-    /// From noise, with a distilled model.
-    fn distilled(&self, shape: PixelShape) -> Result<StagePlan, PipelineError> {
-        let off = (GuiderParams::off(), GuiderParams::off());
-        self.stage(shape, DISTILLED_SIGMAS.to_vec(), off, (Start::Empty, Start::Empty))
+    /// Returns a stage that starts from noise, for a distilled model.
+    fn distilled(&self, shape: PixelShape) -> Result<StagePlan, FieldError> {
+        self.stage(
+            shape,
+            DISTILLED_SIGMAS.to_vec(),
+            unguided(),
+            AudioVideo { video: Start::Empty, audio: Start::Empty },
+        )
     }
 
-    /// From the first stage's latents, the picture's upscaled.
-    fn refining(&self) -> Result<StagePlan, PipelineError> {
-        let off = (GuiderParams::off(), GuiderParams::off());
-        self.stage(self.shape, STAGE_2_SIGMAS.to_vec(), off, (Start::Upscaled, Start::Previous))
+    /// Returns a full-size stage that starts from the latents of the first one.
+    fn refining(&self) -> Result<StagePlan, FieldError> {
+        let start = AudioVideo { video: Start::Upscaled, audio: Start::Previous };
+        self.stage(self.shape, STAGE_2_SIGMAS.to_vec(), unguided(), start)
     }
 
     fn stage(
         &self,
         shape: PixelShape,
         sigmas: Vec<f32>,
-        (video, audio): (GuiderParams, GuiderParams),
-        (video_start, audio_start): (Start, Start),
-    ) -> Result<StagePlan, PipelineError> {
-        let noise_scale = match video_start {
-            Start::Empty => 1.0,
-            Start::Previous | Start::Upscaled => f64::from(sigmas[0]),
+        guidance: AudioVideo<GuiderParams>,
+        start: AudioVideo<Start>,
+    ) -> Result<StagePlan, FieldError> {
+        let items = AudioVideo { video: self.items.clone(), audio: Vec::new() };
+        let modality = |((guidance, start), items)| ModalityPlan {
+            start,
+            frozen: false,
+            guidance,
+            noise_scale: noise_scale(start, &sigmas),
+            items,
         };
+        let modalities = guidance.zip(start).zip(items).map(modality);
+        let appended = modalities.as_ref().map(|modality: &ModalityPlan| {
+            modality.items.iter().map(|item| item.appended_tokens(shape)).sum::<usize>()
+        });
         Ok(StagePlan {
             shape,
-            tokens: (shape.latent().tokens(), shape.audio_frames()),
+            tokens: shape.tokens().zip(appended).map(|(tokens, appended)| tokens + appended),
             sigmas,
             sampler: self.request.sampler.unwrap_or(Sampler::Euler),
-            loras: self.loras()?,
-            video: ModalityPlan { start: video_start, guidance: video, noise_scale, items: self.items.clone() },
-            audio: ModalityPlan { start: audio_start, guidance: audio, noise_scale, items: Vec::new() },
+            loras: requested_loras(self.request, self.model)?,
+            modalities,
         })
     }
 
-    fn loras(&self) -> Result<Vec<LoraPlan>, PipelineError> {
-        let of = |lora: &LoraInput| Ok(LoraPlan { file: self.lora_file(&lora.source)?, strength: lora.strength });
-        let mut loras = self.request.loras.iter().map(of).collect::<Result<Vec<_>, PipelineError>>()?;
-        if let Some(camera) = self.request.camera {
-            let known = self.model.camera_loras.iter().find(|(motion, _)| *motion == camera.motion);
-            let (_, file) = known.ok_or_else(|| {
-                let name = camera.motion.name();
-                let file = name.replace('_', "-");
-                PipelineError::Request(format!(
-                    "camera is {name}, but the model set has no LoRA named like camera-control-{file}.safetensors"
-                ))
-            })?;
-            loras.push(LoraPlan { file: file.clone(), strength: camera.strength });
-        }
-        Ok(loras)
-    }
-
-    fn lora_file(&self, source: &LoraSource) -> Result<PathBuf, PipelineError> {
-        let name = match source {
-            LoraSource::File(path) => return Ok(path.into()),
-            LoraSource::Name(name) => name,
+    /// Returns the LoRA that distils the checkpoint, for a pipeline that also needs an upscaler.
+    fn distilled_lora(&self, pipeline: Pipeline) -> Result<PathBuf, FieldError> {
+        let missing = |file: &str| {
+            let rule = Rule::Supported(format!("the model set has no {file}"));
+            FieldError::new(Field::Pipeline, pipeline.name(), rule)
         };
-        let name_of = |path: &PathBuf| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        let known = self.model.loras.iter().find(|path| name_of(path).as_ref() == Some(name));
-        known.cloned().ok_or_else(|| {
-            let names = self.model.loras.iter().filter_map(name_of).collect::<Vec<_>>().join(", ");
-            let names = if names.is_empty() { "no LoRA at all".into() } else { names };
-            PipelineError::Request(format!("lora is {name:?}, but the model set has none of that name; it has {names}"))
-        })
-    }
-
-    /// What turns the checkpoint into a distilled one, for a pipeline that also upscales.
-    fn distilled_lora(&self, pipeline: Pipeline) -> Result<PathBuf, PipelineError> {
-        let lacks =
-            |what| PipelineError::Request(format!("pipeline is {}, but the model set has no {what}", pipeline.name()));
         if self.model.upscaler.is_none() {
-            return Err(lacks("spatial upscaler"));
+            return Err(missing("spatial upscaler"));
         }
-        self.model.distilled_lora.clone().ok_or_else(|| lacks("distilled LoRA"))
+        self.model.distilled_lora.clone().ok_or_else(|| missing("distilled LoRA"))
     }
 
-    /// The size that the upscaler makes the full one of.
-    fn smaller(&self) -> Result<PixelShape, PipelineError> {
+    /// Returns the size that the upscaler turns into the full size.
+    fn first_stage_shape(&self) -> Result<PixelShape, FieldError> {
         let SpatialScale { numerator, denominator } = self.model.upscaler.unwrap_or(SpatialScale::TWO);
         let unit = SPACE_SCALE * numerator;
-        let side = |field: &str, side: usize| {
+        let side = |field: Field, side: usize| {
             if side.is_multiple_of(unit) {
                 return Ok(side / numerator * denominator);
             }
-            let rule =
-                format!("it must be a multiple of {unit} for two stages (pipeline one-stage takes multiples of 32)");
-            Err(PipelineError::Request(format!("{field} is {side}, but {rule}")))
+            let rule = format!(
+                "it must be a multiple of {unit} for two stages (pipeline one-stage takes multiples of {SPACE_SCALE})"
+            );
+            Err(FieldError::new(field, side, Rule::Supported(rule)))
         };
         let PixelShape { width, height, .. } = self.shape;
-        Ok(PixelShape { width: side("width", width)?, height: side("height", height)?, ..self.shape })
+        Ok(PixelShape { width: side(Field::Width, width)?, height: side(Field::Height, height)?, ..self.shape })
     }
 }
 
-impl StagePlan {
-    fn with_lora(mut self, file: PathBuf, strength: f64) -> Self {
-        self.loras.push(LoraPlan { file, strength });
-        self
+fn unguided() -> AudioVideo<GuiderParams> {
+    AudioVideo { video: GuiderParams::off(), audio: GuiderParams::off() }
+}
+
+/// Returns the noise level of a modality's start: its own, because the modalities of a stage may start differently.
+fn noise_scale(start: Start, sigmas: &[f32]) -> f64 {
+    match start {
+        Start::Empty => 1.0,
+        Start::Previous | Start::Upscaled | Start::Input(_) => f64::from(sigmas[0]),
+    }
+}
+
+fn with_lora(mut stage: StagePlan, file: PathBuf, strength: f64) -> StagePlan {
+    stage.loras.push(LoraPlan { file, strength });
+    stage
+}
+
+#[cfg(test)]
+mod tests {
+    use ltx2_types::InputId;
+
+    use super::*;
+
+    #[test]
+    fn noise_scale_depends_on_the_modality_s_own_start() {
+        let sigmas = [0.5, 0.0];
+        assert_eq!(noise_scale(Start::Empty, &sigmas), 1.0);
+        for start in [Start::Previous, Start::Upscaled, Start::Input(InputId(0))] {
+            assert_eq!(noise_scale(start, &sigmas), 0.5);
+        }
     }
 }

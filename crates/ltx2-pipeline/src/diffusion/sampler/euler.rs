@@ -1,63 +1,72 @@
 //! First-order sampling, plain and with gradient estimation (<https://openreview.net/pdf?id=o2ND9v0CeK>).
 
-use candle_core::{Result, Tensor};
+use candle_core::Tensor;
+use ltx2_models::AudioVideo;
 
-use super::{Event, Sampling, States, both};
-use crate::PipelineError;
+use super::sampling::{Sampling, latents, with_latents};
+use crate::diffusion::denoiser::Prediction;
+use crate::diffusion::latent_state::LatentState;
 use crate::diffusion::stepper::{euler_step, velocity};
+use crate::error::Result;
 
-/// How much of a velocity's change since the step before is taken.
+/// Extrapolation factor of the velocity's change since the previous step.
 const GAMMA: f64 = 2.0;
 
-impl Sampling<'_> {
-    /// `euler_denoising_loop`.
-    pub(super) fn euler(mut self, mut states: States) -> std::result::Result<States, PipelineError> {
-        for (step, sigmas) in self.sigmas.windows(2).enumerate() {
-            (self.observer)(Event::Step(step))?;
-            let denoised = self.denoised(&states, sigmas[0])?;
-            (self.observer)(Event::Predicted(&denoised[0]))?;
-            states = step_towards(&states, &denoised, sigmas)?;
-            self.keep_step(step, &states)?;
-        }
-        Ok(states)
+/// `euler_denoising_loop`.
+pub(super) fn euler(mut sampling: Sampling, mut states: AudioVideo<LatentState>) -> Result<AudioVideo<LatentState>> {
+    for (step, sigmas) in sampling.sigmas.windows(2).enumerate() {
+        sampling.report_step(step)?;
+        let denoised = sampling.denoised(&states, sigmas[0])?;
+        sampling.report_prediction(&denoised)?;
+        states = step_towards(&states, &denoised, sigmas)?;
+        sampling.report_states(step, &states)?;
     }
-
-    /// `gradient_estimating_euler_denoising_loop`.
-    pub(super) fn gradient_estimating_euler(
-        mut self,
-        mut states: States,
-    ) -> std::result::Result<States, PipelineError> {
-        let mut previous: Option<[Tensor; 2]> = None;
-        for (step, sigmas) in self.sigmas.windows(2).enumerate() {
-            (self.observer)(Event::Step(step))?;
-            let denoised = self.denoised(&states, sigmas[0])?;
-            (self.observer)(Event::Predicted(&denoised[0]))?;
-            if sigmas[1] == 0.0 {
-                states = states.with_latents(denoised);
-                self.keep_step(step, &states)?;
-                break;
-            }
-            let latents = states.latents();
-            let current = both(|i| Ok(velocity(latents[i], &denoised[i], sigmas[0])?))?;
-            let estimated = match &previous {
-                Some(before) => both(|i| Ok(corrected(latents[i], &current[i], &before[i], sigmas[0])?))?,
-                None => denoised,
-            };
-            previous = Some(current);
-            states = step_towards(&states, &estimated, sigmas)?;
-            self.keep_step(step, &states)?;
-        }
-        Ok(states)
-    }
+    Ok(states)
 }
 
-fn step_towards(states: &States, denoised: &[Tensor; 2], sigmas: &[f32]) -> std::result::Result<States, PipelineError> {
-    let latents = states.latents();
-    Ok(states.with_latents(both(|i| Ok(euler_step(latents[i], &denoised[i], sigmas[0], sigmas[1])?))?))
+/// `gradient_estimating_euler_denoising_loop`.
+pub(super) fn gradient_estimating_euler(
+    mut sampling: Sampling,
+    mut states: AudioVideo<LatentState>,
+) -> Result<AudioVideo<LatentState>> {
+    let mut previous: Option<AudioVideo<Tensor>> = None;
+    for (step, sigmas) in sampling.sigmas.windows(2).enumerate() {
+        sampling.report_step(step)?;
+        let denoised = sampling.denoised(&states, sigmas[0])?;
+        sampling.report_prediction(&denoised)?;
+        if sigmas[1] == 0.0 {
+            states = with_latents(&states, denoised);
+            sampling.report_states(step, &states)?;
+            break;
+        }
+        let latents = latents(&states);
+        let current = latents.zip(denoised.as_ref()).try_map(|(x, denoised)| velocity(x, denoised, sigmas[0]))?;
+        let estimated = match &previous {
+            Some(previous) => latents
+                .zip(current.as_ref().zip(previous.as_ref()))
+                .try_map(|(x, (current, previous))| extrapolated(x, current, previous, sigmas[0]))?,
+            None => denoised,
+        };
+        previous = Some(current);
+        states = step_towards(&states, &estimated, sigmas)?;
+        sampling.report_states(step, &states)?;
+    }
+    Ok(states)
 }
 
-/// Where the velocity leads that goes `GAMMA` times as far from `before` as `current` does.
-fn corrected(latent: &Tensor, current: &Tensor, before: &Tensor, sigma: f32) -> Result<Tensor> {
-    let total = (((current - before)? * GAMMA)? + before)?;
-    latent - (total * f64::from(sigma))?
+fn step_towards(
+    states: &AudioVideo<LatentState>,
+    denoised: &Prediction,
+    sigmas: &[f32],
+) -> Result<AudioVideo<LatentState>> {
+    let stepped = latents(states)
+        .zip(denoised.as_ref())
+        .try_map(|(x, denoised)| euler_step(x, denoised, sigmas[0], sigmas[1]))?;
+    Ok(with_latents(states, stepped))
+}
+
+/// Extrapolates the velocity, `previous + GAMMA * (current - previous)`, and returns the clean tokens that it leads to.
+fn extrapolated(x: &Tensor, current: &Tensor, previous: &Tensor, sigma: f32) -> candle_core::Result<Tensor> {
+    let total = (((current - previous)? * GAMMA)? + previous)?;
+    x - (total * f64::from(sigma))?
 }

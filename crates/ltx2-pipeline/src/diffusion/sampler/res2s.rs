@@ -1,116 +1,132 @@
-//! The second-order sampler with fresh noise (`res2s_audio_video_denoising_loop`): an exponential Runge-Kutta step of
-//! two predictions in the logarithm of the noise level, in float64.
+//! Second-order sampling with fresh noise (`res2s_audio_video_denoising_loop`): an exponential Runge-Kutta step of two
+//! predictions in the logarithm of the noise level, in float64.
 
 use candle_core::{DType, Tensor};
+use ltx2_models::AudioVideo;
 
-use super::{Event, Name, Sampling, States, both};
-use crate::PipelineError;
-use crate::diffusion::LatentState;
+use super::sampling::{Sampling, TensorName, latents, with_latents};
+use crate::diffusion::latent_state::LatentState;
 use crate::diffusion::noiser::SdeStream;
 use crate::diffusion::stepper::res2s_step;
+use crate::error::Result;
 
-type Result<T> = std::result::Result<T, PipelineError>;
-
-/// Stands for noise level 0, whose logarithm there is not; a last prediction leads from there to 0.
+/// Replaces noise level 0, whose logarithm is undefined; a final prediction leads from here to 0.
 const SMALLEST_SIGMA: f32 = 0.0011;
-/// Steps longer than this, in the logarithm, and levels below that one are left without the refinement of the anchor.
+/// Logarithmic step size below which, and noise level above which, the anchor is refined.
 const REFINED: (f64, f64) = (0.5, 0.03);
-/// Rounds of the refinement.
+/// Iterations of the refinement.
 const REFINEMENTS: usize = 100;
 
-impl Sampling<'_> {
-    pub(super) fn res2s(mut self, mut states: States) -> Result<States> {
-        let mut sigmas = self.sigmas.to_vec();
-        let full_steps = sigmas.len() - 1;
-        let to_zero = sigmas.last() == Some(&0.0);
-        if to_zero {
-            sigmas.insert(full_steps, SMALLEST_SIGMA);
-        }
-        self.noise.start_sde();
-        let mut updates = 0;
-        for step in 0..full_steps {
-            (self.observer)(Event::Step(step))?;
-            states = self.res2s_step(&states, (sigmas[step], sigmas[step + 1]), &mut updates)?;
-            self.keep_step(step, &states)?;
-        }
-        if to_zero {
-            let denoised = self.denoised(&states, sigmas[full_steps])?;
-            states = states.with_latents(both(|i| Ok(rounded(&denoised[i], self.dtype)?))?);
-        }
-        Ok(states)
+/// `res2s_audio_video_denoising_loop`.
+pub(super) fn res2s(sampling: Sampling, mut states: AudioVideo<LatentState>) -> Result<AudioVideo<LatentState>> {
+    let mut sigmas = sampling.sigmas.to_vec();
+    let full_steps = sigmas.len() - 1;
+    let to_zero = sigmas.last() == Some(&0.0);
+    if to_zero {
+        sigmas.insert(full_steps, SMALLEST_SIGMA);
     }
+    sampling.noise.start_sde();
+    let mut run = Run { sampling, updates: 0 };
+    for step in 0..full_steps {
+        run.sampling.report_step(step)?;
+        states = run.step(&states, (sigmas[step], sigmas[step + 1]))?;
+        run.sampling.report_states(step, &states)?;
+    }
+    if to_zero {
+        let denoised = run.sampling.denoised(&states, sigmas[full_steps])?;
+        states = run.rounded_states(&states, &denoised)?;
+    }
+    Ok(states)
+}
 
-    fn res2s_step(&mut self, states: &States, (sigma, next): (f32, f32), updates: &mut usize) -> Result<States> {
+/// A run of the sampler.
+struct Run<'a> {
+    sampling: Sampling<'a>,
+    /// Number of mixes with fresh noise.
+    updates: usize,
+}
+
+/// Latents of both modalities, float64.
+type Wide = AudioVideo<Tensor>;
+
+impl Run<'_> {
+    fn step(&mut self, states: &AudioVideo<LatentState>, (sigma, next): (f32, f32)) -> Result<AudioVideo<LatentState>> {
         let h = -(f64::from(next) / f64::from(sigma)).ln();
         let middle = (f64::from(sigma) * f64::from(next)).sqrt();
         let Coefficients { a21, b1, b2 } = Coefficients::new(h);
-        let latents = states.latents();
-        let mut anchor = both(|i| Ok(latents[i].to_dtype(DType::F64)?))?;
-        let first = self.denoised(states, sigma)?;
-        (self.observer)(Event::Predicted(&first[0]))?;
-        let first = self.wide(first)?;
-        let mut eps1 = both(|i| Ok((&first[i] - &anchor[i])?))?;
-        let mid = both(|i| Ok((&anchor[i] + (&eps1[i] * (h * a21))?)?))?;
-        let mid = self.inject(states, (&anchor, mid), (f64::from(sigma), middle), SdeStream::Substep, updates)?;
+        let mut anchor = widened(latents(states))?;
+        let first = self.sampling.denoised(states, sigma)?;
+        self.sampling.report_prediction(&first)?;
+        let first = widened(first.as_ref())?;
+        let mut eps1 = difference(&first, &anchor)?;
+        let mid = anchor.as_ref().zip(eps1.as_ref()).try_map(|(anchor, eps)| anchor + (eps * (h * a21))?)?;
+        let mid = self.inject(states, (&anchor, mid), (f64::from(sigma), middle), SdeStream::Substep)?;
         if h < REFINED.0 && f64::from(sigma) > REFINED.1 {
             for _ in 0..REFINEMENTS {
-                anchor = both(|i| Ok((&mid[i] - (&eps1[i] * (h * a21))?)?))?;
-                eps1 = both(|i| Ok((&first[i] - &anchor[i])?))?;
+                anchor = mid.as_ref().zip(eps1.as_ref()).try_map(|(mid, eps)| mid - (eps * (h * a21))?)?;
+                eps1 = difference(&first, &anchor)?;
             }
         }
-        let mid_states = states.with_latents(both(|i| Ok(rounded(&mid[i], self.dtype)?))?);
-        let second = self.wide(self.denoised(&mid_states, middle as f32)?)?;
-        let end = both(|i| {
-            let eps2 = (&second[i] - &anchor[i])?;
-            Ok((&anchor[i] + ((&eps1[i] * b1)? + (eps2 * b2)?)? * h)?)
-        })?;
+        let mid_states = self.rounded_states(states, &mid)?;
+        let second = widened(self.sampling.denoised(&mid_states, middle as f32)?.as_ref())?;
+        let eps2 = difference(&second, &anchor)?;
+        let slope = eps1.zip(eps2).try_map(|(eps1, eps2)| (eps1 * b1)? + (eps2 * b2)?)?;
+        let end = anchor.as_ref().zip(slope).try_map(|(anchor, slope)| anchor + (slope * h)?)?;
         let levels = (f64::from(sigma), f64::from(next));
-        let end = self.inject(states, (&anchor, end), levels, SdeStream::Step, updates)?;
-        Ok(states.with_latents(both(|i| Ok(rounded(&end[i], self.dtype)?))?))
+        let end = self.inject(states, (&anchor, end), levels, SdeStream::Step)?;
+        self.rounded_states(states, &end)
     }
 
-    /// `target` with part of its noise replaced by fresh noise, but for what is known of it.
+    /// Replaces part of the noise of `target` by fresh noise, and blends the result with the known latents.
     fn inject(
         &mut self,
-        states: &States,
-        (anchor, target): (&[Tensor; 2], [Tensor; 2]),
+        states: &AudioVideo<LatentState>,
+        (anchor, target): (&Wide, Wide),
         levels: (f64, f64),
         stream: SdeStream,
-        updates: &mut usize,
-    ) -> Result<[Tensor; 2]> {
-        let sides: [&LatentState; 2] = [&states.video, &states.audio];
-        both(|i| {
-            let noise = self.noise.draw_sde(stream, &target[i])?;
-            (self.observer)(Event::Kept(Name::Noise, &noise))?;
-            let mixed = res2s_step(&anchor[i], &target[i], levels, &normalized(&noise)?)?;
-            (self.observer)(Event::Kept(Name::Res2s { update: *updates }, &mixed))?;
-            *updates += 1;
-            Ok(sides[i].blend(mixed)?)
+    ) -> Result<Wide> {
+        states.as_ref().zip(anchor.as_ref().zip(target)).try_map(|(state, (anchor, target))| {
+            let noise = self.sampling.noise.draw_sde(stream, &target)?;
+            self.sampling.report_tensor(TensorName::Noise, &noise)?;
+            let mixed = res2s_step(anchor, &target, levels, &normalized(&noise)?)?;
+            self.sampling.report_tensor(TensorName::Res2s { update: self.updates }, &mixed)?;
+            self.updates += 1;
+            Ok(state.blend(mixed)?)
         })
     }
 
-    fn wide(&self, tensors: [Tensor; 2]) -> Result<[Tensor; 2]> {
-        both(|i| Ok(tensors[i].to_dtype(DType::F64)?))
+    /// Returns the states with other noisy tokens, rounded to the dtype of the run.
+    fn rounded_states(
+        &self,
+        states: &AudioVideo<LatentState>,
+        latents: &AudioVideo<Tensor>,
+    ) -> Result<AudioVideo<LatentState>> {
+        let dtype = self.sampling.dtype;
+        let rounded = latents.as_ref().try_map(|x| x.to_dtype(dtype)?.to_dtype(DType::F32))?;
+        Ok(with_latents(states, rounded))
     }
 }
 
-/// To the run's dtype, and back to the one that latents have.
-fn rounded(x: &Tensor, dtype: DType) -> candle_core::Result<Tensor> {
-    x.to_dtype(dtype)?.to_dtype(DType::F32)
+fn widened(tensors: AudioVideo<&Tensor>) -> candle_core::Result<Wide> {
+    tensors.try_map(|x| x.to_dtype(DType::F64))
 }
 
-/// Mean 0 and spread 1 over the whole draw, twice as the published sampler has it.
+fn difference(a: &Wide, b: &Wide) -> candle_core::Result<Wide> {
+    a.as_ref().zip(b.as_ref()).try_map(|(a, b)| a - b)
+}
+
+/// Normalizes the whole draw to mean 0 and standard deviation 1, twice as in the official sampler.
 fn normalized(noise: &Tensor) -> candle_core::Result<Tensor> {
     let once = |x: &Tensor| -> candle_core::Result<Tensor> {
         let count = x.elem_count() as f64;
         let centred = x.broadcast_sub(&(x.sum_all()? / count)?)?;
-        let spread = (centred.sqr()?.sum_all()?.to_scalar::<f64>()? / (count - 1.0)).sqrt();
-        centred / spread
+        let deviation = (centred.sqr()?.sum_all()?.to_scalar::<f64>()? / (count - 1.0)).sqrt();
+        centred / deviation
     };
     once(&once(noise)?)
 }
 
-/// Weights of the two predictions (`get_res2s_coefficients`), with the middle one at half the step.
+/// Weights of the two predictions (`get_res2s_coefficients`), with the midpoint at half the step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Coefficients {
     a21: f64,
@@ -142,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_constant_prediction_is_approached_exactly() {
-        // With x' = -(x - d) the exact step is d + (x - d) e^-h, whatever the two predictions' shares.
+        // For x' = -(x - d) the exact step is d + (x - d) e^-h, whatever the weights of the two predictions.
         for h in [1e-12, 0.01, 0.5, 3.0] {
             let Coefficients { a21, b1, b2 } = Coefficients::new(h);
             assert!((h * (b1 + b2) - (1.0 - (-h).exp())).abs() < 1e-9, "{h}");

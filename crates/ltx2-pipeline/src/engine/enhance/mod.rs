@@ -1,18 +1,18 @@
-//! Writing a prompt out into the description of a shot, by the text encoder's own language model.
+//! Prompt enhancement: the text encoder's language model expands a prompt into the description of a shot.
 
 mod token_sampler;
 
 use ltx2_models::text_encoder::Gemma;
 use ltx2_types::Watch;
 
-use self::token_sampler::TokenSampler;
-use super::{Engine, Result};
-use crate::PipelineError;
+use super::Engine;
+use crate::error::{PipelineError, Result};
+use token_sampler::TokenSampler;
 
-/// Most tokens of the description, as in the official pipelines.
-const MOST_TOKENS: usize = 512;
+/// Maximum number of generated tokens, as in the official pipelines.
+const MAX_NEW_TOKENS: usize = 512;
 
-/// What the language model is told to do with the prompt.
+/// Instruction that precedes the prompt.
 const INSTRUCTION: &str = "\
 You turn short ideas for a video into the description of one shot, for a model that makes picture and sound from text. \
 Write one paragraph of at most 150 words, in the present tense and in the language of the idea. Keep everything that the \
@@ -21,26 +21,27 @@ first second to the last: how the subject looks and moves, in order; the place a
 moves; voices, sounds and music. Describe only what can be seen and heard. Answer with the paragraph alone.";
 
 impl Engine {
-    /// The description that `gemma` makes of `prompt`; a seed means one description.
-    pub(super) fn enhanced(&self, gemma: &Gemma, prompt: &str, seed: u64, watch: &dyn Watch) -> Result<String> {
-        let tokenizer = self.models.tokenizer();
+    /// Returns the description that `gemma` generates for `prompt`; it depends on `seed`. An empty description leaves
+    /// the prompt as it is.
+    pub(super) fn enhanced_prompt(&self, gemma: &Gemma, prompt: &str, seed: u64, watch: &dyn Watch) -> Result<String> {
+        let tokenizer = self.models().tokenizer();
         let mut next = tokenizer.encode_turn(&format!("{INSTRUCTION}\n\nThe idea: {}", prompt.trim()))?;
-        let (mut text, mut sampler) = (gemma.decode_session(), TokenSampler::new(seed));
-        let mut written = Vec::new();
-        while written.len() < MOST_TOKENS {
+        let (mut session, mut sampler) = (gemma.decode_session(), TokenSampler::new(seed));
+        let mut generated = Vec::new();
+        while generated.len() < MAX_NEW_TOKENS {
             if watch.is_cancelled() {
                 return Err(PipelineError::Cancelled);
             }
-            let token = sampler.choose(&text.append(&next)?);
+            let token = sampler.choose(&session.append(&next)?);
             if tokenizer.ends_turn(token) {
                 break;
             }
-            written.push(token);
+            generated.push(token);
             next = vec![token];
         }
-        let description = tokenizer.decode(&written)?.trim().to_owned();
+        let description = tokenizer.decode(&generated)?.trim().to_owned();
         if description.is_empty() {
-            tracing::warn!("the text encoder had nothing to add to the prompt, which stays as it is");
+            tracing::warn!("prompt enhancement returned no text; using the prompt as it is");
             return Ok(prompt.into());
         }
         Ok(description)

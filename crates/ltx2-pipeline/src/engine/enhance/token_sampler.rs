@@ -1,16 +1,15 @@
-//! Choosing the next token of a text.
+//! Sampling of the next token of a text.
 
 use crate::diffusion::philox::uniform;
 
-/// Below 1 the likely tokens become likelier still; this and the next two are what Gemma 3's own settings and the official
-/// pipelines have.
+/// Divisor of the logits. The three constants are those of Gemma 3's generation settings and the official pipelines.
 const TEMPERATURE: f32 = 0.7;
-/// Only so many of the likeliest tokens are chosen from.
+/// Number of most likely tokens to sample from.
 const TOP_K: usize = 64;
-/// And of those only as many as have this share of the probability together.
+/// Cumulative probability of the tokens to sample from.
 const TOP_P: f32 = 0.95;
 
-/// Draws tokens; a seed means one sequence of draws.
+/// Token sampler with a reproducible sequence of draws.
 pub(super) struct TokenSampler {
     seed: u64,
     drawn: u64,
@@ -21,7 +20,7 @@ impl TokenSampler {
         Self { seed, drawn: 0 }
     }
 
-    /// A token by its logit.
+    /// Samples a token from the logits of all tokens.
     pub(super) fn choose(&mut self, logits: &[f32]) -> u32 {
         let candidates = candidates(logits);
         let total: f32 = candidates.iter().map(|(_, weight)| weight).sum();
@@ -33,12 +32,12 @@ impl TokenSampler {
                 return token;
             }
         }
-        // Rounding may leave a little behind the last one.
+        // Rounding may leave a remainder after the last candidate.
         candidates.last().map_or(0, |(token, _)| *token)
     }
 }
 
-/// The tokens that may be chosen, the likeliest first, with their weights.
+/// Returns the tokens to sample from with their weights, most likely first.
 fn candidates(logits: &[f32]) -> Vec<(u32, f32)> {
     let mut order: Vec<u32> = (0..logits.len() as u32).collect();
     let likelier = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
@@ -67,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_likeliest_are_chosen_from() {
+    fn only_the_most_likely_tokens_are_sampled() {
         // exp(1.4 / 0.7) is 7.39: the shares are 0.88, 0.12 and next to nothing.
         let logits = [-30.0, 0.0, 1.4];
         assert_eq!(candidates(&logits).iter().map(|(token, _)| *token).collect::<Vec<_>>(), [2, 1]);
@@ -78,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_follow_the_weights_and_the_seed() {
+    fn draws_depend_on_the_weights_and_the_seed() {
         let logits = [0.0, 1.4, -30.0];
         let mut sampler = TokenSampler::new(3);
         let drawn: Vec<u32> = (0..2000).map(|_| sampler.choose(&logits)).collect();

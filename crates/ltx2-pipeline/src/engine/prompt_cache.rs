@@ -1,0 +1,71 @@
+//! Cache of prompt contexts.
+
+use std::collections::VecDeque;
+
+use candle_core::Device;
+use ltx2_models::text_encoder::Contexts;
+
+use crate::error::Result;
+
+/// Number of cached prompts. Contexts of the 19B model take 12 MB per prompt in bfloat16.
+const CAPACITY: usize = 16;
+
+/// Contexts of the last used prompts, most recent first, in host memory. The text encoder is larger than all other
+/// networks that a short request loads, so runs with another seed or size of the same prompt skip it.
+#[derive(Debug, Default)]
+pub(super) struct PromptCache(VecDeque<(String, Contexts)>);
+
+impl PromptCache {
+    /// Returns the contexts of `prompt` on `device`, and marks it as the most recent one.
+    pub(super) fn get(&mut self, prompt: &str, device: &Device) -> Result<Option<Contexts>> {
+        let Some(entry) = self.0.iter().position(|(key, _)| key == prompt).and_then(|at| self.0.remove(at)) else {
+            return Ok(None);
+        };
+        let contexts = copy(&entry.1, device)?;
+        self.0.push_front(entry);
+        Ok(Some(contexts))
+    }
+
+    /// Inserts the contexts of `prompt` and evicts the least recently used ones.
+    pub(super) fn insert(&mut self, prompt: &str, contexts: &Contexts) -> Result<()> {
+        self.0.truncate(CAPACITY - 1);
+        self.0.push_front((prompt.into(), copy(contexts, &Device::Cpu)?));
+        Ok(())
+    }
+}
+
+fn copy(contexts: &Contexts, device: &Device) -> Result<Contexts> {
+    Ok(Contexts { video: contexts.video.to_device(device)?, audio: contexts.audio.to_device(device)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Tensor;
+
+    use super::*;
+
+    fn contexts(value: f64) -> Contexts {
+        let context = |width| Tensor::full(value, (1, 2, width), &Device::Cpu).unwrap();
+        Contexts { video: context(3), audio: context(2) }
+    }
+
+    fn value(contexts: &Contexts) -> f64 {
+        contexts.video.mean_all().unwrap().to_scalar().unwrap()
+    }
+
+    #[test]
+    fn least_recently_used_prompt_is_evicted() {
+        let mut cache = PromptCache::default();
+        for number in 0..CAPACITY {
+            cache.insert(&number.to_string(), &contexts(number as f64)).unwrap();
+        }
+        assert_eq!(cache.get("0", &Device::Cpu).unwrap().as_ref().map(value), Some(0.0));
+        // 0 was just used, so 1 is the least recently used prompt.
+        cache.insert("new", &contexts(-1.0)).unwrap();
+        assert!(cache.get("1", &Device::Cpu).unwrap().is_none());
+        for (prompt, expected) in [("0", 0.0), ("2", 2.0), ("new", -1.0)] {
+            assert_eq!(cache.get(prompt, &Device::Cpu).unwrap().as_ref().map(value), Some(expected), "{prompt}");
+        }
+        assert_eq!(cache.0.len(), CAPACITY);
+    }
+}
