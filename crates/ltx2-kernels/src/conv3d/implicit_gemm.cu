@@ -50,8 +50,9 @@ struct Tile {
 
     // Index in a video frame of `position` of the input tile; -1 for a padding zero.
     DEVICE int source(int position, const window::Video &video, const window::Window &window) const {
-        const int y = top + position / pitch() - window.padding, x = left + position % pitch() - window.padding;
+        const int y = top + position / pitch() - window.padding;
         const int row = window::source_index(y, video.height, window.reflect);
+        const int x = left + position % pitch() - window.padding;
         const int column = window::source_index(x, video.width, window.reflect);
         return row < 0 || column < 0 ? -1 : row * video.width + column;
     }
