@@ -1,4 +1,4 @@
-//! `ltx2 engine`: the process that `ltx2 serve` has beside it, from the first task until there has been none for a while.
+//! `ltx2 engine`: the engine process of `ltx2 serve`. It starts with the first task and exits after the idle timeout.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -16,19 +16,19 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let socket = engine_socket().context("the engine is started by `ltx2 serve`, not by hand")?;
+    let socket = engine_socket().context("`ltx2 serve` starts the engine; it cannot be started by hand")?;
     host_engine(socket, || Ok(arguments.models.engine()?), exit_now)?;
     Ok(())
 }
 
-/// Starts it.
+/// Starts the engine process.
 pub fn launch(models: &ModelArguments) -> Result<EngineClient, Failure> {
     let mut command = Command::new(this_program()?);
     command.arg0("ltx2").arg("engine").args(models.command_line());
     EngineClient::start_process(command).map_err(|error| failure(&error))
 }
 
-/// On Linux the very program that runs, though its file may have been replaced by another version.
+/// Returns the path of this program. On Linux this is the running program even if its file was replaced by another version.
 fn this_program() -> Result<std::path::PathBuf, Failure> {
     if cfg!(target_os = "linux") {
         Ok("/proc/self/exe".into())
@@ -38,5 +38,5 @@ fn this_program() -> Result<std::path::PathBuf, Failure> {
 }
 
 fn failure(error: &std::io::Error) -> Failure {
-    Failure::new(FailureCode::Internal, format!("the engine's process could not be started: {error}"))
+    Failure::new(FailureCode::Internal, format!("cannot start the engine process: {error}"))
 }

@@ -30,22 +30,22 @@ use crate::models::{ModelArguments, limits_for};
 pub struct Arguments {
     #[command(flatten)]
     models: ModelArguments,
-    /// Address to listen on; 0.0.0.0 is every network of this machine.
+    /// Address to listen on; 0.0.0.0 listens on all interfaces.
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
-    /// Port to listen on; 0 takes any free one.
+    /// Port to listen on; 0 selects a free port.
     #[arg(long, default_value_t = 8004)]
     port: u16,
-    /// Folder for tasks and videos; made if it is not there.
+    /// Folder for tasks and videos; created if it does not exist.
     #[arg(long, value_name = "DIR", default_value = "data")]
     data_dir: PathBuf,
-    /// How clients reach this server, for the URLs in answers [default: as the client called it].
+    /// Address of this server in the URLs of responses [default: the address that the client used].
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
-    /// Seconds without a task after which the model is unloaded; 0 keeps it.
+    /// Seconds without a task after which the model is unloaded; 0 keeps it loaded.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     idle_timeout: u64,
-    /// Maximum number of starts of a task that does not end because the server is stopped or killed each time.
+    /// Maximum number of starts of a task that the server did not finish because it was stopped or killed.
     #[arg(long, value_name = "N", default_value_t = StoreOptions::default().max_starts, value_parser = clap::value_parser!(u32).range(1..))]
     max_starts: u32,
     #[command(flatten)]
@@ -68,7 +68,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 async fn serve(arguments: Arguments) -> anyhow::Result<()> {
-    // Wrong settings are told before anything is made of the right ones.
+    // Invalid settings are reported before anything is created.
     let public_url = arguments.public_url.as_deref().map(PublicUrl::parse).transpose()?;
     let (api_keys, cors) = (arguments.access.api_keys()?, arguments.access.cors()?);
     let webhooks = arguments.webhooks.rules()?;
@@ -119,9 +119,9 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     };
     tokio::select! {
         served = ltx2_server::serve(listener, router, connections, stop) => served?,
-        () = worker.ended() => bail!("the worker ended by itself; its panic is above"),
+        () = worker.ended() => bail!("the worker ended unexpectedly; its panic is logged above"),
     }
-    tracing::info!("stopping: a task that runs goes back to the queue");
+    tracing::info!("stopping; a running task goes back to the queue");
     worker.shutdown().await?;
     store.close().await;
     Ok(())
@@ -136,7 +136,7 @@ async fn start_worker(arguments: &Arguments, store: Store) -> anyhow::Result<Wor
 
 async fn webhook_calls(store: Store, rules: WebhookRules) {
     if let Err(error) = call_webhooks(store, rules).await {
-        tracing::error!(%error, "no webhook can be called: {error}");
+        tracing::error!(%error, "webhooks cannot be sent: {error}");
     }
 }
 
@@ -209,11 +209,11 @@ fn too_large(request: &ValidRequest, peak: u64, max_bytes: u64) -> FieldError {
 fn announce(address: SocketAddr, is_open: bool) {
     tracing::info!(%address, "listening on http://{address}");
     if is_open {
-        tracing::warn!("there are no API keys: whoever reaches this address can use the server");
+        tracing::warn!("no API keys are set: anyone who can reach this address can use the server");
     }
 }
 
-/// Ends with Ctrl-C or, as service managers send it, SIGTERM.
+/// Returns on Ctrl-C or SIGTERM, which service managers send.
 async fn stop_signal() {
     let interrupt = tokio::signal::ctrl_c();
     #[cfg(unix)]
