@@ -8,7 +8,7 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     let Ok(text) = std::str::from_utf8(input) else { return Corpus::Reject };
     if let Some(id) = TaskId::parse(text) {
         assert_eq!(id.as_str(), text);
-        assert_eq!(FileName::of_video(&id).task(), Some(id));
+        assert_eq!(FileName::of_output(&id, "mp4").task(), Some(id));
     }
     if let Some(cursor) = Cursor::parse(text) {
         assert_eq!(cursor.text(), text);

@@ -109,7 +109,7 @@ fn build_changed(config: &Value, built: &mut Built) {
     let root = Section::root(config);
     let transformer = root.section("transformer");
     if let Ok(config) = TransformerConfig::new(&transformer) {
-        assert!(config.video.dim() > 0 && config.audio.dim() > 0);
+        assert!(config.streams.video.dim() > 0 && config.streams.audio.dim() > 0);
         if replace_if_changed(&config, &mut built.transformer) {
             let _ = Transformer::new(&config, zeros());
         }

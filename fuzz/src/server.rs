@@ -7,12 +7,12 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use ltx2_media::read_image;
-use ltx2_types::ImageLimits;
 use ltx2_server::{
     AllowedNetworks, ApiKeys, BodyLimits, CorsOrigins, EngineActivity, EngineControl, EngineStatus, Secret, Service,
     WebhookRules, router,
 };
 use ltx2_store::{Artifact, Completion, FileName, Store};
+use ltx2_types::ImageLimits;
 use ltx2_types::{Limits, OutputRole, Pipeline, PlanSummary};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
