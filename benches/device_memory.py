@@ -89,7 +89,7 @@ def run(ltx2: str, models: Path, gib: int, requests: list) -> dict:
         log = (Path(folder) / "log").read_text()
         if not list(Path(folder).glob("report-*.json")):
             raise RuntimeError(f"no report was written; answers: {answers}; log: {log[-3000:]}")
-        return {"answers": answers, **count_report(Path(folder)), "unloaded_parts": log.count("parts of the model were unloaded")}
+        return {"answers": answers, **count_report(Path(folder)), "unloaded_parts": log.count("unloaded networks")}
 
 
 def main() -> None:
