@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Connection, Sqlite, SqliteConnection, Transaction};
 
 use crate::StoreError;
 
@@ -38,7 +38,7 @@ impl Database {
         let pool = |connections| {
             // Connections to a file do not break, and `data_version` needs a stable one.
             let options = SqlitePoolOptions::new().max_connections(connections).test_before_acquire(false);
-            options.idle_timeout(None).max_lifetime(None)
+            options.idle_timeout(None).max_lifetime(None).after_release(|connection, _| Box::pin(is_usable(connection)))
         };
         let writer = pool(1).connect_with(options.clone()).await?;
         let reader = pool(READERS).connect_with(options).await?;
@@ -79,4 +79,12 @@ impl Database {
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
+}
+
+/// Whether a released connection can be used again. On a full disk SQLite rolls back by itself, after which the rollback of
+/// the dropped transaction fails and leaves the connection in a state in which it begins no other transaction.
+async fn is_usable(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    // Waits for the rollback.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }

@@ -31,7 +31,10 @@ impl Imports<'_> {
 impl<'ast> Visit<'ast> for Imports<'_> {
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-        self.add(&segments);
+        // A lone module name is a local variable of that name: a module alone is neither a type nor a value.
+        if !matches!(&segments[..], [only] if self.source.is_module(self.module, only)) {
+            self.add(&segments);
+        }
         visit::visit_path(self, path);
     }
 

@@ -91,6 +91,12 @@ impl Crate {
         self.resolve(module, path, 0)
     }
 
+    /// Whether `name` is a submodule of `module`.
+    pub fn is_module(&self, module: &ModulePath, name: &str) -> bool {
+        let child: ModulePath = module.iter().cloned().chain([name.to_owned()]).collect();
+        self.modules.contains_key(&child)
+    }
+
     fn resolve(&self, module: &ModulePath, path: &[String], depth: usize) -> Option<ModulePath> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
