@@ -1,7 +1,7 @@
 //! A CUDA driver without a GPU, for tests: a shared library that replaces `libcuda.so.1`, cuBLAS and cuRAND, so that a
 //! program built for a GPU runs unchanged.
 //!
-//! In [`Mode::Run`](settings::Mode), kernels are executed from their PTX by an interpreter that steps warps of 32
+//! In `Mode::Run`, kernels are executed from their PTX by an interpreter that steps warps of 32
 //! lanes, and every memory access is checked against the allocations. In `Mode::Count`, nothing is executed; launches,
 //! copies, matrix products and device memory are counted. Execution times of a GPU are not modelled.
 

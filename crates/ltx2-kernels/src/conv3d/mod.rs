@@ -1,6 +1,6 @@
 //! 3-D convolution with stride 1 over frames-first video `(t, c, h, w)`.
 //!
-//! One operation with three strategies: [`reference`] on the CPU; on CUDA [`implicit_gemm`] where it is estimated to be
+//! One operation with three strategies: `reference` on the CPU; on CUDA [`implicit_gemm`] where it is estimated to be
 //! the fastest, [`im2col`] otherwise.
 
 pub mod im2col;

@@ -5,7 +5,7 @@ use ltx2_types::ValidRequest;
 
 use super::Engine;
 use crate::device::{DeviceFault, DeviceMemory, device_fault};
-use crate::error::{FeasibleRequest, PipelineError, Shortage};
+use crate::error::{PipelineError, Shortage};
 use crate::plan::{estimate, largest_feasible, plan_request};
 
 impl Engine {
@@ -35,7 +35,7 @@ impl Engine {
             requested: request.map(|request| (request.width, request.height, request.num_frames)),
             estimate: request.and_then(peak),
             memory,
-            feasible: feasible.unwrap_or_else(FeasibleRequest::default),
+            feasible: feasible.unwrap_or_default(),
         }
     }
 }
