@@ -2,6 +2,7 @@
 
 use ltx2_types::{Device, Failure, Generator, Job, Output, Report, Watch};
 
+use crate::device::GpuInfo;
 use crate::engine::{Engine, NoProbe, RunContext};
 use crate::error::PipelineError;
 use crate::plan::plan_request;
@@ -21,5 +22,9 @@ impl Generator for Engine {
 
     fn device(&self) -> Device {
         self.settings().execution().device
+    }
+
+    fn gpu_name(&self) -> Option<String> {
+        GpuInfo::of(&self.settings().device).map(|gpu| gpu.name)
     }
 }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::{Field, FieldError, FrameRate, GenerationRequest, Guidance, GuidanceRequest, Limits, Rule, ValidRequest};
+use crate::{
+    Field, FieldError, FrameRate, GenerationRequest, Guidance, GuidanceRequest, ImageInput, Limits, Rule, ValidRequest,
+};
 
 /// Checks `request` against `limits` and fills in defaults. `random_seed` draws the seed when the request has -1.
 ///
@@ -38,25 +40,12 @@ pub fn validate(
         }),
     };
     check.text(Field::Prompt, &request.prompt);
-    let negative_prompt = request.negative_prompt.unwrap_or_else(|| defaults.negative_prompt.clone());
+    let negative_prompt = request.negative_prompt.clone().unwrap_or_else(|| defaults.negative_prompt.clone());
     check.text(Field::NegativePrompt, &negative_prompt);
     let video_guidance = check.guidance(VIDEO_FIELDS, request.video_guidance, &sampling.video_guidance);
     let audio_guidance = check.guidance(AUDIO_FIELDS, request.audio_guidance, &sampling.audio_guidance);
-    for image in request.task.images() {
-        check.number(Field::ImageStrength, image.strength, 0.0, 1.0);
-        if image.frame >= num_frames {
-            check.reject(Field::ImageFrame, image.frame, Rule::BelowFrames(num_frames));
-        }
-        if image.crf > 51 {
-            check.reject(Field::ImageCrf, image.crf, Rule::Between(0.0, 51.0));
-        }
-    }
-    if let Some(camera) = request.camera {
-        check.number(Field::CameraStrength, camera.strength, 0.0, limits.max_lora_strength);
-    }
-    for lora in &request.loras {
-        check.number(Field::LoraStrength, lora.strength, -limits.max_lora_strength, limits.max_lora_strength);
-    }
+    request.task.images().iter().for_each(|image| check.image(image, num_frames));
+    check.loras(&request);
     if !check.errors.is_empty() {
         return Err(check.errors);
     }
@@ -133,6 +122,26 @@ impl Checker<'_> {
         }
     }
 
+    fn image(&mut self, image: &ImageInput, num_frames: u32) {
+        self.number(Field::ImageStrength, image.strength, 0.0, 1.0);
+        if image.frame >= num_frames {
+            self.reject(Field::ImageFrame, image.frame, Rule::BelowFrames(num_frames));
+        }
+        if image.crf > 51 {
+            self.reject(Field::ImageCrf, image.crf, Rule::Between(0.0, 51.0));
+        }
+    }
+
+    fn loras(&mut self, request: &GenerationRequest) {
+        let highest = self.limits.max_lora_strength;
+        if let Some(camera) = request.camera {
+            self.number(Field::CameraStrength, camera.strength, 0.0, highest);
+        }
+        for lora in &request.loras {
+            self.number(Field::LoraStrength, lora.strength, -highest, highest);
+        }
+    }
+
     fn guidance(&mut self, fields: [Field; 4], requested: GuidanceRequest, default: &Guidance) -> Guidance {
         let highest = self.limits.max_scale;
         let mut scale = |field, requested: Option<f64>, default, high| {
@@ -152,7 +161,7 @@ impl Checker<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ImageInput, InputRef, Pipeline, Task};
+    use crate::{InputRef, Pipeline, Task};
 
     fn request() -> GenerationRequest {
         GenerationRequest::new(Task::TextToVideo, "a fox")

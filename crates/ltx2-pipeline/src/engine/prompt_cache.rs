@@ -1,35 +1,36 @@
 //! Cache of prompt contexts.
 
-use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 
 use candle_core::Device;
+use lru::LruCache;
 use ltx2_models::text_encoder::Contexts;
 
 use crate::error::Result;
 
 /// Number of cached prompts. Contexts of the 19B model take 12 MB per prompt in bfloat16.
-const CAPACITY: usize = 16;
+const CAPACITY: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not zero");
 
-/// Contexts of the last used prompts, most recent first, in host memory. The text encoder is larger than all other
+/// Contexts of the last used prompts, in host memory. The text encoder is larger than all other
 /// networks that a short request loads, so runs with another seed or size of the same prompt skip it.
-#[derive(Debug, Default)]
-pub(super) struct PromptCache(VecDeque<(String, Contexts)>);
+#[derive(Debug)]
+pub(super) struct PromptCache(LruCache<String, Contexts>);
+
+impl Default for PromptCache {
+    fn default() -> Self {
+        Self(LruCache::new(CAPACITY))
+    }
+}
 
 impl PromptCache {
     /// Returns the contexts of `prompt` on `device`, and marks it as the most recent one.
     pub(super) fn get(&mut self, prompt: &str, device: &Device) -> Result<Option<Contexts>> {
-        let Some(entry) = self.0.iter().position(|(key, _)| key == prompt).and_then(|at| self.0.remove(at)) else {
-            return Ok(None);
-        };
-        let contexts = copy(&entry.1, device)?;
-        self.0.push_front(entry);
-        Ok(Some(contexts))
+        self.0.get(prompt).map(|contexts| copy(contexts, device)).transpose()
     }
 
-    /// Inserts the contexts of `prompt` and evicts the least recently used ones.
+    /// Inserts the contexts of `prompt`; a full cache evicts those of the least recently used prompt.
     pub(super) fn insert(&mut self, prompt: &str, contexts: &Contexts) -> Result<()> {
-        self.0.truncate(CAPACITY - 1);
-        self.0.push_front((prompt.into(), copy(contexts, &Device::Cpu)?));
+        self.0.put(prompt.into(), copy(contexts, &Device::Cpu)?);
         Ok(())
     }
 }
@@ -56,7 +57,7 @@ mod tests {
     #[test]
     fn least_recently_used_prompt_is_evicted() {
         let mut cache = PromptCache::default();
-        for number in 0..CAPACITY {
+        for number in 0..CAPACITY.get() {
             cache.insert(&number.to_string(), &contexts(number as f64)).unwrap();
         }
         assert_eq!(cache.get("0", &Device::Cpu).unwrap().as_ref().map(value), Some(0.0));
@@ -66,6 +67,6 @@ mod tests {
         for (prompt, expected) in [("0", 0.0), ("2", 2.0), ("new", -1.0)] {
             assert_eq!(cache.get(prompt, &Device::Cpu).unwrap().as_ref().map(value), Some(expected), "{prompt}");
         }
-        assert_eq!(cache.0.len(), CAPACITY);
+        assert_eq!(cache.0.len(), CAPACITY.get());
     }
 }
