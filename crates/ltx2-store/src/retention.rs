@@ -88,7 +88,7 @@ impl Store {
         }
     }
 
-    /// Removes files that no row refers to and that were last written at least `age` ago: what crashes leave. Files in
+    /// Removes files that no row refers to and that were last written at least `age` ago, such as leftovers of crashes. Files in
     /// the outputs folder that are not named as outputs are kept.
     pub async fn sweep(&self, age: Duration) -> Result<(), StoreError> {
         let files = &self.shared.files;

@@ -1,4 +1,4 @@
-//! Submissions: what a client hands in.
+//! Submissions: requests of clients with their inputs and settings.
 
 use std::collections::HashSet;
 

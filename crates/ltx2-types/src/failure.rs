@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct Failure {
     /// Kind of failure, for programs.
     pub code: FailureCode,
-    /// Message for people: what was asked, what went wrong, what to do.
+    /// Message for people: the request, the error and a remedy.
     pub message: String,
 }
 

@@ -48,7 +48,7 @@ pub struct Report {
 
 /// A request with access to its inputs.
 pub struct Job<'a> {
-    /// What to generate.
+    /// The request to run.
     pub request: &'a ValidRequest,
     /// Inputs of `request.task`, decoded on demand.
     pub inputs: &'a mut dyn Inputs,

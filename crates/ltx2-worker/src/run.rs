@@ -48,7 +48,7 @@ pub(crate) struct Run<'a> {
     heartbeat_at: Instant,
 }
 
-/// What was decided about the task so far.
+/// Decision about the task so far.
 #[derive(Default)]
 struct RunState {
     interrupt: Option<Interrupt>,

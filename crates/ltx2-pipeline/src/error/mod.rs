@@ -26,7 +26,7 @@ pub enum PipelineError {
     ModelSet {
         /// The folder.
         folder: PathBuf,
-        /// What is missing or ambiguous.
+        /// Description of the missing or ambiguous files.
         reason: String,
     },
     /// A model file cannot be used.

@@ -147,7 +147,7 @@ async fn expected_times_follow_the_cost_and_the_measured_time_of_earlier_tasks()
     let second = submit(3000).await;
     let (one, two) = (expected(&first).await.unwrap(), expected(&second).await.unwrap());
     assert!(one >= 50 && (4 * one - 3..=4 * one + 3).contains(&two), "{one} and {two}");
-    // What has run is subtracted.
+    // The time that a task has run is subtracted.
     let lease = store.claim("test", MINUTE).await.unwrap().unwrap().lease;
     assert_eq!(lease.task(), &first);
     tokio::time::sleep(Duration::from_millis(20)).await;
