@@ -88,8 +88,8 @@ impl Store {
         }
     }
 
-    /// Removes files that no row refers to and that were last written at least `age` ago, such as leftovers of crashes. Files in
-    /// the outputs folder that are not named as outputs are kept.
+    /// Removes files that no row refers to and that were last written at least `age` ago, such as leftovers of crashes.
+    /// Files in the outputs folder that are not named as outputs are kept.
     pub async fn sweep(&self, age: Duration) -> Result<(), StoreError> {
         let files = &self.shared.files;
         let listed = {
