@@ -10,6 +10,11 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, padding: usize) -> Result<Tensor> {
     in_supported_dtype(x, weight, |x, weight| x.conv2d(weight, padding, 1, 1, 1))
 }
 
+/// 2-D convolution of `x (n, c_in, h, w)` with `weight (c_out, c_in, kh, kw)`, without padding.
+pub fn conv2d_strided(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor> {
+    in_supported_dtype(x, weight, |x, weight| x.conv2d(weight, 0, stride, 1, 1))
+}
+
 /// 1-D convolution of `x (n, c_in, l)` with `weight (c_out, c_in, k)`, stride 1 and `padding` zeros on both sides.
 pub fn conv1d(x: &Tensor, weight: &Tensor, padding: usize, dilation: usize) -> Result<Tensor> {
     in_supported_dtype(x, weight, |x, weight| match (x.device().is_cpu(), x.dtype()) {

@@ -24,7 +24,7 @@ pub mod synth;
 
 pub use attention::{AttentionKernel, attention, masked_attention};
 pub use bias_epilogue::PendingBias;
-pub use conv::{conv_transpose1d, conv1d, conv1d_strided, conv2d};
+pub use conv::{conv_transpose1d, conv1d, conv1d_strided, conv2d, conv2d_strided};
 pub use conv3d::Conv3d;
 pub use depth_to_space::depth_to_space;
 pub use depthwise::{depthwise_conv_transpose1d, depthwise_conv1d, depthwise_conv2d};

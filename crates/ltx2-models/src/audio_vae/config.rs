@@ -6,6 +6,8 @@ use crate::config::{ConfigError, SIZES, Section};
 pub const TIME_SCALE: usize = 4;
 /// Mel bins of a latent frame.
 pub const LATENT_MEL_BINS: usize = 16;
+/// Samples of a Fourier window of the spectrogram.
+pub(super) const N_FFT: usize = 1024;
 /// Number of resolution levels. Each level but one doubles time and frequency.
 const LEVELS: usize = TIME_SCALE.ilog2() as usize + 1;
 /// Mel bins of a spectrogram.
@@ -17,6 +19,7 @@ pub struct AudioVaeConfig {
     pub(super) ch: usize,
     pub(super) ch_mult: Vec<usize>,
     pub(super) num_res_blocks: usize,
+    pub(super) in_channels: usize,
     pub(super) out_ch: usize,
     pub(super) mel_bins: usize,
     /// Channels of a latent frame.
@@ -38,8 +41,11 @@ impl AudioVaeConfig {
         let dd = params.section("ddconfig");
         let stft = audio_vae.section("preprocessing").section("stft");
         stft.expect("causal", true)?;
+        stft.expect("filter_length", N_FFT)?;
         dd.expect("norm_type", "pixel")?;
         dd.expect("causality_axis", "height")?;
+        dd.expect("double_z", true)?;
+        dd.expect("resamp_with_conv", true)?;
         refuse_attention(&dd)?;
         let mel_channels = audio_vae.section("preprocessing").section("mel").get("n_mel_channels", None::<usize>)?;
         let mel_bins = mel_channels.map_or_else(|| audio_vae.section("variables").get("mel_bins", MEL_BINS), Ok)?;
@@ -47,6 +53,7 @@ impl AudioVaeConfig {
             ch: dd.size("ch", 128)?,
             ch_mult: dd.get("ch_mult", vec![1, 2, 4])?,
             num_res_blocks: dd.count("num_res_blocks", 2)?,
+            in_channels: dd.size("in_channels", 2)?,
             out_ch: dd.size("out_ch", 2)?,
             mel_bins: dd.get("mel_bins", mel_bins)?,
             z_channels: dd.size("z_channels", 8)?,

@@ -1,13 +1,12 @@
 //! Decoder from audio latents to log-mel spectrograms (`AudioDecoder`).
 
 use candle_core::{Result, Tensor};
-use ltx2_kernels::{conv2d, pixel_norm_silu};
+use ltx2_kernels::pixel_norm_silu;
 
-use super::config::{AudioVaeConfig, LATENT_MEL_BINS, TIME_SCALE};
+use super::config::{AudioVaeConfig, TIME_SCALE};
+use super::layers::{CausalConv2d, NORM_EPS, ResnetBlock, statistics};
 use crate::VarBuilder;
 use crate::layers::PerChannelStatistics;
-
-const NORM_EPS: f64 = 1e-6;
 
 /// Audio decoder, causal in time.
 #[derive(Debug)]
@@ -50,9 +49,8 @@ impl AudioDecoder {
             };
             up.push(UpLevel { blocks, upsample });
         }
-        let latent = config.z_channels * LATENT_MEL_BINS;
         Ok(Self {
-            statistics: PerChannelStatistics::new(latent, &[1, config.z_channels, 1, LATENT_MEL_BINS], vae)?,
+            statistics: statistics(config, vae)?,
             conv_in: CausalConv2d::new(config.z_channels, widest, 3, vb.pp("conv_in"))?,
             mid: [
                 ResnetBlock::new(widest, widest, vb.pp("mid.block_1"))?,
@@ -84,57 +82,5 @@ impl AudioDecoder {
         }
         let x = self.conv_out.forward(&pixel_norm_silu(&x, NORM_EPS)?)?;
         x.narrow(2, 0, frames)?.narrow(3, 0, self.config.mel_bins)
-    }
-}
-
-/// 2-D convolution, causal in time (height) and symmetric in frequency (width).
-#[derive(Debug)]
-struct CausalConv2d {
-    weight: Tensor,
-    bias: Tensor,
-    kernel: usize,
-}
-
-impl CausalConv2d {
-    fn new(c_in: usize, c_out: usize, kernel: usize, vb: VarBuilder) -> Result<Self> {
-        let vb = vb.pp("conv");
-        let weight = vb.get((c_out, c_in, kernel, kernel), "weight")?;
-        Ok(Self { weight, bias: vb.get(c_out, "bias")?.reshape((1, c_out, 1, 1))?, kernel })
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let pad = self.kernel - 1;
-        let x = x.pad_with_zeros(2, pad, 0)?.pad_with_zeros(3, pad / 2, pad - pad / 2)?;
-        conv2d(&x, &self.weight, 0)?.broadcast_add(&self.bias)
-    }
-}
-
-/// Residual block of two convolutions (`ResnetBlock`).
-#[derive(Debug)]
-struct ResnetBlock {
-    conv1: CausalConv2d,
-    conv2: CausalConv2d,
-    nin_shortcut: Option<CausalConv2d>,
-}
-
-impl ResnetBlock {
-    fn new(c_in: usize, c_out: usize, vb: VarBuilder) -> Result<Self> {
-        Ok(Self {
-            conv1: CausalConv2d::new(c_in, c_out, 3, vb.pp("conv1"))?,
-            conv2: CausalConv2d::new(c_out, c_out, 3, vb.pp("conv2"))?,
-            nin_shortcut: match c_in == c_out {
-                true => None,
-                false => Some(CausalConv2d::new(c_in, c_out, 1, vb.pp("nin_shortcut"))?),
-            },
-        })
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let inner = self.conv1.forward(&pixel_norm_silu(x, NORM_EPS)?)?;
-        let inner = self.conv2.forward(&pixel_norm_silu(&inner, NORM_EPS)?)?;
-        match &self.nin_shortcut {
-            Some(shortcut) => shortcut.forward(x)? + inner,
-            None => x + inner,
-        }
     }
 }

@@ -3,6 +3,13 @@
 
 mod config;
 mod decoder;
+mod encoder;
+mod layers;
+mod log_mel;
+mod resample;
 
 pub use config::{AudioVaeConfig, LATENT_MEL_BINS, TIME_SCALE};
 pub use decoder::AudioDecoder;
+pub use encoder::AudioEncoder;
+pub use log_mel::LogMel;
+pub use resample::resample;
