@@ -3,6 +3,7 @@
 
 pub mod attention;
 pub mod bias_epilogue;
+pub mod codes;
 pub mod conv;
 mod conv1d_cpu;
 pub mod conv3d;
@@ -24,6 +25,7 @@ pub mod synth;
 
 pub use attention::{AttentionKernel, attention, masked_attention};
 pub use bias_epilogue::PendingBias;
+pub use codes::CodeFormat;
 pub use conv::{conv_transpose1d, conv1d, conv1d_strided, conv2d, conv2d_strided};
 pub use conv3d::Conv3d;
 pub use depth_to_space::depth_to_space;

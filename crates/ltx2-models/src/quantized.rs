@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::quantized::QTensor;
 use candle_core::{DType, Result, Tensor};
-use ltx2_kernels::decode_e4m3;
+use ltx2_kernels::CodeFormat;
 
 /// A quantised weight `(d_out, d_in)`, dequantised for each matmul.
 ///
@@ -13,21 +13,37 @@ use ltx2_kernels::decode_e4m3;
 pub enum QuantizedWeight {
     /// GGUF blocks with common scales.
     Blocks(Arc<QTensor>),
-    /// Float8 e4m3.
-    Float8 {
-        /// Codes `(d_out, d_in)` as U8.
+    /// 8-bit codes.
+    Codes {
+        /// Codes `(d_out, ...)` as U8.
         codes: Tensor,
-        /// Factor of all elements; 1 if the file has none.
-        scale: f32,
+        /// Format of the codes.
+        format: CodeFormat,
+        /// Factor of the decoded values.
+        scale: WeightScale,
     },
 }
 
+/// Factor of the decoded values of a weight.
+#[derive(Debug, Clone)]
+pub enum WeightScale {
+    /// The same for all elements; 1 if the file has none.
+    Uniform(f32),
+    /// One per output channel, `(d_out, 1, ...)` in float32.
+    Channels(Tensor),
+}
+
 impl QuantizedWeight {
-    /// Returns the dequantised weight as `dtype`.
+    /// Returns the dequantised weight as `dtype`. Codes are multiplied by their scale in float32 and rounded once.
     pub fn dequantize(&self, dtype: DType) -> Result<Tensor> {
         match self {
             Self::Blocks(blocks) => blocks.dequantize(&blocks.device())?.to_dtype(dtype),
-            Self::Float8 { codes, scale } => decode_e4m3(codes, *scale, dtype),
+            Self::Codes { codes, format, scale } => match scale {
+                WeightScale::Uniform(scale) => format.decode(codes, *scale, dtype),
+                WeightScale::Channels(scales) => {
+                    format.decode(codes, 1.0, DType::F32)?.broadcast_mul(scales)?.to_dtype(dtype)
+                }
+            },
         }
     }
 }

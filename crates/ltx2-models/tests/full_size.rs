@@ -1,47 +1,20 @@
 //! The published models at full size: the networks request exactly the tensors that the official modules declare
-//! (`scripts/list_tensors.py`), so that the real files load. No weights are needed; only those of the video VAE are
-//! allocated, a byte each.
+//! (`scripts/list_tensors.py`), so that the real files load. No weights are needed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 
-use candle_core::{DType, Device, Result, Shape, Tensor};
-use candle_nn::Init;
-use candle_nn::var_builder::SimpleBackend;
 use ltx2_models::audio_vae::{AudioDecoder, AudioVaeConfig};
 use ltx2_models::text_encoder::{EmbeddingsConfig, EmbeddingsProcessor, Gemma, GemmaConfig};
 use ltx2_models::transformer::{Transformer, TransformerConfig};
 use ltx2_models::video_vae::{VideoDecoder, VideoEncoder, VideoVaeConfig};
 use ltx2_models::vocoder::{Vocoder, VocoderConfig};
-use ltx2_models::{Section, VarBuilder};
+use ltx2_models::{Section, requested_tensors};
 use serde_json::{Value, json};
 
 type Shapes = BTreeMap<String, Vec<usize>>;
 
-/// A backend that records the requested tensors and returns a zero broadcast to the shape.
-#[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Shapes>>);
-
-impl SimpleBackend for Recorder {
-    fn get(&self, shape: Shape, name: &str, _: Init, dtype: DType, device: &Device) -> Result<Tensor> {
-        self.0.lock().unwrap().insert(name.into(), shape.dims().to_vec());
-        Tensor::zeros(1, dtype, device)?.broadcast_as(shape)
-    }
-
-    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> Result<Tensor> {
-        candle_core::bail!("{name} is requested without a shape")
-    }
-
-    fn contains_tensor(&self, _: &str) -> bool {
-        true
-    }
-}
-
 /// Builds all networks of `config` and returns the tensors they request.
-fn requested_tensors(config: &Value) -> Shapes {
-    let recorder = Recorder::default();
-    let vb_of = |dtype| VarBuilder::from_backend(Box::new(recorder.clone()), dtype, Device::Cpu);
-    let vb = || vb_of(DType::U8);
+fn requested_of(config: &Value) -> Shapes {
     let root = Section::root(config);
     let transformer = root.section("transformer");
     // All other values default to those of Gemma 3 12B.
@@ -52,15 +25,18 @@ fn requested_tensors(config: &Value) -> Shapes {
     let video_vae = VideoVaeConfig::new(&root.section("vae")).unwrap();
     let audio_vae = AudioVaeConfig::new(&root.section("audio_vae")).unwrap();
     let vocoder = VocoderConfig::new(&root.section("vocoder")).unwrap();
-    Transformer::new(&TransformerConfig::new(&transformer).unwrap(), vb()).unwrap();
-    EmbeddingsProcessor::new(&EmbeddingsConfig::new(&transformer).unwrap(), &gemma, vb()).unwrap();
-    VideoEncoder::new(&video_vae, vb()).unwrap();
-    VideoDecoder::new(&video_vae, vb()).unwrap();
-    AudioDecoder::new(&audio_vae, vb()).unwrap();
-    // The vocoder computes with its activation parameters while they are loaded.
-    Vocoder::new(&vocoder, vb_of(DType::F32)).unwrap();
-    Gemma::new(&gemma, vb()).unwrap();
-    recorder.0.lock().unwrap().clone()
+    let (transformer, embeddings) =
+        (TransformerConfig::new(&transformer).unwrap(), EmbeddingsConfig::new(&transformer).unwrap());
+    let requested = requested_tensors(|vb| {
+        Transformer::new(&transformer, vb.clone())?;
+        EmbeddingsProcessor::new(&embeddings, &gemma, vb.clone())?;
+        VideoEncoder::new(&video_vae, vb.clone())?;
+        VideoDecoder::new(&video_vae, vb.clone())?;
+        AudioDecoder::new(&audio_vae, vb.clone())?;
+        Vocoder::new(&vocoder, vb.clone())?;
+        Gemma::new(&gemma, vb)
+    });
+    requested.unwrap()
 }
 
 /// Parses a committed tensor list and expands its repeated blocks.
@@ -86,7 +62,7 @@ fn declared_tensors(list: &str) -> Shapes {
 /// parameters.
 fn check_tensors(config: &str, list: &str, parameters: usize) {
     let spec: Value = serde_json::from_str(config).unwrap();
-    let (requested, declared) = (requested_tensors(&spec["config"]), declared_tensors(list));
+    let (requested, declared) = (requested_of(&spec["config"]), declared_tensors(list));
     let blocks = declared.iter().filter(|(name, _)| name.contains(".transformer_blocks."));
     assert_eq!(blocks.map(|(_, shape)| shape.iter().product::<usize>()).sum::<usize>(), parameters);
     for (name, shape) in &declared {

@@ -63,7 +63,7 @@ fn rebuilt_network_equals_one_loaded_with_the_lora() {
     write_checkpoint(&path);
     write_lora(&lora);
     let (checkpoint, device): (_, Device) = (Checkpoint::open(&path).unwrap(), test_device());
-    let loras = [LoraStrength { lora: Lora::open(&lora).unwrap(), strength: 0.7 }];
+    let loras = [LoraStrength { lora: Lora::open(&lora).unwrap().fit(&checkpoint.shapes()).unwrap(), strength: 0.7 }];
     let plain = checkpoint.load(DType::F32, &device, Network::new).unwrap().matrices();
     let expected = checkpoint.load_with_loras(&loras, DType::F32, &device, Network::new).unwrap().matrices();
     assert!(plain[0] != expected[0] && plain[1] != expected[1] && plain[2] == expected[2]);

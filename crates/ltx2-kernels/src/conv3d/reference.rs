@@ -5,10 +5,13 @@ use candle_core::{Result, Tensor};
 use crate::conv::conv2d;
 use crate::padding::{FramePadding, Padding};
 
-/// Splits `weight (c_out, c_in, kt, kh, kw)` into `kt` 2-D kernels `(c_out, c_in, kh, kw)`.
+/// Splits `weight (c_out, c_in, kt, kh, kw)` into `kt` 2-D kernels `(c_out, c_in, kh, kw)`. A broadcast scalar, as in a
+/// network without weights, is not copied.
 pub(super) fn split_taps(weight: &Tensor) -> Result<Vec<Tensor>> {
     let (_, _, time, _, _) = weight.dims5()?;
-    (0..time).map(|k| weight.narrow(2, k, 1)?.squeeze(2)?.contiguous()).collect()
+    let is_scalar = weight.stride().iter().all(|stride| *stride == 0);
+    let tap = |k| weight.narrow(2, k, 1)?.squeeze(2);
+    (0..time).map(|k| if is_scalar { tap(k) } else { tap(k)?.contiguous() }).collect()
 }
 
 /// Pads and convolves `x (t, c_in, h, w)`: output frame `i` is the sum over the taps `k` of the 2-D convolution of

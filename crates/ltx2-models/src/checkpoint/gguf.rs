@@ -65,8 +65,14 @@ const GEMMA: [(&str, &str, f64); 13] = [
     ("post_ffw_norm", "post_feedforward_layernorm", 1.0),
 ];
 
-/// Maps a tensor name of a text encoder file to that of Hugging Face; `None` if the text model has no such tensor.
+/// Maps a tensor name of a text encoder file to that of Hugging Face; `None` for tensors outside the layers of the text
+/// model. An unknown name of a layer stays unknown.
 pub(super) fn gemma_mapping(name: &str) -> Option<TensorMapping> {
+    let unknown = || name.starts_with("blk.").then(|| format!("language_model.model.{name}").into());
+    known_gemma_mapping(name).or_else(unknown)
+}
+
+fn known_gemma_mapping(name: &str) -> Option<TensorMapping> {
     let mapping =
         |name: &str, offset| Some(TensorMapping { name: format!("language_model.model.{name}.weight"), offset });
     match name.strip_suffix(".weight")? {

@@ -1,6 +1,7 @@
 //! Checkpoints in their published layouts: a safetensors file with its architecture in the metadata, a folder of shards,
 //! the folder layout of diffusers, and GGUF.
 
+mod check;
 mod diffusers;
 mod folder;
 mod gguf;
@@ -173,9 +174,6 @@ impl Checkpoint {
     }
 
     /// Builds a network from the weights with `loras` merged.
-    ///
-    /// # Errors
-    /// Also if a LoRA does not match the checkpoint.
     pub fn load_with_loras<T>(
         &self,
         loras: &[LoraStrength],
@@ -183,7 +181,6 @@ impl Checkpoint {
         device: &Device,
         build: impl FnOnce(VarBuilder) -> candle_core::Result<T>,
     ) -> Result<T, CheckpointError> {
-        self.check_loras(loras)?;
         self.build(WeightBackend::new(self.source.clone(), loras), dtype, device, build)
     }
 
@@ -209,7 +206,6 @@ impl Checkpoint {
         device: &Device,
         build: impl FnOnce(VarBuilder) -> candle_core::Result<T>,
     ) -> Result<T, CheckpointError> {
-        self.check_loras(loras)?;
         self.build(WeightBackend::new(WeightSource::Cache(cache), loras), dtype, device, build)
     }
 
@@ -221,13 +217,6 @@ impl Checkpoint {
         build: impl FnOnce(VarBuilder) -> candle_core::Result<T>,
     ) -> Result<T, CheckpointError> {
         build(VarBuilder::from_weights(weights, dtype, device)).map_err(|error| self.tensor_error(error))
-    }
-
-    /// Fails if a LoRA does not match the files. Synthetic weights match any LoRA.
-    fn check_loras(&self, loras: &[LoraStrength]) -> Result<(), CheckpointError> {
-        let Some(files) = self.files().filter(|_| !loras.is_empty()) else { return Ok(()) };
-        let shapes = files.shapes();
-        loras.iter().try_for_each(|LoraStrength { lora, .. }| lora.check(&shapes))
     }
 
     /// Adds the path of the checkpoint to an error about its architecture.

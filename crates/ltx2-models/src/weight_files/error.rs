@@ -71,6 +71,16 @@ pub enum CheckpointError {
         /// First mismatch found.
         reason: String,
     },
+    /// A tensor does not match the architecture, or its encoding is not supported.
+    #[error("{path}: tensor {tensor} {reason}")]
+    Weight {
+        /// The file.
+        path: PathBuf,
+        /// Name of the tensor.
+        tensor: String,
+        /// First problem found.
+        reason: String,
+    },
     /// A tensor is missing, has an unexpected shape or cannot be read.
     #[error("{path}: {}", message(source))]
     Tensor {

@@ -2,9 +2,11 @@
 //!
 //! Opening a file reads its header only. Tensors are read on demand, straight to the target device.
 
+mod encoding;
 mod error;
 mod file_span;
 pub(crate) mod gguf;
+mod layer_format;
 mod range;
 pub(crate) mod reader;
 mod safetensors_file;

@@ -15,13 +15,6 @@ pub(super) struct TensorRange {
     pub(super) offset: u64,
 }
 
-impl TensorRange {
-    /// Size in bytes of a float8 tensor; `None` for any other dtype.
-    pub(super) fn quantized_bytes(&self) -> Option<usize> {
-        (self.dtype == Dtype::F8_E4M3).then(|| self.shape.iter().product())
-    }
-}
-
 /// Whether element count and strides of `shape` fit a `usize`. Dimensions of 0 are skipped, because the strides of the
 /// others are computed all the same.
 pub(super) fn fits_usize(shape: &[usize]) -> bool {

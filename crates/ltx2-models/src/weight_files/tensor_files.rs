@@ -1,18 +1,19 @@
 //! The tensors of one or several files, indexed by the names that the networks use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Error, Result, Shape, Tensor};
-use ltx2_kernels::decode_e4m3;
+use ltx2_kernels::CodeFormat;
 
+use super::encoding::{StoredEncoding, format_with};
 use super::error::CheckpointError;
 use super::gguf::GgufFile;
 use super::range::TensorShapes;
 use super::reader::ReadTarget;
 use super::safetensors_file::SafetensorsFile;
-use crate::quantized::QuantizedWeight;
+use crate::quantized::{QuantizedWeight, WeightScale};
 
 /// A stored tensor as the networks see it.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +35,8 @@ impl From<String> for TensorMapping {
 pub(crate) struct TensorFiles {
     files: Vec<WeightFile>,
     index: BTreeMap<String, TensorEntry>,
+    /// Indices of the files in which weights have scales.
+    scaled_files: BTreeSet<usize>,
     /// For errors: by name prefix, the file or folder that should hold such tensors.
     expected_paths: Vec<(String, PathBuf)>,
 }
@@ -65,9 +68,34 @@ struct StoredTensor {
     /// Name in the file.
     name: String,
     shape: Vec<usize>,
-    /// Size of the quantised form; `None` for a dense tensor.
-    quantized_bytes: Option<usize>,
+    encoding: StoredEncoding,
 }
+
+/// Why a tensor cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TensorProblem {
+    Missing,
+    /// A message that follows the name of the tensor.
+    Invalid(String),
+}
+
+/// Encoding of a weight together with the tensors beside it.
+enum WeightEncoding {
+    Dense,
+    Blocks,
+    Codes {
+        format: CodeFormat,
+        /// Name of the scale, if there is one.
+        scale: Option<String>,
+    },
+}
+
+/// Names of a weight's scale and of the scale of its inputs, below the layer. Inputs are not quantised here, so the
+/// latter has no effect.
+const SCALES: [&str; 2] = ["weight_scale", "scale_weight"];
+const WITHOUT_EFFECT: [&str; 3] = ["input_scale", "scale_input", "comfy_quant"];
+/// Name of the tensor by which a file says that its weights have scales.
+const SCALED_MARKER: &str = "scaled_fp8";
 
 impl TensorFiles {
     /// Adds those tensors of a safetensors file that `rename` maps to a name.
@@ -77,12 +105,14 @@ impl TensorFiles {
         rename: impl Fn(&str) -> Option<String>,
     ) -> std::result::Result<(), CheckpointError> {
         let file = SafetensorsFile::open(path)?;
-        let stored = |(name, range): (&String, &super::range::TensorRange)| StoredTensor {
-            name: name.clone(),
-            shape: range.shape.clone(),
-            quantized_bytes: range.quantized_bytes(),
+        let stored = |(name, shape): (String, Vec<usize>)| {
+            let encoding = file.encoding(&name);
+            StoredTensor { name, shape, encoding }
         };
-        let tensors = file.tensors().map(stored).collect();
+        let tensors: Vec<StoredTensor> = file.shapes().into_iter().map(stored).collect();
+        if tensors.iter().any(|tensor| is_scale(&tensor.name)) {
+            self.scaled_files.insert(self.files.len());
+        }
         self.files.push(WeightFile::Safetensors(file));
         self.insert_all(tensors, |name| rename(name).map(TensorMapping::from))
     }
@@ -96,7 +126,7 @@ impl TensorFiles {
         let tensors = file.tensors().map(|(name, tensor)| StoredTensor {
             name: name.clone(),
             shape: tensor.shape.clone(),
-            quantized_bytes: tensor.quantized_bytes(),
+            encoding: tensor.quantized_bytes().map_or(StoredEncoding::Dense, StoredEncoding::Blocks),
         });
         let tensors = tensors.collect();
         self.files.push(WeightFile::Gguf(file));
@@ -142,6 +172,55 @@ impl TensorFiles {
         self.index.contains_key(name)
     }
 
+    /// Names of all tensors.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.index.keys().map(String::as_str)
+    }
+
+    /// Path of the file of the tensor `name`, or of the file that should have it, if that is known.
+    pub(crate) fn path_of(&self, name: &str) -> Option<&Path> {
+        let matching = self.expected_paths.iter().filter(|(prefix, _)| name.starts_with(prefix));
+        let expected = || matching.max_by_key(|(prefix, _)| prefix.len()).map(|(_, path)| path.as_path());
+        self.index.get(name).map(|entry| self.files[entry.file].path()).or_else(expected)
+    }
+
+    /// Checks that the tensor `name` can be read in `shape`.
+    ///
+    /// # Errors
+    /// A message that follows the name of the tensor.
+    pub(crate) fn check(&self, name: &str, shape: &[usize]) -> std::result::Result<(), TensorProblem> {
+        let Some(entry) = self.index.get(name) else {
+            let mut beside = self.below(name.strip_suffix(".weight").unwrap_or(name));
+            return Err(match beside.find_map(|(other, suffix)| Some((other, format_with(suffix)?))) {
+                Some((other, format)) => TensorProblem::Invalid(format!(
+                    "is quantised with {format}, as {other} says, which is not supported"
+                )),
+                None => TensorProblem::Missing,
+            });
+        };
+        self.weight_encoding(name, entry)
+            .map_err(|reason| TensorProblem::Invalid(format!("cannot be read: {reason}")))?;
+        let found = &entry.stored.shape;
+        if found != shape {
+            let reason = format!("has shape {found:?}, but the architecture requires {shape:?}");
+            return Err(TensorProblem::Invalid(reason));
+        }
+        Ok(())
+    }
+
+    /// Shape of the tensor `name`, if there is one.
+    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.index.get(name).map(|entry| entry.stored.shape.as_slice())
+    }
+
+    /// A file whose metadata declares a layer as quantised that it does not have, and the layer.
+    pub(crate) fn unmatched_format(&self) -> Option<(&Path, &str)> {
+        self.files.iter().find_map(|file| match file {
+            WeightFile::Safetensors(file) => file.unmatched_format().map(|layer| (file.path(), layer)),
+            WeightFile::Gguf(_) => None,
+        })
+    }
+
     /// Names and shapes of all tensors.
     pub(crate) fn shapes(&self) -> TensorShapes {
         self.index.iter().map(|(name, entry)| (name.clone(), entry.stored.shape.clone())).collect()
@@ -150,11 +229,15 @@ impl TensorFiles {
     /// Bytes of device memory that the tensors selected by `wanted` take once they are loaded as `dtype`.
     pub(crate) fn loaded_bytes(&self, dtype: DType, wanted: impl Fn(&str) -> bool) -> usize {
         let size = |(name, entry): (&String, &TensorEntry)| {
-            let StoredTensor { shape, quantized_bytes, .. } = &entry.stored;
+            let StoredTensor { shape, encoding, .. } = &entry.stored;
             let elements: usize = shape.iter().product();
             // Only linear layers keep quantised weights. Embedding tables are dequantised.
             let linear = shape.len() == 2 && name.ends_with(".weight") && !name.ends_with("embed_tokens.weight");
-            quantized_bytes.filter(|_| linear).unwrap_or(elements * dtype.size_in_bytes())
+            match encoding {
+                StoredEncoding::Blocks(bytes) if linear => *bytes,
+                StoredEncoding::Codes(_) if linear => elements,
+                _ => elements * dtype.size_in_bytes(),
+            }
         };
         self.index.iter().filter(|(name, _)| wanted(name)).map(size).sum()
     }
@@ -162,14 +245,18 @@ impl TensorFiles {
     /// Reads the tensor `name` as `dtype`, dequantised.
     ///
     /// # Errors
-    /// If there is no such tensor, or its shape is not `shape`. Errors carry the path of the file.
+    /// If there is no such tensor, its shape is not `shape`, or its encoding is not supported. Errors carry the path of
+    /// the file.
     pub(crate) fn tensor(&self, name: &str, shape: Option<&Shape>, dtype: DType, to: ReadTarget) -> Result<Tensor> {
         let entry = self.find(name, shape)?;
         let (file, stored) = (&self.files[entry.file], entry.stored.name.as_str());
-        let read = || match file {
-            WeightFile::Safetensors(file) => self.scaled(name, (file, stored), dtype, to),
-            WeightFile::Gguf(file) if entry.offset == 0.0 => file.tensor(stored, to)?.to_dtype(dtype),
-            WeightFile::Gguf(file) => {
+        let read = || match (self.encoding(name, entry)?, file) {
+            (WeightEncoding::Codes { format, scale }, WeightFile::Safetensors(file)) => {
+                self.codes((file, stored), format, scale, to)?.dequantize(dtype)
+            }
+            (_, WeightFile::Safetensors(file)) => file.tensor(stored, to)?.to_dtype(dtype),
+            (_, WeightFile::Gguf(file)) if entry.offset == 0.0 => file.tensor(stored, to)?.to_dtype(dtype),
+            (_, WeightFile::Gguf(file)) => {
                 let original = (file.tensor(stored, to)?.to_dtype(DType::F32)? - entry.offset)?;
                 original.to_dtype(dtype)
             }
@@ -181,59 +268,134 @@ impl TensorFiles {
     pub(crate) fn quantized(&self, name: &str, shape: &Shape, to: ReadTarget) -> Result<Option<QuantizedWeight>> {
         let entry = self.find(name, Some(shape))?;
         let (file, stored) = (&self.files[entry.file], entry.stored.name.as_str());
-        let read = || match file {
-            WeightFile::Gguf(file) if entry.offset == 0.0 => {
-                Ok(file.quantized(stored, to)?.map(|blocks| QuantizedWeight::Blocks(Arc::new(blocks))))
+        let read = || match (self.encoding(name, entry)?, file) {
+            (WeightEncoding::Codes { format, scale }, WeightFile::Safetensors(file)) => {
+                self.codes((file, stored), format, scale, to).map(Some)
             }
-            WeightFile::Safetensors(file) if entry.stored.quantized_bytes.is_some() => {
-                let codes = file.tensor(stored, to)?;
-                let scale = self.scale(name, to)?.unwrap_or(1.0);
-                Ok(Some(QuantizedWeight::Float8 { codes, scale }))
+            (WeightEncoding::Blocks, WeightFile::Gguf(file)) if entry.offset == 0.0 => {
+                Ok(file.quantized(stored, to)?.map(|blocks| QuantizedWeight::Blocks(Arc::new(blocks))))
             }
             _ => Ok(None),
         };
         read().map_err(|error: Error| error.with_path(file.path()))
     }
 
-    /// Reads the tensor `stored` of a safetensors file. If there is a `weight_scale` next to it (float8), multiplies by
-    /// the scale in float32 and rounds once.
-    fn scaled(
+    /// Reads the codes `stored` of a safetensors file with the scale of that name.
+    fn codes(
         &self,
-        name: &str,
         (file, stored): (&SafetensorsFile, &str),
-        dtype: DType,
+        format: CodeFormat,
+        scale: Option<String>,
         to: ReadTarget,
-    ) -> Result<Tensor> {
-        let (weight, scale) = (file.tensor(stored, to)?, self.scale(name, to)?);
+    ) -> Result<QuantizedWeight> {
+        let codes = file.tensor(stored, to)?;
+        let scale = match scale {
+            None => WeightScale::Uniform(1.0),
+            Some(name) => {
+                let scales = self.tensor(&name, None, DType::F32, ReadTarget { device: &Device::Cpu, ..to })?;
+                match scales.elem_count() {
+                    1 => WeightScale::Uniform(scales.flatten_all()?.get(0)?.to_scalar()?),
+                    channels => {
+                        let mut shape = vec![1; codes.rank()];
+                        shape[0] = channels;
+                        WeightScale::Channels(scales.reshape(shape)?.to_device(to.device)?)
+                    }
+                }
+            }
+        };
+        Ok(QuantizedWeight::Codes { codes, format, scale })
+    }
+
+    fn encoding(&self, name: &str, entry: &TensorEntry) -> Result<WeightEncoding> {
+        self.weight_encoding(name, entry).map_err(|reason| Error::Msg(format!("tensor {name}: {reason}")))
+    }
+
+    /// Determines the encoding of the tensor `name` from its dtype and the tensors beside it.
+    ///
+    /// # Errors
+    /// A message if the meaning of the tensor, or of one beside it, is not known.
+    fn weight_encoding(&self, name: &str, entry: &TensorEntry) -> std::result::Result<WeightEncoding, String> {
+        let (mut scale, mut has_input_scale) = (None, false);
+        if let Some(layer) = name.strip_suffix(".weight") {
+            for (other, suffix) in self.below(layer).filter(|(_, suffix)| !["weight", "bias"].contains(suffix)) {
+                if SCALES.contains(&suffix) {
+                    if let Some(first) = scale.replace(other) {
+                        return Err(format!("it has two scales, {first} and {other}"));
+                    }
+                } else if WITHOUT_EFFECT.contains(&suffix) {
+                    has_input_scale |= suffix != "comfy_quant";
+                } else {
+                    return Err(match format_with(suffix) {
+                        Some(format) => {
+                            format!("it is quantised with {format}, as {other} says, which is not supported")
+                        }
+                        None => format!("{other} beside it has no known meaning"),
+                    });
+                }
+            }
+        }
+        let format = match &entry.stored.encoding {
+            StoredEncoding::Unsupported(reason) => return Err(reason.clone()),
+            StoredEncoding::Codes(format) => *format,
+            dense_or_blocks => {
+                return match scale {
+                    Some(scale) => Err(format!("{scale} scales quantised weights, but the weight is not quantised")),
+                    None if *dense_or_blocks == StoredEncoding::Dense => Ok(WeightEncoding::Dense),
+                    None => Ok(WeightEncoding::Blocks),
+                };
+            }
+        };
         match scale {
-            _ if file.is_float8(stored) => decode_e4m3(&weight, scale.unwrap_or(1.0), dtype),
-            Some(scale) => (weight.to_dtype(DType::F32)? * f64::from(scale))?.to_dtype(dtype),
-            None => weight.to_dtype(dtype),
+            None if format == CodeFormat::Int8 => Err("it is stored as I8 without a weight_scale".into()),
+            None if name.ends_with(".weight") && (has_input_scale || self.scaled_files.contains(&entry.file)) => {
+                Err("it is stored as float8 without a weight_scale, which other weights of the file have".into())
+            }
+            None => Ok(WeightEncoding::Codes { format, scale: None }),
+            Some(scale) => {
+                self.check_scale(scale, &entry.stored.shape)?;
+                Ok(WeightEncoding::Codes { format, scale: Some(scale.into()) })
+            }
         }
     }
 
-    /// Reads the scalar `*.weight_scale` of the weight `*.weight`, if there is one.
-    fn scale(&self, name: &str, to: ReadTarget) -> Result<Option<f32>> {
-        let scale = name.strip_suffix(".weight").map(|layer| format!("{layer}.weight_scale"));
-        let Some(scale) = scale.filter(|scale| self.contains(scale)) else { return Ok(None) };
-        let values = self.tensor(&scale, None, DType::F32, ReadTarget { device: &Device::Cpu, ..to })?;
-        match values.flatten_all()?.to_vec1::<f32>()?[..] {
-            [scale] => Ok(Some(scale)),
-            ref values => {
-                candle_core::bail!(
-                    "{scale} has {} elements, but only a single scale per weight is supported",
-                    values.len()
-                )
-            }
+    /// Checks that `scale` is a scalar or has a value per output channel of a weight of shape `weight`.
+    fn check_scale(&self, scale: &str, weight: &[usize]) -> std::result::Result<(), String> {
+        let StoredTensor { shape, encoding, .. } = &self.index[scale].stored;
+        let elements: usize = shape.iter().product();
+        let is_per_channel = shape.first() == weight.first() && Some(&elements) == weight.first();
+        if *encoding != StoredEncoding::Dense {
+            return Err(format!("its scale {scale} is not stored as a floating-point tensor (MXFP8?)"));
         }
+        if elements != 1 && !is_per_channel {
+            return Err(format!(
+                "its scale {scale} has shape {shape:?}, but only a scalar or a value per output channel is supported \
+                 (block-wise quantisation?)"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the tensor `name` belongs to one of the weights `requested`, such as its scale.
+    pub(crate) fn is_beside_any(&self, name: &str, requested: &TensorShapes) -> bool {
+        name.rsplit_once('.').is_some_and(|(layer, suffix)| {
+            (SCALES.contains(&suffix) || WITHOUT_EFFECT.contains(&suffix))
+                && requested.contains_key(&format!("{layer}.weight"))
+        })
+    }
+
+    /// Names of the tensors below `layer`, with and without the layer.
+    fn below<'a>(&'a self, layer: &str) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let prefix = format!("{layer}.");
+        let length = prefix.len();
+        let names = self.index.range(prefix.clone()..).map(|(name, _)| name.as_str());
+        names.take_while(move |name| name.starts_with(&prefix)).map(move |name| (name, &name[length..]))
     }
 
     fn find(&self, name: &str, shape: Option<&Shape>) -> Result<&TensorEntry> {
         let Some(entry) = self.index.get(name) else {
             let error = Error::CannotFindTensor { path: name.into() };
-            let matching = self.expected_paths.iter().filter(|(prefix, _)| name.starts_with(prefix));
-            return Err(match matching.max_by_key(|(prefix, _)| prefix.len()) {
-                Some((_, path)) => error.with_path(path),
+            return Err(match self.path_of(name) {
+                Some(path) => error.with_path(path),
                 None => error,
             });
         };
@@ -247,6 +409,17 @@ impl TensorFiles {
             _ => Ok(entry),
         }
     }
+}
+
+/// Whether the tensor `name` has no effect wherever it is.
+pub(crate) fn has_no_effect(name: &str) -> bool {
+    name.rsplit('.').next() == Some(SCALED_MARKER)
+}
+
+/// Whether the tensor `name` says that the weights of its file have scales.
+fn is_scale(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    last == SCALED_MARKER || SCALES.contains(&last)
 }
 
 impl std::fmt::Debug for TensorFiles {

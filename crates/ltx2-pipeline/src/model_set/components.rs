@@ -1,9 +1,11 @@
 //! Loading of the networks of a model set.
 
+use std::path::Path;
+
 use candle_core::{DType, Device, Tensor};
 use ltx2_models::audio_vae::AudioDecoder;
 use ltx2_models::layers::PerChannelStatistics;
-use ltx2_models::lora::{Lora, LoraStrength};
+use ltx2_models::lora::{FittedLora, Lora, LoraKind, LoraStrength};
 use ltx2_models::text_encoder::{EmbeddingsProcessor, Gemma, stream_hidden_states};
 use ltx2_models::transformer::Transformer;
 use ltx2_models::upsampler::LatentUpsampler;
@@ -66,7 +68,7 @@ impl ModelSet {
             let (transformer, cache) = self.checkpoint.load_with_cache(dtype, device, build)?;
             return Ok((transformer, Some(cache)));
         }
-        Ok((self.checkpoint.load_with_loras(&open_loras(loras)?, dtype, device, build)?, None))
+        Ok((self.checkpoint.load_with_loras(&self.open_loras(loras)?, dtype, device, build)?, None))
     }
 
     /// Builds the transformer from cached weights with `loras` merged.
@@ -79,7 +81,7 @@ impl ModelSet {
         device: &Device,
     ) -> Result<Transformer, CheckpointError> {
         let build = |vb: VarBuilder| Transformer::new(&self.configs.transformer, vb.with_attention_kernel(kernel));
-        self.checkpoint.load_from_cache(cache, &open_loras(loras)?, dtype, device, build)
+        self.checkpoint.load_from_cache(cache, &self.open_loras(loras)?, dtype, device, build)
     }
 
     /// Loads the spatial upscaler and the statistics of the latents that it works on.
@@ -114,9 +116,24 @@ impl ModelSet {
     pub(crate) fn vocoder(&self, dtype: DType, device: &Device) -> Result<Vocoder, CheckpointError> {
         self.checkpoint.load(dtype, device, |vb| Vocoder::new(&self.configs.vocoder, vb))
     }
-}
 
-fn open_loras(loras: &[LoraPlan]) -> Result<Vec<LoraStrength>, CheckpointError> {
-    let open = |plan: &LoraPlan| Ok(LoraStrength { lora: Lora::open(&plan.file)?, strength: plan.strength });
-    loras.iter().map(open).collect()
+    /// Opens a LoRA and checks by its header that it can be merged.
+    ///
+    /// # Errors
+    /// Names the first tensor of the LoRA that cannot be merged.
+    pub fn lora(&self, file: &Path) -> Result<FittedLora, CheckpointError> {
+        let lora = Lora::open(file)?;
+        match lora.kind() {
+            LoraKind::Ordinary => lora.fit(&self.lora_targets),
+            LoraKind::InContext => {
+                let reason = "it is an IC-LoRA, which needs a reference video; that is not supported yet";
+                Err(CheckpointError::Lora { path: file.into(), reason: reason.into() })
+            }
+        }
+    }
+
+    fn open_loras(&self, loras: &[LoraPlan]) -> Result<Vec<LoraStrength>, CheckpointError> {
+        let open = |plan: &LoraPlan| Ok(LoraStrength { lora: self.lora(&plan.file)?, strength: plan.strength });
+        loras.iter().map(open).collect()
+    }
 }

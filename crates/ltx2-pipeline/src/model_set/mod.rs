@@ -1,5 +1,6 @@
 //! Model sets: a checkpoint, a text encoder and optional files in one folder.
 
+mod check;
 mod components;
 mod configs;
 mod files;
@@ -11,7 +12,7 @@ use ltx2_models::audio_vae::LATENT_MEL_BINS;
 use ltx2_models::text_encoder::{MAX_TOKENS, Tokenizer};
 use ltx2_models::transformer::TransformerConfig;
 use ltx2_models::upsampler::UpsamplerConfig;
-use ltx2_models::{AudioVideo, Checkpoint, Section};
+use ltx2_models::{AudioVideo, Checkpoint, Section, TensorShapes};
 use ltx2_types::CameraMotion;
 
 use crate::error::PipelineError;
@@ -30,6 +31,8 @@ pub struct ModelSet {
     gemma: Checkpoint,
     tokenizer: Tokenizer,
     configs: Configs,
+    /// Tensors that LoRAs can change.
+    lora_targets: TensorShapes,
     upsampler: Option<(Checkpoint, UpsamplerConfig)>,
     loras: Vec<PathBuf>,
     distilled_lora: Option<PathBuf>,
@@ -58,6 +61,7 @@ impl ModelSet {
         models.loras = files.loras;
         models.distilled_lora = files.distilled_lora;
         models.camera_loras = files.camera_loras;
+        models.check()?;
         Ok(models)
     }
 
@@ -67,11 +71,13 @@ impl ModelSet {
     /// A configuration is not supported.
     pub fn new(checkpoint: Checkpoint, gemma: Checkpoint, tokenizer: Tokenizer) -> Result<Self, PipelineError> {
         let configs = Configs::new(&checkpoint, &gemma)?;
+        let lora_targets = check::lora_targets(&configs)?;
         Ok(Self {
             checkpoint,
             gemma,
             tokenizer,
             configs,
+            lora_targets,
             upsampler: None,
             loras: Vec::new(),
             distilled_lora: None,

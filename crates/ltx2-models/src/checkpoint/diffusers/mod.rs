@@ -4,7 +4,6 @@
 
 mod component_config;
 mod config;
-mod names;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 use self::component_config::ComponentConfig;
 use super::folder::{read_json, shards};
 use crate::config::ConfigError;
+use crate::diffusers_names::COMPONENTS;
 use crate::weight_files::CheckpointError;
 use crate::weight_files::tensor_files::TensorFiles;
 
@@ -45,7 +45,7 @@ pub(super) fn open(folder: &Path) -> Result<(TensorFiles, Value, &'static str), 
     let version = config::version(&transformer).map_err(in_folder("transformer"))?;
     let levels = vae_config::encoder_levels(&vae).map_err(in_folder("vae"))?;
     let mut files = TensorFiles::default();
-    for names in names::COMPONENTS {
+    for names in &COMPONENTS {
         let path = folder.join(names.folder);
         let shards = shards(&path)?;
         if shards.is_empty() {

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::component_config::{ComponentConfig, class_defaults};
-use super::names::COMPONENTS;
 use super::{config, rules, vae_config};
 use crate::audio_vae::AudioVaeConfig;
 use crate::config::{ConfigError, Section};
+use crate::diffusers_names::COMPONENTS;
 use crate::text_encoder::EmbeddingsConfig;
 use crate::transformer::TransformerConfig;
 use crate::upsampler::UpsamplerConfig;

@@ -1,17 +1,22 @@
 //! Tensor names of diffusers, mapped to those of the published single file.
 
 /// Tensor names of a component.
-pub(super) struct ComponentNames {
+pub(crate) struct ComponentNames {
     /// Folder of the component.
-    pub(super) folder: &'static str,
+    pub(crate) folder: &'static str,
     /// Prefix in the single file.
     prefix: &'static str,
     /// Path segments that differ: the one of diffusers, then the one of the single file.
     segments: &'static [(&'static str, &'static str)],
 }
 
+/// Returns the component in `folder`.
+pub(crate) fn component(folder: &str) -> &'static ComponentNames {
+    COMPONENTS.iter().find(|names| names.folder == folder).expect("the folder is that of a component")
+}
+
 /// The components of a checkpoint.
-pub(super) const COMPONENTS: [ComponentNames; 5] = [
+pub(crate) static COMPONENTS: [ComponentNames; 5] = [
     ComponentNames {
         folder: "transformer",
         prefix: "model.diffusion_model.",
@@ -79,15 +84,25 @@ pub(super) const COMPONENTS: [ComponentNames; 5] = [
 
 impl ComponentNames {
     /// Prefixes of the tensors of this component in the single file.
-    pub(super) fn prefixes(&self) -> Vec<&'static str> {
+    pub(crate) fn prefixes(&self) -> Vec<&'static str> {
         if !self.prefix.is_empty() {
             return vec![self.prefix];
         }
         self.segments.iter().map(|(_, single)| *single).filter(|single| single.contains('.')).collect()
     }
 
+    /// Maps a tensor name of the single file to that of diffusers, without the folder; `None` if this component does not
+    /// have it. The inverse of [`ComponentNames::rename`] for components without levels.
+    pub(crate) fn diffusers_name(&self, name: &str) -> Option<String> {
+        let mut name = format!(".{}.", name.strip_prefix(self.prefix)?);
+        for (diffusers, single) in self.segments {
+            name = name.replace(&format!(".{single}."), &format!(".{diffusers}."));
+        }
+        Some(name.trim_matches('.').into())
+    }
+
     /// Maps a tensor name to that of the single file. `levels` is the number of downsampling levels of the video encoder.
-    pub(super) fn rename(&self, name: &str, levels: usize) -> String {
+    pub(crate) fn rename(&self, name: &str, levels: usize) -> String {
         let segments: Vec<&str> = name.split('.').collect();
         let block = if self.folder == "vae" { video_block(&segments, levels) } else { None };
         let (block_prefix, rest) = block.unwrap_or((String::new(), &segments));
