@@ -1,7 +1,8 @@
 //! Check of a checkpoint's headers against the tensors that the networks read.
 
 use super::Checkpoint;
-use crate::weight_files::tensor_files::{TensorFiles, TensorProblem, has_no_effect};
+use crate::weight_files::tensor_files::TensorFiles;
+use crate::weight_files::tensor_index::{TensorProblem, has_no_effect};
 use crate::weight_files::{CheckpointError, TensorShapes};
 
 /// Endings of tensors that published files have and no network reads: further statistics of the training data, the
@@ -31,11 +32,11 @@ impl Checkpoint {
         let owned = |name: &&str| namespaces.iter().any(|namespace| name.starts_with(namespace));
         let is_known = |name: &str| {
             requested.contains_key(name)
-                || files.is_beside_any(name, requested)
+                || files.index().is_beside_any(name, requested)
                 || is_unused(name)
                 || has_no_effect(name)
         };
-        let unknown: Vec<&str> = files.names().filter(owned).filter(|name| !is_known(name)).collect();
+        let unknown: Vec<&str> = files.index().names().filter(owned).filter(|name| !is_known(name)).collect();
         match unknown.first() {
             None => Ok(()),
             Some(name) => {
@@ -51,7 +52,8 @@ impl Checkpoint {
     }
 
     fn check_requested(&self, files: &TensorFiles, requested: &TensorShapes) -> Result<(), CheckpointError> {
-        let problems = requested.iter().filter_map(|(name, shape)| Some((name, files.check(name, shape).err()?)));
+        let problems =
+            requested.iter().filter_map(|(name, shape)| Some((name, files.index().check(name, shape).err()?)));
         let (missing, invalid): (Vec<_>, Vec<_>) =
             problems.partition(|(_, problem)| *problem == TensorProblem::Missing);
         if let Some((name, TensorProblem::Invalid(reason))) = invalid.first() {

@@ -12,6 +12,7 @@ pub(crate) mod reader;
 mod safetensors_file;
 mod safetensors_header;
 pub(crate) mod tensor_files;
+pub(crate) mod tensor_index;
 
 pub use error::{CheckpointError, message};
 pub use range::TensorShapes;

@@ -1,18 +1,18 @@
 //! The tensors of one or several files, indexed by the names that the networks use.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Error, Result, Shape, Tensor};
 use ltx2_kernels::CodeFormat;
 
-use super::encoding::{StoredEncoding, format_with};
+use super::encoding::StoredEncoding;
 use super::error::CheckpointError;
 use super::gguf::GgufFile;
 use super::range::TensorShapes;
 use super::reader::ReadTarget;
 use super::safetensors_file::SafetensorsFile;
+use super::tensor_index::{StoredTensor, TensorEntry, TensorIndex, WeightEncoding};
 use crate::quantized::{QuantizedWeight, WeightScale};
 
 /// A stored tensor as the networks see it.
@@ -34,9 +34,7 @@ impl From<String> for TensorMapping {
 #[derive(Default)]
 pub(crate) struct TensorFiles {
     files: Vec<WeightFile>,
-    index: BTreeMap<String, TensorEntry>,
-    /// Indices of the files in which weights have scales.
-    scaled_files: BTreeSet<usize>,
+    index: TensorIndex,
     /// For errors: by name prefix, the file or folder that should hold such tensors.
     expected_paths: Vec<(String, PathBuf)>,
 }
@@ -55,48 +53,6 @@ impl WeightFile {
     }
 }
 
-/// An indexed tensor.
-struct TensorEntry {
-    /// Index of its file.
-    file: usize,
-    offset: f64,
-    stored: StoredTensor,
-}
-
-/// Header facts of a tensor, the same for both file formats.
-struct StoredTensor {
-    /// Name in the file.
-    name: String,
-    shape: Vec<usize>,
-    encoding: StoredEncoding,
-}
-
-/// Why a tensor cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum TensorProblem {
-    Missing,
-    /// A message that follows the name of the tensor.
-    Invalid(String),
-}
-
-/// Encoding of a weight together with the tensors beside it.
-enum WeightEncoding {
-    Dense,
-    Blocks,
-    Codes {
-        format: CodeFormat,
-        /// Name of the scale, if there is one.
-        scale: Option<String>,
-    },
-}
-
-/// Names of a weight's scale and of the scale of its inputs, below the layer. Inputs are not quantised here, so the
-/// latter has no effect.
-const SCALES: [&str; 2] = ["weight_scale", "scale_weight"];
-const WITHOUT_EFFECT: [&str; 3] = ["input_scale", "scale_input", "comfy_quant"];
-/// Name of the tensor by which a file says that its weights have scales.
-const SCALED_MARKER: &str = "scaled_fp8";
-
 impl TensorFiles {
     /// Adds those tensors of a safetensors file that `rename` maps to a name.
     pub(crate) fn add_safetensors(
@@ -110,9 +66,6 @@ impl TensorFiles {
             StoredTensor { name, shape, encoding }
         };
         let tensors: Vec<StoredTensor> = file.shapes().into_iter().map(stored).collect();
-        if tensors.iter().any(|tensor| is_scale(&tensor.name)) {
-            self.scaled_files.insert(self.files.len());
-        }
         self.files.push(WeightFile::Safetensors(file));
         self.insert_all(tensors, |name| rename(name).map(TensorMapping::from))
     }
@@ -140,7 +93,7 @@ impl TensorFiles {
 
     /// Removes all tensors for which `unwanted` returns true.
     pub(crate) fn remove(&mut self, unwanted: impl Fn(&str) -> bool) {
-        self.index.retain(|name, _| !unwanted(name));
+        self.index.remove(unwanted);
     }
 
     /// Indexes tensors of the last file.
@@ -169,12 +122,12 @@ impl TensorFiles {
 
     /// Whether there is a tensor `name`.
     pub(crate) fn contains(&self, name: &str) -> bool {
-        self.index.contains_key(name)
+        self.index.get(name).is_some()
     }
 
-    /// Names of all tensors.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.index.keys().map(String::as_str)
+    /// The tensors by name.
+    pub(crate) fn index(&self) -> &TensorIndex {
+        &self.index
     }
 
     /// Path of the file of the tensor `name`, or of the file that should have it, if that is known.
@@ -182,30 +135,6 @@ impl TensorFiles {
         let matching = self.expected_paths.iter().filter(|(prefix, _)| name.starts_with(prefix));
         let expected = || matching.max_by_key(|(prefix, _)| prefix.len()).map(|(_, path)| path.as_path());
         self.index.get(name).map(|entry| self.files[entry.file].path()).or_else(expected)
-    }
-
-    /// Checks that the tensor `name` can be read in `shape`.
-    ///
-    /// # Errors
-    /// A message that follows the name of the tensor.
-    pub(crate) fn check(&self, name: &str, shape: &[usize]) -> std::result::Result<(), TensorProblem> {
-        let Some(entry) = self.index.get(name) else {
-            let mut beside = self.below(name.strip_suffix(".weight").unwrap_or(name));
-            return Err(match beside.find_map(|(other, suffix)| Some((other, format_with(suffix)?))) {
-                Some((other, format)) => TensorProblem::Invalid(format!(
-                    "is quantised with {format}, as {other} says, which is not supported"
-                )),
-                None => TensorProblem::Missing,
-            });
-        };
-        self.weight_encoding(name, entry)
-            .map_err(|reason| TensorProblem::Invalid(format!("cannot be read: {reason}")))?;
-        let found = &entry.stored.shape;
-        if found != shape {
-            let reason = format!("has shape {found:?}, but the architecture requires {shape:?}");
-            return Err(TensorProblem::Invalid(reason));
-        }
-        Ok(())
     }
 
     /// Shape of the tensor `name`, if there is one.
@@ -250,7 +179,7 @@ impl TensorFiles {
     pub(crate) fn tensor(&self, name: &str, shape: Option<&Shape>, dtype: DType, to: ReadTarget) -> Result<Tensor> {
         let entry = self.find(name, shape)?;
         let (file, stored) = (&self.files[entry.file], entry.stored.name.as_str());
-        let read = || match (self.encoding(name, entry)?, file) {
+        let read = || match (self.index.readable(name, entry)?, file) {
             (WeightEncoding::Codes { format, scale }, WeightFile::Safetensors(file)) => {
                 self.codes((file, stored), format, scale, to)?.dequantize(dtype)
             }
@@ -268,7 +197,7 @@ impl TensorFiles {
     pub(crate) fn quantized(&self, name: &str, shape: &Shape, to: ReadTarget) -> Result<Option<QuantizedWeight>> {
         let entry = self.find(name, Some(shape))?;
         let (file, stored) = (&self.files[entry.file], entry.stored.name.as_str());
-        let read = || match (self.encoding(name, entry)?, file) {
+        let read = || match (self.index.readable(name, entry)?, file) {
             (WeightEncoding::Codes { format, scale }, WeightFile::Safetensors(file)) => {
                 self.codes((file, stored), format, scale, to).map(Some)
             }
@@ -306,91 +235,6 @@ impl TensorFiles {
         Ok(QuantizedWeight::Codes { codes, format, scale })
     }
 
-    fn encoding(&self, name: &str, entry: &TensorEntry) -> Result<WeightEncoding> {
-        self.weight_encoding(name, entry).map_err(|reason| Error::Msg(format!("tensor {name}: {reason}")))
-    }
-
-    /// Determines the encoding of the tensor `name` from its dtype and the tensors beside it.
-    ///
-    /// # Errors
-    /// A message if the meaning of the tensor, or of one beside it, is not known.
-    fn weight_encoding(&self, name: &str, entry: &TensorEntry) -> std::result::Result<WeightEncoding, String> {
-        let (mut scale, mut has_input_scale) = (None, false);
-        if let Some(layer) = name.strip_suffix(".weight") {
-            for (other, suffix) in self.below(layer).filter(|(_, suffix)| !["weight", "bias"].contains(suffix)) {
-                if SCALES.contains(&suffix) {
-                    if let Some(first) = scale.replace(other) {
-                        return Err(format!("it has two scales, {first} and {other}"));
-                    }
-                } else if WITHOUT_EFFECT.contains(&suffix) {
-                    has_input_scale |= suffix != "comfy_quant";
-                } else {
-                    return Err(match format_with(suffix) {
-                        Some(format) => {
-                            format!("it is quantised with {format}, as {other} says, which is not supported")
-                        }
-                        None => format!("{other} beside it has no known meaning"),
-                    });
-                }
-            }
-        }
-        let format = match &entry.stored.encoding {
-            StoredEncoding::Unsupported(reason) => return Err(reason.clone()),
-            StoredEncoding::Codes(format) => *format,
-            dense_or_blocks => {
-                return match scale {
-                    Some(scale) => Err(format!("{scale} scales quantised weights, but the weight is not quantised")),
-                    None if *dense_or_blocks == StoredEncoding::Dense => Ok(WeightEncoding::Dense),
-                    None => Ok(WeightEncoding::Blocks),
-                };
-            }
-        };
-        match scale {
-            None if format == CodeFormat::Int8 => Err("it is stored as I8 without a weight_scale".into()),
-            None if name.ends_with(".weight") && (has_input_scale || self.scaled_files.contains(&entry.file)) => {
-                Err("it is stored as float8 without a weight_scale, which other weights of the file have".into())
-            }
-            None => Ok(WeightEncoding::Codes { format, scale: None }),
-            Some(scale) => {
-                self.check_scale(scale, &entry.stored.shape)?;
-                Ok(WeightEncoding::Codes { format, scale: Some(scale.into()) })
-            }
-        }
-    }
-
-    /// Checks that `scale` is a scalar or has a value per output channel of a weight of shape `weight`.
-    fn check_scale(&self, scale: &str, weight: &[usize]) -> std::result::Result<(), String> {
-        let StoredTensor { shape, encoding, .. } = &self.index[scale].stored;
-        let elements: usize = shape.iter().product();
-        let is_per_channel = shape.first() == weight.first() && Some(&elements) == weight.first();
-        if *encoding != StoredEncoding::Dense {
-            return Err(format!("its scale {scale} is not stored as a floating-point tensor (MXFP8?)"));
-        }
-        if elements != 1 && !is_per_channel {
-            return Err(format!(
-                "its scale {scale} has shape {shape:?}, but only a scalar or a value per output channel is supported \
-                 (block-wise quantisation?)"
-            ));
-        }
-        Ok(())
-    }
-
-    /// Whether the tensor `name` belongs to one of the weights `requested`, such as its scale.
-    pub(crate) fn is_beside_any(&self, name: &str, requested: &TensorShapes) -> bool {
-        name.rsplit_once('.').is_some_and(|(layer, suffix)| {
-            (SCALES.contains(&suffix) || WITHOUT_EFFECT.contains(&suffix))
-                && requested.contains_key(&format!("{layer}.weight"))
-        })
-    }
-
-    /// Names of the tensors below `layer`, with and without the layer.
-    fn below<'a>(&'a self, layer: &str) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        let prefix = format!("{layer}.");
-        let length = prefix.len();
-        let names = self.index.range(prefix.clone()..).map(|(name, _)| name.as_str());
-        names.take_while(move |name| name.starts_with(&prefix)).map(move |name| (name, &name[length..]))
-    }
-
     fn find(&self, name: &str, shape: Option<&Shape>) -> Result<&TensorEntry> {
         let Some(entry) = self.index.get(name) else {
             let error = Error::CannotFindTensor { path: name.into() };
@@ -409,17 +253,6 @@ impl TensorFiles {
             _ => Ok(entry),
         }
     }
-}
-
-/// Whether the tensor `name` has no effect wherever it is.
-pub(crate) fn has_no_effect(name: &str) -> bool {
-    name.rsplit('.').next() == Some(SCALED_MARKER)
-}
-
-/// Whether the tensor `name` says that the weights of its file have scales.
-fn is_scale(name: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or(name);
-    last == SCALED_MARKER || SCALES.contains(&last)
 }
 
 impl std::fmt::Debug for TensorFiles {

@@ -3,15 +3,16 @@
 use ltx2_models::audio_vae::AudioDecoder;
 use ltx2_models::text_encoder::{EmbeddingsProcessor, Gemma, GemmaConfig};
 use ltx2_models::transformer::Transformer;
-use ltx2_models::upsampler::LatentUpsampler;
+use ltx2_models::upsampler::{LatentUpsampler, UpsamplerConfig};
 use ltx2_models::video_vae::{VideoDecoder, VideoEncoder};
 use ltx2_models::vocoder::Vocoder;
 use ltx2_models::{Checkpoint, CheckpointError, TensorShapes, requested_tensors};
 
 use super::configs::Configs;
-use super::{ModelSet, TRANSFORMER};
 use crate::error::PipelineError;
 
+/// Prefix of the transformer and the connectors.
+const TRANSFORMER: &str = "model.diffusion_model.";
 /// Prefix of the projections from hidden states to features.
 const TEXT_PROJECTION: &str = "text_embedding_projection.";
 /// Prefixes of the tensors of a checkpoint's networks. The audio encoder is not used.
@@ -32,29 +33,31 @@ pub(super) fn lora_targets(configs: &Configs) -> Result<TensorShapes, PipelineEr
     })?)
 }
 
-impl ModelSet {
-    /// Checks names, shapes and encodings of the tensors of all networks.
-    ///
-    /// # Errors
-    /// Names the file, the tensor and the likely cause.
-    pub(super) fn check(&self) -> Result<(), PipelineError> {
-        let configs = &self.configs;
-        let gemma = requested_tensors(|vb| Gemma::new(&configs.gemma, vb))?;
-        self.gemma.check(&gemma, &[TEXT_MODEL])?;
-        check_text_encoder_size(&self.checkpoint, &self.gemma, &configs.gemma, &self.lora_targets)?;
-        let mut checkpoint = requested_tensors(|vb| {
-            VideoEncoder::new(&configs.video_vae, vb.clone())?;
-            VideoDecoder::new(&configs.video_vae, vb.clone())?;
-            AudioDecoder::new(&configs.audio_vae, vb.clone())?;
-            Vocoder::new(&configs.vocoder, vb)
-        })?;
-        checkpoint.extend(self.lora_targets.clone());
-        self.checkpoint.check(&checkpoint, &CHECKPOINT)?;
-        if let Some((file, config)) = &self.upsampler {
-            file.check(&requested_tensors(|vb| LatentUpsampler::new(config, vb))?, &[""])?;
-        }
-        Ok(())
+/// Checks names, shapes and encodings of the tensors of all networks. `lora_targets` are those of [`lora_targets`].
+///
+/// # Errors
+/// Names the file, the tensor and the likely cause.
+pub(super) fn check(
+    checkpoint: &Checkpoint,
+    gemma: &Checkpoint,
+    upsampler: Option<&(Checkpoint, UpsamplerConfig)>,
+    configs: &Configs,
+    lora_targets: &TensorShapes,
+) -> Result<(), PipelineError> {
+    gemma.check(&requested_tensors(|vb| Gemma::new(&configs.gemma, vb))?, &[TEXT_MODEL])?;
+    check_text_encoder_size(checkpoint, gemma, &configs.gemma, lora_targets)?;
+    let mut requested = requested_tensors(|vb| {
+        VideoEncoder::new(&configs.video_vae, vb.clone())?;
+        VideoDecoder::new(&configs.video_vae, vb.clone())?;
+        AudioDecoder::new(&configs.audio_vae, vb.clone())?;
+        Vocoder::new(&configs.vocoder, vb)
+    })?;
+    requested.extend(lora_targets.clone());
+    checkpoint.check(&requested, &CHECKPOINT)?;
+    if let Some((file, config)) = upsampler {
+        file.check(&requested_tensors(|vb| LatentUpsampler::new(config, vb))?, &[""])?;
     }
+    Ok(())
 }
 
 /// Checks that the hidden states of the text encoder have the size that the checkpoint projects.

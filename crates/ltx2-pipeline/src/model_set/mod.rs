@@ -61,7 +61,8 @@ impl ModelSet {
         models.loras = files.loras;
         models.distilled_lora = files.distilled_lora;
         models.camera_loras = files.camera_loras;
-        models.check()?;
+        let Self { checkpoint, gemma, upsampler, configs, lora_targets, .. } = &models;
+        check::check(checkpoint, gemma, upsampler.as_ref(), configs, lora_targets)?;
         Ok(models)
     }
 
