@@ -11,6 +11,7 @@ use image::{
 };
 use ltx2_types::{Failure, FailureCode, ImageLimits, RgbImage};
 
+use crate::color_profile::convert_to_srgb;
 use crate::jpeg_end::jpeg_has_end;
 use crate::webp_frames::frame_sizes;
 
@@ -88,8 +89,9 @@ fn name(format: ImageFormat) -> &'static str {
 
 /// Decodes a PNG, JPEG or WebP to 8-bit RGB.
 ///
-/// The size is checked against `limits` before the pixels are decoded. The orientation in the EXIF data is applied, and
-/// transparent pixels are blended over white. An animation is reduced to its first frame.
+/// The size is checked against `limits` before the pixels are decoded. The orientation in the EXIF data is applied, an
+/// ICC profile is converted to sRGB, and transparent pixels are blended over white. An animation is reduced to its first
+/// frame.
 ///
 /// # Errors
 /// The data is no such image, is damaged or cut off, or exceeds `limits`.
@@ -113,8 +115,17 @@ pub fn read_image(bytes: &[u8], limits: ImageLimits) -> Result<RgbImage, ImageEr
     }
     // Invalid metadata does not make the image unusable.
     let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
+    let icc_profile = decoder.icc_profile().unwrap_or_default();
     let mut image = DynamicImage::from_decoder(decoder).map_err(decoder_error)?;
     image.apply_orientation(orientation);
+    if let Some(icc_profile) = icc_profile {
+        match convert_to_srgb(&image, &icc_profile) {
+            Ok(converted) => image = converted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot use the ICC profile of an image; its colours are read as sRGB")
+            }
+        }
+    }
     Ok(flatten(image))
 }
 

@@ -3,6 +3,7 @@
 //! Reading: [`FileInputs`], [`read_image`], and the H.264 pass of conditioning images ([`crf_roundtrip`]). Writing:
 //! [`FileOutputs`], [`VideoWriter`] and [`small_jpeg`].
 
+mod color_profile;
 mod crf_roundtrip;
 mod demux;
 mod error;

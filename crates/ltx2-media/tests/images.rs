@@ -107,6 +107,50 @@ fn every_exif_orientation_is_applied() {
     }
 }
 
+fn png_with_profile(profile: Vec<u8>, samples: &[u8], color: ExtendedColorType) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = PngEncoder::new(&mut bytes);
+    encoder.set_icc_profile(profile).unwrap();
+    encoder.write_image(samples, 1, 1, color).unwrap();
+    bytes
+}
+
+/// Returns the sRGB code of a linear value from 0 to 1.
+fn srgb(linear: f64) -> f64 {
+    255.0 * if linear <= 0.0031308 { 12.92 * linear } else { 1.055 * linear.powf(1.0 / 2.4) - 0.055 }
+}
+
+fn assert_near(found: &[u8], expected: [f64; 3]) {
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((f64::from(*found) - expected).abs() <= 2.0, "{found}, expected {expected}");
+    }
+}
+
+#[test]
+fn icc_profiles_are_converted_to_srgb() {
+    // Display P3 has the transfer curve of sRGB and wider primaries.
+    let linear = [200.0, 100.0, 50.0].map(|code: f64| ((code / 255.0 + 0.055) / 1.055).powf(2.4));
+    let to_srgb = [[1.2249, -0.2247, 0.0], [-0.0420, 1.0419, 0.0], [-0.0197, -0.0786, 1.0979]];
+    let expected = to_srgb.map(|row: [f64; 3]| srgb((0..3).map(|i| row[i] * linear[i]).sum()));
+    let p3 = moxcms::ColorProfile::new_display_p3().encode().unwrap();
+    let png = png_with_profile(p3.clone(), &[200, 100, 50], ExtendedColorType::Rgb8);
+    assert_near(&read(&png).unwrap().data, expected);
+    let opaque = png_with_profile(p3, &[200, 100, 50, 255], ExtendedColorType::Rgba8);
+    assert_near(&read(&opaque).unwrap().data, expected);
+
+    let linear_grey = moxcms::ColorProfile::new_gray_with_gamma(1.0).encode().unwrap();
+    let png = png_with_profile(linear_grey, &[64], ExtendedColorType::L8);
+    assert_near(&read(&png).unwrap().data, [srgb(64.0 / 255.0); 3]);
+}
+
+#[test]
+fn an_unusable_icc_profile_is_ignored() {
+    for profile in [b"no profile".to_vec(), moxcms::ColorProfile::new_gray_with_gamma(1.0).encode().unwrap()] {
+        let png = png_with_profile(profile, &[200, 100, 50], ExtendedColorType::Rgb8);
+        assert_eq!(read(&png).unwrap().data, [200, 100, 50]);
+    }
+}
+
 #[test]
 fn an_invalid_orientation_is_ignored() {
     for orientation in [0, 9, 255] {

@@ -9,6 +9,9 @@ use crate::ffmpeg::{Converter, fill_rgb, new_encoder, new_frame};
 
 /// The default preset of x264.
 const PRESET: &str = "medium";
+/// Chroma is the mean of 2x2 pixels, as in the official code.
+const CHROMA: Flags =
+    Flags::from_bits_retain(Flags::AREA.bits() | Flags::ACCURATE_RND.bits() | Flags::FULL_CHR_H_INP.bits());
 /// Seconds between keyframes, to which a player can seek.
 const KEYFRAME_SECONDS: f64 = 2.0;
 
@@ -45,8 +48,7 @@ impl H264Encoder {
         options.set("profile", "high");
         let encoder = context.open_with(options)?;
         let rgb = new_frame(Pixel::RGB24, info.width, info.height)?;
-        let flags = Flags::BICUBIC | Flags::ACCURATE_RND | Flags::FULL_CHR_H_INP;
-        let converter = Converter::bt709(&rgb, Pixel::YUV420P, flags)?;
+        let converter = Converter::bt709(&rgb, Pixel::YUV420P, CHROMA)?;
         Ok(Self { encoder, converter, rgb, time_base, sent: 0 })
     }
 
@@ -94,5 +96,45 @@ impl H264Encoder {
 fn crf(quality: Quality) -> &'static str {
     match quality {
         Quality::High => "18",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns luma and chroma codes of a colour, by the BT.709 matrix.
+    fn codes([r, g, b]: [f64; 3]) -> [f64; 3] {
+        let y = 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        [16.0 + 219.0 * y / 255.0, 128.0 + 224.0 * (b - y) / 1.8556 / 255.0, 128.0 + 224.0 * (r - y) / 1.5748 / 255.0]
+    }
+
+    #[test]
+    fn chroma_is_the_mean_of_four_pixels() {
+        let (width, height) = (32, 16);
+        let mut rng = 7_u32;
+        let pixels: Vec<u8> = std::iter::repeat_with(|| {
+            rng = rng.wrapping_mul(1664525).wrapping_add(1013904223);
+            (rng >> 24) as u8
+        })
+        .take(width * height * 3)
+        .collect();
+        let mut rgb = new_frame(Pixel::RGB24, width as u32, height as u32).unwrap();
+        fill_rgb(&mut rgb, &pixels, width * 3);
+        let yuv = Converter::bt709(&rgb, Pixel::YUV420P, CHROMA).unwrap().run(&rgb).unwrap();
+        let pixel = |x: usize, y: usize| [0, 1, 2].map(|c| f64::from(pixels[(y * width + x) * 3 + c]));
+        let near = |plane: usize, x: usize, y: usize, expected: f64| {
+            let found = f64::from(yuv.data(plane)[y * yuv.stride(plane) + x]);
+            assert!((found - expected).abs() <= 1.5, "plane {plane} at {x}, {y}: {found}, expected {expected}");
+        };
+        for (x, y) in (0..height).flat_map(|y| (0..width).map(move |x| (x, y))) {
+            near(0, x, y, codes(pixel(x, y))[0]);
+        }
+        for (x, y) in (0..height / 2).flat_map(|y| (0..width / 2).map(move |x| (x, y))) {
+            let block = [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(dx, dy)| pixel(2 * x + dx, 2 * y + dy));
+            let mean = [0, 1, 2].map(|c| block.iter().map(|pixel| pixel[c]).sum::<f64>() / 4.0);
+            near(1, x, y, codes(mean)[1]);
+            near(2, x, y, codes(mean)[2]);
+        }
     }
 }

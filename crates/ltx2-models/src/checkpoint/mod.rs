@@ -243,7 +243,12 @@ fn read_architecture(path: &Path) -> Result<(Value, String), CheckpointError> {
         path: path.into(),
         reason: format!("`config` in its metadata is not JSON: {error}"),
     })?;
-    Ok((config, metadata.get("model_version").cloned().unwrap_or_default()))
+    Ok((config, metadata.get("model_version").map(|text| version_text(text)).unwrap_or_default()))
+}
+
+/// Returns a version that is written plainly or as a JSON string, as the official code reads it.
+fn version_text(metadata: &str) -> String {
+    serde_json::from_str(metadata).unwrap_or_else(|_| metadata.to_owned())
 }
 
 /// Replaces the transformer in `files` by that of a GGUF file. Tensors of other networks stay, unless the GGUF file has

@@ -21,7 +21,7 @@ pub struct RopeConfig {
 impl RopeConfig {
     /// Reads `rope_type`, `frequencies_precision` and `positional_embedding_theta`.
     pub fn new(transformer: &Section) -> std::result::Result<Self, ConfigError> {
-        let kind = match transformer.get("rope_type", "interleaved".to_string())?.as_str() {
+        let kind = match transformer.get("rope_type", "split".to_string())?.as_str() {
             "interleaved" => Rope::Interleaved,
             "split" => Rope::Split,
             other => return Err(transformer.unsupported("rope_type", other, "split or interleaved")),

@@ -49,6 +49,7 @@ impl VideoVaeConfig {
     ///
     /// If a value is not supported; the error names the key.
     pub fn new(vae: &Section) -> Result<Self, ConfigError> {
+        vae.expect("_class_name", "CausalVideoAutoencoder")?;
         vae.expect("dims", 3)?;
         vae.expect("in_channels", 3)?;
         vae.expect("out_channels", 3)?;

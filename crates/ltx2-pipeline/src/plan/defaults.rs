@@ -6,7 +6,7 @@ use super::types::TilingPlan;
 /// Constants of a model generation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Generation {
-    /// Prefix of `model_version`.
+    /// First two components of `model_version`.
     pub version: &'static str,
     /// Block whose self-attention STG skips, in the published model.
     pub stg_block: usize,
@@ -47,15 +47,37 @@ impl Generation {
         GENERATIONS.map(|row| row.version).join(" and ")
     }
 
-    /// Returns the row for a checkpoint's `model_version`. As in the official code, an empty version is the first
-    /// generation's.
+    /// Returns the row for a checkpoint's `model_version`, such as `2.3`, `2.3.0` or `2.3-dev`. As in the official code,
+    /// an empty version is the first generation's.
     pub(super) fn of(version: &str) -> Option<Self> {
         let version = if version.is_empty() { GENERATIONS[0].version } else { version };
-        GENERATIONS.into_iter().find(|row| version.starts_with(row.version))
+        GENERATIONS.into_iter().find(|row| {
+            let patch = version.strip_prefix(row.version);
+            patch.is_some_and(|patch| patch.is_empty() || patch.starts_with(['.', '-']))
+        })
     }
 
     /// Returns the STG block of a model with `num_layers` blocks, at the relative depth of the published model's.
     pub(super) fn stg_block(self, num_layers: usize) -> usize {
         self.stg_block * num_layers / self.num_layers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generation_follows_the_first_two_components_of_the_version() {
+        let version = |version: &str| Generation::of(version).map(|row| row.version);
+        for first in ["", "2.0", "2.0.0", "2.0-dev"] {
+            assert_eq!(version(first), Some("2.0"), "{first}");
+        }
+        for second in ["2.3", "2.3.0", "2.3.1-distilled"] {
+            assert_eq!(version(second), Some("2.3"), "{second}");
+        }
+        for unknown in ["2", "2.30", "2.1.3", "9.1", "x"] {
+            assert_eq!(version(unknown), None, "{unknown}");
+        }
     }
 }
