@@ -45,7 +45,7 @@ pub enum ImageError {
         reason: String,
     },
     /// The image has more pixels than allowed.
-    #[error("the image is {width}x{height}, {} pixels; the limit is {limit} pixels", pixels(*width, *height))]
+    #[error("the image is {width}x{height}, {} pixels; the limit is {limit} pixels (ltx2 serve --max-image)", pixels(*width, *height))]
     TooManyPixels {
         /// Width, pixels.
         width: u32,

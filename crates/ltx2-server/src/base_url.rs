@@ -1,7 +1,10 @@
 //! Base URL of the server in responses.
 
+use std::num::NonZeroU16;
+
 use axum::http::uri::{Authority, Scheme};
 use axum::http::{HeaderMap, Uri, header};
+use forwarded_header_value::{ForwardedHeaderValue, ForwardedStanza, Protocol};
 
 /// Configured URL of the server: scheme, host and optionally a path, without a slash at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,19 +29,54 @@ impl PublicUrl {
     }
 }
 
-/// Returns the configured URL, or the URL from the headers of the proxy or the client. Empty if they name no host; URLs
-/// are then relative.
+/// Returns the configured URL, or the URL from the headers of the proxy (`Forwarded`, `X-Forwarded-Proto`, `-Host`,
+/// `-Port` and `-Prefix`) or of the client. Without a host it has the prefix alone; URLs are then relative.
 pub(crate) fn base_url(configured: Option<&PublicUrl>, headers: &HeaderMap, uri: &Uri) -> String {
     if let Some(PublicUrl(base)) = configured {
         return base.clone();
     }
     let first = |name: &str| headers.get(name)?.to_str().ok()?.split(',').next().map(str::trim);
-    let proto = first("x-forwarded-proto").filter(|proto| ["http", "https"].contains(proto)).unwrap_or("http");
-    let hosts = [first("x-forwarded-host"), first(header::HOST.as_str()), uri.authority().map(Authority::as_str)];
-    match hosts.into_iter().flatten().find(|host| is_host(host)) {
-        Some(host) => format!("{proto}://{host}"),
-        None => String::new(),
+    let standard = forwarded(headers);
+    let proto = match standard.as_ref().and_then(|stanza| stanza.forwarded_proto) {
+        Some(Protocol::Https) => "https",
+        Some(Protocol::Http) => "http",
+        None if first("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https")) => "https",
+        None => "http",
+    };
+    let prefix = first("x-forwarded-prefix").filter(|prefix| is_path(prefix)).unwrap_or("").trim_end_matches('/');
+    let standard_host = standard.as_ref().and_then(|stanza| stanza.forwarded_host.as_deref());
+    let from_proxy = standard_host.or(first("x-forwarded-host")).filter(|host| is_host(host));
+    let port = first("x-forwarded-port").and_then(|port| port.parse::<NonZeroU16>().ok());
+    if let Some(host) = from_proxy {
+        return format!("{proto}://{}{prefix}", with_port(host, proto, port));
     }
+    let hosts = [first(header::HOST.as_str()), uri.authority().map(Authority::as_str)];
+    match hosts.into_iter().flatten().find(|host| is_host(host)) {
+        Some(host) => format!("{proto}://{}{prefix}", with_port(host, proto, port)),
+        None => prefix.into(),
+    }
+}
+
+/// Returns the first element of the `Forwarded` header: that of the proxy nearest to the client.
+fn forwarded(headers: &HeaderMap) -> Option<ForwardedStanza> {
+    let value = headers.get(header::FORWARDED)?.to_str().ok()?;
+    ForwardedHeaderValue::from_forwarded(value).ok()?.into_iter().next()
+}
+
+/// Returns `host` with the port of the proxy, unless it has a port or `port` is the default one.
+fn with_port(host: &str, proto: &str, port: Option<NonZeroU16>) -> String {
+    let has_port = host.parse::<Authority>().is_ok_and(|authority| authority.port().is_some());
+    let default = if proto == "https" { 443 } else { 80 };
+    match port.filter(|port| !has_port && port.get() != default) {
+        Some(port) => format!("{host}:{port}"),
+        None => host.into(),
+    }
+}
+
+/// Whether `text` is an absolute path without query.
+fn is_path(text: &str) -> bool {
+    let is_path = |uri: Uri| uri.authority().is_none() && uri.query().is_none();
+    text.starts_with('/') && !text.starts_with("//") && text.parse::<Uri>().is_ok_and(is_path)
 }
 
 fn is_host(text: &str) -> bool {
@@ -64,6 +102,25 @@ mod tests {
         assert_eq!(base(None, &[host]), "http://192.168.1.26:8004");
         assert_eq!(base(None, &[host, ("x-forwarded-proto", "https")]), "https://192.168.1.26:8004");
         assert_eq!(base(None, &[("host", "[::1]:8004")]), "http://[::1]:8004");
+    }
+
+    #[test]
+    fn headers_of_proxies_are_understood_in_every_form() {
+        let host = ("host", "10.0.0.1:8004");
+        assert_eq!(base(None, &[host, ("x-forwarded-proto", "HTTPS")]), "https://10.0.0.1:8004");
+        let proxy = [host, ("x-forwarded-proto", "https"), ("x-forwarded-host", "video.example")];
+        let with = |name, value| base(None, &[&proxy[..], &[(name, value)]].concat());
+        assert_eq!(with("x-forwarded-port", "8443"), "https://video.example:8443");
+        assert_eq!(with("x-forwarded-port", "443"), "https://video.example");
+        assert_eq!(with("x-forwarded-port", "x"), "https://video.example");
+        assert_eq!(with("x-forwarded-prefix", "/ltx/"), "https://video.example/ltx");
+        for bad in ["ltx", "//evil", "/a?b", "/a b", "https://evil"] {
+            assert_eq!(with("x-forwarded-prefix", bad), "https://video.example", "{bad}");
+        }
+        let standard = "for=192.0.2.60;Proto=HTTPS;host=\"a.example:8443\", for=10.0.0.2;host=b.example";
+        assert_eq!(base(None, &[host, ("forwarded", standard)]), "https://a.example:8443");
+        assert_eq!(with("forwarded", "for=192.0.2.60;host=a.example"), "https://a.example");
+        assert_eq!(with("forwarded", "nonsense"), "https://video.example");
     }
 
     #[test]

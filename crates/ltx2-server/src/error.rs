@@ -29,6 +29,8 @@ pub(crate) enum ErrorCode {
     InvalidRequest,
     /// The body exceeds the size limit.
     BodyTooLarge,
+    /// The encoding of the body is not supported.
+    UnsupportedEncoding,
     /// The resource does not exist.
     NotFound,
     /// The resource does not support the method.
@@ -56,6 +58,7 @@ impl ErrorCode {
         match self {
             Self::InvalidRequest => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
@@ -92,6 +95,12 @@ impl ApiError {
     pub(crate) fn too_large(max_bytes: usize) -> Self {
         let message = format!("the body is too large; this server takes at most {max_bytes} bytes");
         Self::new(ErrorCode::BodyTooLarge, message)
+    }
+
+    pub(crate) fn unsupported_encoding(name: &str) -> Self {
+        let name = shortened(name.into());
+        let message = format!("Content-Encoding is {name}, but it must be gzip, deflate or absent");
+        Self::new(ErrorCode::UnsupportedEncoding, message)
     }
 
     pub(crate) fn not_found() -> Self {
@@ -144,6 +153,9 @@ impl ApiError {
         match self.code {
             ErrorCode::Unauthorized => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            ErrorCode::UnsupportedEncoding => {
+                headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
             }
             ErrorCode::BodyTimeout => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -262,6 +274,8 @@ pub(crate) enum ProblemKind {
     GreaterThanEqual,
     /// Not below the upper bound.
     LessThan,
+    /// Above the upper bound.
+    LessThanEqual,
     /// Not a multiple.
     MultipleOf,
     /// Not finite.

@@ -9,6 +9,7 @@ mod base_url;
 mod body;
 mod body_timeout;
 mod caller;
+mod content_encoding;
 mod cors;
 mod dialects;
 mod error;

@@ -33,6 +33,9 @@ pub(crate) async fn send(service: &Service, name: &FileName, mut request: Reques
     if !service.store.is_output(name).await? {
         return Err(ApiError::not_found());
     }
+    if !has_single_range(request.headers()) {
+        request.headers_mut().remove(header::RANGE);
+    }
     let is_download = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "download=1"));
     if let Some(expected) = request.headers_mut().remove(header::IF_RANGE) {
         let current = serve(service, name, head_request(request.headers())).await?;
@@ -46,6 +49,22 @@ pub(crate) async fn send(service: &Service, name: &FileName, mut request: Reques
         response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
     }
     Ok(response.map(|body| held(body, hold)))
+}
+
+/// Whether the `Range` header asks for one range of bytes. Other units, several ranges and invalid ones are ignored, as
+/// RFC 9110 allows: the response is the whole file.
+fn has_single_range(headers: &HeaderMap) -> bool {
+    let Some(range) = headers.get(header::RANGE).and_then(|range| range.to_str().ok()) else { return false };
+    let Some((unit, range)) = range.split_once('=') else { return false };
+    let Some((first, last)) = range.trim().split_once('-') else { return false };
+    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok());
+    unit.trim().eq_ignore_ascii_case("bytes")
+        && match (number(first), number(last)) {
+            (Some(Some(first)), Some(Some(last))) => first <= last,
+            (Some(Some(_)), Some(None)) => last.is_empty(),
+            (Some(None), Some(Some(_))) => first.is_empty(),
+            _ => false,
+        }
 }
 
 async fn serve(service: &Service, name: &FileName, request: Request) -> Result<Response, ApiError> {
@@ -75,4 +94,20 @@ fn held(body: Body, hold: Hold) -> Body {
         let _kept = &hold;
         frame
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_single_ranges_of_bytes_are_served_as_ranges() {
+        let has = |range: &str| has_single_range(&HeaderMap::from_iter([(header::RANGE, range.parse().unwrap())]));
+        for range in ["bytes=0-1", "bytes=5-", "bytes=-5", "Bytes=0-0"] {
+            assert!(has(range), "{range}");
+        }
+        for range in ["items=0-1", "bytes=0-1,4-5", "bytes=5-1", "bytes=-", "bytes=a-b", "bytes", "bytes=0-1-2", ""] {
+            assert!(!has(range), "{range}");
+        }
+    }
 }

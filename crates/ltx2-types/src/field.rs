@@ -105,8 +105,15 @@ pub enum Rule {
     Between(f64, f64),
     /// Must be at least the bound.
     AtLeast(i64),
+    /// Must be at most the bound.
+    AtMost(u64),
     /// Must be a multiple.
-    MultipleOf(u32),
+    MultipleOf {
+        /// Divisor.
+        divisor: u32,
+        /// Nearest valid values, in ascending order.
+        nearest: Vec<u32>,
+    },
     /// Must be finite.
     Finite,
     /// Must have at most this many characters.
@@ -117,12 +124,26 @@ pub enum Rule {
     Supported(String),
 }
 
+impl Rule {
+    /// Returns the rule that `value` must be a multiple of `divisor`, with the nearest multiples within `bounds`.
+    pub fn multiple_of(divisor: u32, value: u32, bounds: (u32, u32)) -> Self {
+        let below = value / divisor * divisor;
+        let nearest = [Some(below), below.checked_add(divisor)].into_iter().flatten();
+        Self::MultipleOf { divisor, nearest: nearest.filter(|side| (bounds.0..=bounds.1).contains(side)).collect() }
+    }
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Between(low, high) => write!(f, "it must be between {low} and {high}"),
             Self::AtLeast(low) => write!(f, "it must be at least {low}"),
-            Self::MultipleOf(n) => write!(f, "it must be a multiple of {n}"),
+            Self::AtMost(high) => write!(f, "it must be at most {high}"),
+            Self::MultipleOf { divisor, nearest } => {
+                write!(f, "it must be a multiple of {divisor}")?;
+                let nearest: Vec<String> = nearest.iter().map(u32::to_string).collect();
+                if nearest.is_empty() { Ok(()) } else { write!(f, ", such as {}", nearest.join(" or ")) }
+            }
             Self::Finite => f.write_str("it must be a finite number"),
             Self::AtMostCharacters(n) => write!(f, "it must have at most {n} characters"),
             Self::BelowFrames(n) => write!(f, "it must be below the number of frames, {n}"),

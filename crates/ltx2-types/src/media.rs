@@ -47,8 +47,8 @@ pub struct ImageLimits {
 }
 
 impl Default for ImageLimits {
-    /// 64 Mi pixels, enough for the largest photographs of current phones.
+    /// 128 million pixels: phones take photographs of 108 million.
     fn default() -> Self {
-        Self { max_pixels: 64 << 20, max_side: 16384 }
+        Self { max_pixels: 128_000_000, max_side: 16384 }
     }
 }

@@ -35,8 +35,8 @@ pub struct GenerationRequest {
     pub frame_rate: Option<f64>,
     /// Denoising steps.
     pub num_inference_steps: Option<i64>,
-    /// Seed of the noise; -1 draws a random one.
-    pub seed: Option<i64>,
+    /// Seed of the noise, 64 bits without a sign; -1 draws a random one.
+    pub seed: Option<i128>,
     /// Guidance of the video.
     pub video_guidance: GuidanceRequest,
     /// Guidance of the audio.

@@ -35,7 +35,7 @@ pub fn validate(
         None => defaults.seed,
         Some(-1) => random_seed(),
         Some(seed) => u64::try_from(seed).unwrap_or_else(|_| {
-            check.reject(Field::Seed, seed, Rule::AtLeast(-1));
+            check.reject(Field::Seed, seed, if seed < 0 { Rule::AtLeast(-1) } else { Rule::AtMost(u64::MAX) });
             0
         }),
     };
@@ -110,7 +110,7 @@ impl Checker<'_> {
             return default;
         }
         if value % i64::from(multiple) != 0 {
-            self.reject(field, value, Rule::MultipleOf(multiple));
+            self.reject(field, value, Rule::multiple_of(multiple, value as u32, (min_size, max_size)));
         }
         value as u32
     }
@@ -190,6 +190,27 @@ mod tests {
     }
 
     #[test]
+    fn seeds_have_64_bits_without_a_sign() {
+        let seed = |seed| validate(GenerationRequest { seed: Some(seed), ..request() }, &Limits::server(), || 7);
+        for valid in [0, 1 << 63, i128::from(u64::MAX)] {
+            assert_eq!(i128::from(seed(valid).unwrap().seed), valid);
+        }
+        assert_eq!(
+            seed(1 << 64).unwrap_err()[0].to_string(),
+            "seed is 18446744073709551616, but it must be at most 18446744073709551615"
+        );
+    }
+
+    #[test]
+    fn the_nearest_multiples_are_within_the_bounds() {
+        let rule = |value| Rule::multiple_of(64, value, (64, 4096)).to_string();
+        assert_eq!(rule(100), "it must be a multiple of 64, such as 64 or 128");
+        assert_eq!(rule(20), "it must be a multiple of 64, such as 64");
+        assert_eq!(rule(4090), "it must be a multiple of 64, such as 4032 or 4096");
+        assert_eq!(rule(u32::MAX), "it must be a multiple of 64");
+    }
+
+    #[test]
     fn all_field_errors_are_reported_at_once() {
         let request = GenerationRequest {
             task: Task::ImageToVideo {
@@ -214,7 +235,7 @@ mod tests {
         assert_eq!(
             text,
             [
-                "width is 100, but it must be a multiple of 64",
+                "width is 100, but it must be a multiple of 64, such as 64 or 128",
                 "height is 0, but it must be between 64 and 4096",
                 "num_frames is -5, but it must be between 1 and 1441",
                 "num_inference_steps is 0, but it must be between 1 and 200",

@@ -63,7 +63,7 @@ pub struct RequestArguments {
     steps: Option<i64>,
     /// Seed of the noise; -1 draws a random one [default: 42].
     #[arg(long, allow_negative_numbers = true)]
-    seed: Option<i64>,
+    seed: Option<i128>,
     #[command(flatten)]
     scales: Scales,
 }

@@ -4,7 +4,7 @@ mod arguments;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -87,12 +87,15 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let worker = start_worker(&arguments, store.clone()).await?;
     let is_open = api_keys.is_empty();
     let closing = CancellationToken::new();
+    let decoder = Mutex::new(());
     let router = ltx2_server::router(Service {
         store: store.clone(),
         limits,
         max_waiting: arguments.limits.max_waiting(),
         engine: engine_control(worker.control()),
         check_image: Arc::new(move |bytes| {
+            // One image at a time: a large one takes hundreds of megabytes.
+            let _turn = decoder.lock().unwrap_or_else(PoisonError::into_inner);
             read_image(bytes, image_limits).map(drop).map_err(|error| error.to_string())
         }),
         plan_request,
@@ -104,7 +107,9 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         fetcher: arguments.fetch.fetcher(arguments.limits.max_body())?,
         closing: closing.clone(),
     });
-    let wanted = (arguments.host.as_str(), arguments.port);
+    // The brackets of an IPv6 address in a URL are not part of the address.
+    let host = arguments.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&arguments.host);
+    let wanted = (host, arguments.port);
     let listener =
         TcpListener::bind(wanted).await.with_context(|| format!("cannot listen on {}:{}", wanted.0, wanted.1))?;
     announce(listener.local_addr()?, is_open);

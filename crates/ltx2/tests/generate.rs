@@ -121,7 +121,7 @@ fn an_invalid_option_is_reported_with_value_and_rule() {
         ("--image", "nowhere.png", "cannot read nowhere.png"),
         ("--image", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), "Cargo.toml"),
         ("--pipeline", "three-stage", "pipeline is three-stage, but it must be one of one-stage, two-stage, distilled"),
-        ("--width", "96", "width is 96, but it must be a multiple of 64 for two stages"),
+        ("--width", "96", "width is 96, but it must be a multiple of 64 for two stages, such as 64 or 128"),
         ("--camera", "zoom", "camera is zoom, but it must be MOTION or MOTION:STRENGTH, with one of static, dolly_in"),
         ("--camera", "jib_up:3", "camera_strength is 3, but it must be between 0 and 2"),
         ("--camera", "jib_up", "camera is jib_up, but the model set has no LoRA named like camera-control-jib-up"),

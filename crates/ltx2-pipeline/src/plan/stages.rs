@@ -139,7 +139,10 @@ impl StagePlanner<'_> {
                 return Ok(side / numerator * denominator);
             }
             let rule = format!(
-                "it must be a multiple of {unit} for two stages (pipeline one-stage takes multiples of {SPACE_SCALE})"
+                "it must be a multiple of {unit} for two stages, such as {} or {} (pipeline one-stage takes multiples of \
+                 {SPACE_SCALE})",
+                (side / unit).max(1) * unit,
+                (side / unit).max(1) * unit + unit
             );
             Err(FieldError::new(field, side, Rule::Supported(rule)))
         };

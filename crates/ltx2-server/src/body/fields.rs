@@ -27,16 +27,29 @@ impl Fields {
     }
 
     pub(super) fn insert_file(&mut self, name: String, bytes: Bytes) {
-        self.files.insert(name, bytes);
+        if self.has(&name) {
+            self.reject_repeated(&[name]);
+        } else {
+            self.files.insert(name, bytes);
+        }
     }
 
     pub(super) fn insert_text(&mut self, name: String, bytes: Bytes) {
         match String::from_utf8(bytes.into()) {
             Ok(text) if text.is_empty() => {}
+            Ok(_) if self.has(&name) => self.reject_repeated(&[name]),
             Ok(text) => {
                 self.values.insert(name, Value::String(text));
             }
             Err(_) => self.reject(ProblemKind::StringUnicode, &name, "it must be UTF-8 text"),
+        }
+    }
+
+    /// Reports names that the request has several times.
+    pub(super) fn reject_repeated(&mut self, names: &[String]) {
+        for name in names.iter().map(|name| short_name(name)) {
+            let message = format!("{name} is given more than once; send one value");
+            self.push(FieldProblem::field(ProblemKind::DuplicateField, &name, message, Value::Null));
         }
     }
 

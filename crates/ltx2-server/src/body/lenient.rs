@@ -63,6 +63,10 @@ impl de::Error for Violation {
     fn missing_field(name: &'static str) -> Self {
         Self::Missing(name)
     }
+
+    fn duplicate_field(name: &'static str) -> Self {
+        Self::Rule(ProblemKind::DuplicateField, format!("{name} is given more than once, under several names"))
+    }
 }
 
 /// Element of a list. An invalid element keeps its error, so that the following ones are checked as well.
@@ -119,6 +123,19 @@ impl<'de> Deserializer<'de> for Lenient {
     }
 
     /// Accepts 25.0 as well.
+    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Violation> {
+        let (integer, number) = match &self.0 {
+            Value::Number(number) => (number.as_i128(), number.as_f64()),
+            Value::String(text) => (text.trim().parse().ok(), text.trim().parse().ok()),
+            _ => (None, None),
+        };
+        match integer.or_else(|| number.filter(|number| number.fract() == 0.0).map(|number| number as i128)) {
+            Some(integer) => visitor.visit_i128(integer),
+            None => Err(not_whole(number)),
+        }
+    }
+
+    /// Accepts 25.0 as well.
     fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Violation> {
         let (integer, number) = match &self.0 {
             Value::Number(number) => (number.as_i64(), number.as_f64()),
@@ -127,10 +144,7 @@ impl<'de> Deserializer<'de> for Lenient {
         };
         match integer.or_else(|| number.and_then(whole)) {
             Some(integer) => visitor.visit_i64(integer),
-            None => {
-                let kind = if number.is_some() { ProblemKind::IntFromFloat } else { ProblemKind::IntParsing };
-                Err(Violation::rule(kind, "it must be a whole number of at most 64 bits"))
-            }
+            None => Err(not_whole(number)),
         }
     }
 
@@ -192,9 +206,15 @@ impl<'de> Deserializer<'de> for Lenient {
     }
 
     forward_to_deserialize_any! {
-        i8 i16 i32 i128 u8 u16 u32 u64 u128 f32 char bytes byte_buf unit unit_struct newtype_struct tuple
-        tuple_struct map identifier ignored_any
+        i8 i16 i32 u8 u16 u32 u64 u128 f32 char bytes byte_buf unit unit_struct newtype_struct tuple tuple_struct map
+        identifier ignored_any
     }
+}
+
+/// Returns the violation of a value that is not a whole number, but `number` if it is one at all.
+fn not_whole(number: Option<f64>) -> Violation {
+    let kind = if number.is_some() { ProblemKind::IntFromFloat } else { ProblemKind::IntParsing };
+    Violation::rule(kind, "it must be a whole number of at most 64 bits")
 }
 
 /// Returns `number` if it has no fraction and fits into 64 bits.

@@ -1,5 +1,6 @@
 //! Request bodies, JSON or multipart form, as named fields.
 
+mod diagnosis;
 mod fields;
 mod lenient;
 mod names;
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 pub(crate) use fields::Fields;
 pub(crate) use lenient::Item;
+pub(crate) use names::unknown_name;
 
 use crate::error::{ApiError, FieldProblem, ProblemKind, shortened};
 
@@ -42,19 +44,20 @@ pub(crate) fn from_json(
         return Err(FieldProblem::body(ProblemKind::Missing, "Field required", Value::Null).into());
     }
     match serde_json::from_slice(text) {
-        Ok(Value::Object(values)) => Ok(Fields::new(values)),
+        Ok(Value::Object(values)) => {
+            let mut fields = Fields::new(values);
+            fields.reject_repeated(&diagnosis::repeated_names(text));
+            Ok(fields)
+        }
         Ok(other) => Err(FieldProblem::body(ProblemKind::NotAnObject, "the body must be a JSON object", other).into()),
         Err(error) => {
-            // The Windows shell passes the single quotes of `curl -d '{...}'` on.
-            let has_quotes = text.starts_with(b"'");
-            let hint = if has_quotes { "; on Windows, write the body to a file and send it with -d @FILE" } else { "" };
-            let message = format!("JSON decode error: {error}{hint}");
-            Err(FieldProblem::body(ProblemKind::JsonInvalid, message, Value::Null).into())
+            let (kind, message) = diagnosis::invalid_json(text, &error);
+            Err(FieldProblem::body(kind, message, Value::Null).into())
         }
     }
 }
 
-/// Reads a multipart form. Empty texts count as omitted.
+/// Reads a multipart form. Empty texts and unselected files of browsers count as omitted.
 async fn from_form(
     headers: &HeaderMap,
     form: Result<Multipart, MultipartRejection>,
@@ -66,20 +69,19 @@ async fn from_form(
     let mut fields = Fields::default();
     while let Some(part) = form.next_field().await.map_err(unreadable)? {
         let Some(name) = part.name().map(str::to_owned) else { continue };
-        let has_file_name = part.file_name().is_some();
+        let file_name = part.file_name().map(str::to_owned);
         let bytes = part.bytes().await.map_err(unreadable)?;
+        if file_name.as_deref() == Some("") && bytes.is_empty() {
+            continue;
+        }
         // Some clients send an image without a file name.
-        if has_file_name || (name == "image" && !is_url(&bytes)) {
+        if file_name.is_some() || (name == "image" && str::from_utf8(&bytes).is_err()) {
             fields.insert_file(name, bytes);
         } else {
             fields.insert_text(name, bytes);
         }
     }
     Ok(fields)
-}
-
-fn is_url(bytes: &[u8]) -> bool {
-    ["http://", "https://", "data:"].iter().any(|scheme| bytes.starts_with(scheme.as_bytes()))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -13,7 +13,7 @@ pub(super) fn short_name(name: &str) -> String {
 }
 
 /// Returns the message for the unknown field `name`, with the nearest of the `known` ones.
-pub(super) fn unknown_name(name: &str, known: &[&str]) -> String {
+pub(crate) fn unknown_name(name: &str, known: &[&str]) -> String {
     let name = short_name(name);
     let nearest = known.iter().map(|known| (strsim::osa_distance(&name, known), known)).min();
     match nearest {

@@ -71,6 +71,11 @@ impl Service {
         // The decision is final: the engine does not choose again.
         request.pipeline = Some(plan.pipeline);
         let ValidRequest { width, height, num_frames, .. } = request;
+        let key = key.map(|key| match &owner {
+            // Keys of one client are unknown to the others.
+            Some(owner) => SubmissionKey { key: format!("{} {}", owner.name, key.key), ..key },
+            None => key,
+        });
         let submission = Submission {
             plan: Some(plan),
             priority,

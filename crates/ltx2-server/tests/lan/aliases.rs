@@ -17,7 +17,12 @@ async fn unknown_fields_are_refused_with_the_nearest_known_one() {
     let expected = [
         problem("extra_forbidden", "colour", "colour is not a known field", "red".into()),
         problem("extra_forbidden", "widht", "widht is not a known field; did you mean width?", 768.into()),
-        problem("multiple_of", "height", "height is 100, but it must be a multiple of 64", 100.into()),
+        problem(
+            "multiple_of",
+            "height",
+            "height is 100, but it must be a multiple of 64, such as 64 or 128",
+            100.into(),
+        ),
     ];
     assert_eq!((answer.status.as_u16(), answer.json()), (422, json!({"detail": expected})));
     let form: [(&str, &[u8]); 3] = [("prompt", b"a fox"), ("image", PNG), ("num_frame", b"9")];

@@ -62,13 +62,21 @@ async fn invalid_keyframes_and_loras_are_reported_with_their_rule() {
         ("keyframes", json!([{"image": url}]), "in element 0, there must be either a time, in seconds, or a frame"),
         ("keyframes", json!([{"image": url, "time": 1, "frame": 1}]), "either a time, in seconds, or a frame"),
         ("keyframes", json!([{"image": url, "frame": 1.5}]), "frame must be a whole number"),
-        ("keyframes", json!([{"image": url, "time": -1}]), "must not be negative"),
+        (
+            "keyframes",
+            json!([{"image": url, "time": -1}]),
+            "in element 0, time -1 s is frame -25, but the video has frames 0 to 120 (times 0 to 4.80 s)",
+        ),
         ("keyframes", json!([{"image": url, "time": "soon"}]), "time must be a number"),
-        ("keyframes", json!([{"image": url, "time": 1000}]), "it must be below the number of frames, 121"),
+        (
+            "keyframes",
+            json!([{"image": url, "time": 1000}]),
+            "in element 0, time 1000 s is frame 25000, but the video has frames 0 to 120",
+        ),
         (
             "keyframes",
             json!([{"image": "nowhere", "time": 1}]),
-            "image must be a file of the form, a URL or a data URL",
+            "image must be a file of the form, a URL, a data URL or an image in base64",
         ),
         ("keyframes", json!([{"image": "data:image/png,abc", "time": 1}]), "not a PNG, JPEG or WebP"),
         ("keyframes", json!([{"image": "data:image/png;base64,???", "time": 1}]), "must be valid base64"),
@@ -77,7 +85,12 @@ async fn invalid_keyframes_and_loras_are_reported_with_their_rule() {
         ("keyframes", json!([{"image": url, "tme": 1}]), "in element 0, tme is not a known field; did you mean time?"),
         ("keyframes", json!([{"time": 1}]), "in element 0, image is missing"),
         ("loras", json!([{"strength": 1}]), "in element 0, name is missing"),
-        ("loras", json!([{"name": "ink", "weight": 1}]), "in element 0, weight is not a known field"),
+        (
+            "loras",
+            json!([{"name": "ink", "weigth": 1}]),
+            "in element 0, weigth is not a known field; did you mean weight?",
+        ),
+        ("loras", json!([{"name": "ink", "weight": 1, "strength": 1}]), "strength is given more than once"),
         ("loras", json!([{"name": "ink", "strength": "much"}]), "in element 0, strength must be a number"),
         ("loras", json!([{"name": "ink", "strength": 9}]), "it must be between -2 and 2"),
         ("sampler", json!("magic"), "sampler is magic, but it must be one of euler, gradient-estimation, res-2s"),
@@ -89,6 +102,16 @@ async fn invalid_keyframes_and_loras_are_reported_with_their_rule() {
         assert!(is_reported, "{reason}: {problems:?}");
     }
     assert!(std::fs::read_dir(bench.data.path().join("inputs")).unwrap().next().is_none(), "no input is stored");
+}
+
+#[tokio::test]
+async fn a_lora_s_weight_and_scale_are_its_strength() {
+    let bench = bench().await;
+    for name in ["strength", "weight", "scale"] {
+        let body = json!({"prompt": "x", "loras": [{"name": "ink", name: 0.5}]}).to_string();
+        let claim = bench.accepted(bench.t2v(&body).await).await;
+        assert_eq!(claim.request.loras[0].strength, 0.5, "{name}");
+    }
 }
 
 #[tokio::test]

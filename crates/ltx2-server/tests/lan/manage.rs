@@ -50,8 +50,14 @@ async fn invalid_query_parameters_are_reported() {
     let locations: Vec<Value> =
         answer.json()["detail"].as_array().unwrap().iter().map(|problem| problem["loc"].clone()).collect();
     assert_eq!(locations, [json!(["query", "status"]), json!(["query", "limit"]), json!(["query", "cursor"])]);
-    let twice = bench.get("/v1/video/tasks?limit=1&limit=2").await;
-    assert_eq!(twice.status, StatusCode::UNPROCESSABLE_ENTITY);
+    for (query, message) in [
+        ("limit=1&limit=2", "limit is given more than once; send one value"),
+        ("state=failed", "state is not a known field; did you mean status?"),
+    ] {
+        let answer = bench.get(&format!("/v1/video/tasks?{query}")).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{query}");
+        assert_eq!(answer.json()["detail"][0]["msg"], message);
+    }
 }
 
 #[tokio::test]

@@ -13,9 +13,29 @@ async fn health_reports_the_device() {
 }
 
 #[tokio::test]
+async fn a_slash_at_the_end_of_a_path_is_ignored() {
+    let bench = bench().await;
+    for path in ["/health/", "/v1/video/tasks/", "/v1/internal/status/"] {
+        assert_eq!(bench.get(path).await.status, StatusCode::OK, "{path}");
+    }
+    let submitted = bench.post("/v1/video/async_t2v/", None, r#"{"prompt":"x"}"#).await;
+    assert_eq!(submitted.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_root_names_the_server_and_its_routes() {
+    let answer = bench().await.get("/").await;
+    assert_eq!(answer.json()["name"], "ltx2");
+    for (_, route) in serde_json::from_value::<Vec<(String, String)>>(answer.json()["routes"].clone()).unwrap() {
+        let path = route.split_once(' ').unwrap().1;
+        assert_ne!(bench().await.get(path).await.status, StatusCode::NOT_FOUND, "{route}");
+    }
+}
+
+#[tokio::test]
 async fn unknown_routes_and_methods_are_refused() {
     let bench = bench().await;
-    for path in ["/", "/v1/video", "/v1/video/async_t2v/", "/outputs"] {
+    for path in ["/x", "/v1/video", "/v1/video/async_t2v/x", "/outputs"] {
         let answer = bench.get(path).await;
         assert_eq!((answer.status, answer.json()), (StatusCode::NOT_FOUND, json!({"detail": "Not Found"})), "{path}");
     }

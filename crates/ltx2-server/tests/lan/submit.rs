@@ -1,6 +1,10 @@
 //! Fields of a request: meaning, defaults and errors.
 
-use axum::http::StatusCode;
+use std::io::Write;
+
+use axum::http::{Request, StatusCode};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use ltx2_types::{FrameRate, Guidance, ImageInput, Limits, Pipeline, Task, ValidRequest};
 use serde_json::json;
 
@@ -151,7 +155,7 @@ async fn all_problems_are_reported_at_once() {
             ("num_frames", "int_from_float", &format!("num_frames is 2.5, {whole}")),
             ("num_inference_steps", "int_parsing", &format!("num_inference_steps is true, {whole}")),
             ("cfg_scale_video", "float_parsing", "cfg_scale_video is {}, but it must be a number"),
-            ("height", "multiple_of", "height is 100, but it must be a multiple of 64"),
+            ("height", "multiple_of", "height is 100, but it must be a multiple of 64, such as 64 or 128"),
             ("frame_rate", "finite_number", "frame_rate is NaN, but it must be a finite number"),
             ("seed", "greater_than_equal", "seed is -2, but it must be at least -1"),
             ("stg_scale_video", "out_of_range", "stg_scale_video is -1, but it must be between 0 and 100"),
@@ -159,7 +163,7 @@ async fn all_problems_are_reported_at_once() {
         ]
     );
     let first = &answer.json()["detail"][7];
-    let msg = "height is 100, but it must be a multiple of 64";
+    let msg = "height is 100, but it must be a multiple of 64, such as 64 or 128";
     assert_eq!(*first, json!({"type": "multiple_of", "loc": ["body", "height"], "msg": msg, "input": 100}));
     assert!(bench.store.claim("test", std::time::Duration::ZERO).await.unwrap().is_none());
 }
@@ -185,7 +189,7 @@ async fn images_are_checked_before_the_task_is_queued() {
     let damaged = [PNG, b"bad"].concat();
     let cases: [(&[u8], &str); 3] = [
         (b"", "image: the file is empty; it must be a PNG, JPEG or WebP image"),
-        (b"GIF89a", "image: the file is not a PNG, JPEG or WebP image"),
+        (b"GIF89a", "image: the file is a GIF image, but it must be a PNG, JPEG or WebP image; convert it first"),
         (&damaged, "image: the PNG is damaged"),
     ];
     for (bytes, message) in cases {
@@ -208,11 +212,15 @@ async fn bodies_that_are_not_json_objects_are_refused() {
     let bench = bench().await;
     let cases = [
         ("", "missing", "Field required"),
-        ("{'prompt': 1}", "json_invalid", "JSON decode error: key must be a string at line 1 column 2"),
+        (
+            "{'prompt': 1}",
+            "json_invalid",
+            "JSON decode error: key must be a string at line 1 column 2; the shell removed or changed the quotes; write the body to a file and send it with -d @FILE",
+        ),
         (
             "'{prompt:",
             "json_invalid",
-            "JSON decode error: expected value at line 1 column 1; on Windows, write the body to a file and send it with -d @FILE",
+            "JSON decode error: expected value at line 1 column 1; the shell removed or changed the quotes; write the body to a file and send it with -d @FILE",
         ),
         (r#"{"prompt":"x","seed":NaN}"#, "json_invalid", "JSON decode error: expected value at line 1 column 22"),
         (r#"{"prompt":"x""#, "json_invalid", "JSON decode error: EOF while parsing an object at line 1 column 13"),
@@ -224,7 +232,77 @@ async fn bodies_that_are_not_json_objects_are_refused() {
     let nested = "[".repeat(10_000);
     assert_eq!(bench.t2v(&nested).await.problems()[0].1, "json_invalid");
     let latin1 = bench.post("/v1/video/async_t2v", Some("application/json"), &b"{\"prompt\":\"caf\xe9\"}"[..]).await;
-    assert_eq!(latin1.problems()[0].1, "json_invalid");
+    assert_eq!(latin1.problems()[0].1, "string_unicode");
+}
+
+#[tokio::test]
+async fn a_field_that_is_given_twice_is_refused() {
+    let bench = bench().await;
+    let repeated = |name: &str| {
+        (name.to_owned(), "duplicate_field".to_owned(), format!("{name} is given more than once; send one value"))
+    };
+    let json = bench.t2v(r#"{"prompt":"a","seed":1,"prompt":"b","seed":2}"#).await;
+    assert_eq!(json.problems(), [repeated("prompt"), repeated("seed")]);
+    let form = bench.i2v(&[("prompt", b"a"), ("image", PNG), ("image", PNG), ("prompt", b"b")]).await;
+    assert_eq!(form.problems(), [repeated("image"), repeated("prompt")]);
+    let file_and_text = bench.i2v(&[("prompt", b"a"), ("image", PNG), ("image!", b"http://x/y.png")]).await;
+    assert_eq!(file_and_text.problems(), [repeated("image")]);
+    assert!(is_empty(&bench));
+}
+
+#[tokio::test]
+async fn files_that_are_not_selected_in_a_browser_count_as_omitted() {
+    let bench = bench().await;
+    let part = |head: &str, value: &[u8]| {
+        [format!("--xyz\r\nContent-Disposition: form-data; {head}\r\n\r\n").as_bytes(), value, b"\r\n"].concat()
+    };
+    let body = [
+        part("name=\"prompt\"", b"x"),
+        part("name=\"image\"; filename=\"\"\r\nContent-Type: application/octet-stream", b""),
+        part("name=\"keyframes\"", br#"[{"image":"end","frame":8}]"#),
+        part("name=\"end\"; filename=\"e.png\"\r\nContent-Type: image/png", PNG),
+        b"--xyz--\r\n".to_vec(),
+    ];
+    let form = bench.post("/v1/video/async_i2v", Some("multipart/form-data; boundary=xyz"), body.concat()).await;
+    let task = bench.accepted(form).await.request.task;
+    assert!(matches!(&task, Task::Keyframes { images } if images.len() == 1 && images[0].frame == 8), "{task:?}");
+}
+
+#[tokio::test]
+async fn seeds_above_63_bits_are_kept() {
+    let bench = bench().await;
+    for body in [r#"{"prompt":"x","seed":18446744073709551615}"#, r#"{"prompt":"x","seed":"18446744073709551615"}"#] {
+        assert_eq!(bench.accepted(bench.t2v(body).await).await.request.seed, u64::MAX);
+    }
+    let problems = bench.t2v(r#"{"prompt":"x","seed":18446744073709551616}"#).await.problems();
+    assert_eq!(problems[0].1, "less_than_equal");
+}
+
+#[tokio::test]
+async fn compressed_bodies_are_decoded_within_the_size_limit() {
+    let bench = bench().await;
+    let gzip = |text: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
+    let post = async |encoding: &str, body: Vec<u8>| {
+        let request = Request::post("/v1/video/async_t2v").header("content-encoding", encoding).body(body.into());
+        bench.send(request.unwrap()).await
+    };
+    for encoding in ["gzip", "GZIP", "x-gzip"] {
+        let sent = post(encoding, gzip(br#"{"prompt":"zipped"}"#)).await;
+        assert_eq!(bench.accepted(sent).await.request.prompt, "zipped", "{encoding}");
+    }
+    let plain = post("identity", br#"{"prompt":"plain"}"#.to_vec()).await;
+    assert_eq!(bench.accepted(plain).await.request.prompt, "plain");
+    let bomb = post("gzip", gzip(&[b' '; 4 * MAX_BODY])).await;
+    assert_eq!(bomb.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let damaged = post("gzip", b"not gzip".to_vec()).await;
+    assert_eq!(damaged.problems()[0].1, "body_invalid");
+    let unknown = post("br", vec![0]).await;
+    assert_eq!(unknown.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(unknown.json()["detail"], "Content-Encoding is \"br\", but it must be gzip, deflate or absent");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ pub struct LimitArguments {
     #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
     max_body: u32,
     /// Maximum size of an image, millions of pixels; checked before decoding.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=268))]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=268))]
     max_image: u32,
     /// Maximum length of a prompt, characters.
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]

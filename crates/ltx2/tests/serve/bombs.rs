@@ -43,10 +43,12 @@ fn images_that_decompress_to_large_sizes_take_little_memory() {
     let before = memory(server.process.id(), "VmHWM");
     let packed = zeros(256 << 20);
     assert!(packed.len() < 1 << 20, "{} bytes are no small body", packed.len());
-    let large = post(&png(9000, 9000, &[chunk(b"IDAT", &packed)]));
+    let large = post(&png(12000, 12000, &[chunk(b"IDAT", &packed)]));
     assert_eq!(
         large.last().unwrap(),
-        &json!("image: the image is 9000x9000, 81000000 pixels; the limit is 64000000 pixels")
+        &json!(
+            "image: the image is 12000x12000, 144000000 pixels; the limit is 128000000 pixels (ltx2 serve --max-image)"
+        )
     );
     let long = post(&png(4_000_000, 1, &[chunk(b"IDAT", &packed)]));
     assert_eq!(long.last().unwrap(), &json!("image: the image is 4000000x1; a side may have at most 16384 pixels"));

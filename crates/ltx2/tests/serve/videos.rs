@@ -27,7 +27,10 @@ fn requests_produce_videos_and_invalid_requests_are_refused() {
         answer["detail"].as_array().unwrap().iter().map(|problem| problem["msg"].as_str().unwrap()).collect();
     assert_eq!(
         messages,
-        ["width is 100, but it must be a multiple of 64", "num_frames is 0, but it must be between 1 and 1441"]
+        [
+            "width is 100, but it must be a multiple of 64, such as 64 or 128",
+            "num_frames is 0, but it must be between 1 and 1441"
+        ]
     );
 
     let wrong = json!({"prompt": "A fox", "pipeline": "three-stage"});

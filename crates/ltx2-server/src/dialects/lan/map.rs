@@ -3,7 +3,7 @@
 use ltx2_store::{TaskRecord, TaskStatus};
 use ltx2_types::{
     Field, FieldError, GenerationRequest, GuidanceRequest, ImageInput, InputRef, LoraInput, LoraSource, OutputRole,
-    Progress, Rule, Task,
+    Progress, Rule, Task, ValidRequest,
 };
 
 use super::wire::{
@@ -28,7 +28,7 @@ pub(super) struct ConditioningImage {
 }
 
 /// Returns the images of `video`: the first frame, then the keyframes. Reports invalid ones in `fields`.
-pub(super) fn images(video: &mut VideoRequest, fields: &mut Fields, frame_rate: f64) -> Vec<ConditioningImage> {
+pub(super) fn images(video: &mut VideoRequest, fields: &mut Fields, defaults: &ValidRequest) -> Vec<ConditioningImage> {
     let mut images = Vec::new();
     let mut used = vec!["image".to_owned()];
     let strength = video.image_strength.unwrap_or(1.0);
@@ -40,10 +40,13 @@ pub(super) fn images(video: &mut VideoRequest, fields: &mut Fields, frame_rate: 
         fields.reject(ProblemKind::TooLong, "keyframes", &format!("there may be at most {MAX_KEYFRAMES}"));
         return images;
     }
-    let frame_rate = video.frame_rate.unwrap_or(frame_rate);
+    let timeline = Timeline {
+        frame_rate: video.frame_rate.unwrap_or(defaults.frame_rate.as_f64()),
+        num_frames: video.num_frames.unwrap_or(defaults.num_frames.into()),
+    };
     for (i, Item(item)) in keyframes.into_iter().enumerate() {
         used.extend(item.iter().map(|keyframe| keyframe.image.clone()));
-        match item.and_then(|item| keyframe(&item, frame_rate, fields)) {
+        match item.and_then(|item| keyframe(&item, &timeline, fields)) {
             Ok(image) => images.push(image),
             Err(rule) => {
                 fields.reject(ProblemKind::KeyframeInvalid, "keyframes", &format!("in element {i}, {rule}"));
@@ -74,21 +77,44 @@ fn first_frame(url: Option<&str>, fields: &mut Fields) -> Option<ImageSource> {
     }
 }
 
-fn keyframe(keyframe: &Keyframe, frame_rate: f64, fields: &Fields) -> Result<ConditioningImage, String> {
-    let frame = match (keyframe.time, keyframe.frame) {
-        (Some(seconds), None) => (seconds * frame_rate).round(),
-        (None, Some(frame)) => frame as f64,
-        _ => return Err("there must be either a time, in seconds, or a frame".into()),
-    };
-    if !(0.0..=f64::from(u32::MAX)).contains(&frame) {
-        return Err("time and frame must not be negative, nor exceed 32 bits".into());
+/// Length of the requested video.
+struct Timeline {
+    frame_rate: f64,
+    num_frames: i64,
+}
+
+impl Timeline {
+    /// Returns the frame of a keyframe.
+    ///
+    /// # Errors
+    /// The keyframe is outside the video, or it has not exactly one of time and frame.
+    fn frame(&self, keyframe: &Keyframe) -> Result<u32, String> {
+        let (frame, position) = match (keyframe.time, keyframe.frame) {
+            (Some(time), None) => {
+                let frame = (time * self.frame_rate).round();
+                (frame, format!("time {time} s is frame {frame}"))
+            }
+            (None, Some(frame)) => (frame as f64, format!("frame is {frame}")),
+            _ => return Err("there must be either a time, in seconds, or a frame".into()),
+        };
+        let last = self.num_frames.saturating_sub(1);
+        // An invalid number of frames is reported by validation.
+        if frame < 0.0 || !frame.is_finite() || (self.num_frames > 0 && frame > last as f64) {
+            let seconds = last as f64 / self.frame_rate;
+            return Err(format!("{position}, but the video has frames 0 to {last} (times 0 to {seconds:.2} s)"));
+        }
+        Ok(frame as u32)
     }
+}
+
+fn keyframe(keyframe: &Keyframe, timeline: &Timeline, fields: &Fields) -> Result<ConditioningImage, String> {
+    let frame = timeline.frame(keyframe)?;
     let source = match fields.file(&keyframe.image) {
         Some(bytes) => ImageSource::Bytes(bytes.clone()),
         None => ImageSource::parse(&keyframe.image)?,
     };
     let strength = keyframe.strength.unwrap_or(1.0);
-    Ok(ConditioningImage { field: "keyframes", source, frame: frame as u32, strength })
+    Ok(ConditioningImage { field: "keyframes", source, frame, strength })
 }
 
 /// Returns the task for `images`, whose files are `inputs`. The first frame alone and with keyframes is
@@ -168,7 +194,8 @@ pub(super) fn problem(error: &FieldError, fields: &Fields) -> FieldProblem {
     let kind = match error.rule {
         Rule::Between(..) => ProblemKind::OutOfRange,
         Rule::AtLeast(_) => ProblemKind::GreaterThanEqual,
-        Rule::MultipleOf(_) => ProblemKind::MultipleOf,
+        Rule::AtMost(_) => ProblemKind::LessThanEqual,
+        Rule::MultipleOf { .. } => ProblemKind::MultipleOf,
         Rule::Finite => ProblemKind::FiniteNumber,
         Rule::AtMostCharacters(_) => ProblemKind::StringTooLong,
         Rule::BelowFrames(_) => ProblemKind::LessThan,

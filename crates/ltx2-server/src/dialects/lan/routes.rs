@@ -152,11 +152,12 @@ async fn poll(
 
 async fn list(
     State(service): Shared,
-    query: Result<Query<ListQuery>, QueryRejection>,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
     caller: Caller,
 ) -> Result<Json<TaskList>, ApiError> {
     let Query(query) = query
         .map_err(|rejection| FieldProblem::query(ProblemKind::QueryInvalid, "query", rejection.body_text(), ""))?;
+    let query = ListQuery::new(query)?;
     let page = service.list(page(&query).map_err(ApiError::invalid)?).await?;
     let tasks = page.tasks.into_iter().map(|record| map::task_body(record, &caller.base_url)).collect();
     Ok(Json(TaskList { tasks, next_cursor: page.next.map(Cursor::text) }))

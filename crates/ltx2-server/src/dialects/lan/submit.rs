@@ -28,7 +28,7 @@ pub(super) async fn submit(
         fields.push(FieldProblem::missing("image"));
     }
     let Some(mut video) = fields.read::<VideoRequest>() else { return Err(fields.into_error()) };
-    let images = map::images(&mut video, &mut fields, service.limits.defaults.frame_rate.as_f64());
+    let images = map::images(&mut video, &mut fields, &service.limits.defaults);
     let (inputs, sources) = load(service, &images, &mut fields).await?;
     let priority = map::priority(video.priority, &mut fields);
     let webhook = match video.webhook_url.take() {

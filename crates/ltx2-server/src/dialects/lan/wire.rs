@@ -5,7 +5,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::body::Item;
+use crate::body::{Item, unknown_name};
+use crate::error::{FieldProblem, ProblemKind};
 
 /// Name under which tasks of this dialect are stored.
 pub(super) const DIALECT: &str = "lan";
@@ -45,7 +46,7 @@ pub(super) struct VideoRequest {
     /// Denoising steps.
     pub(super) num_inference_steps: Option<i64>,
     /// Seed of the noise; -1 draws a random one.
-    pub(super) seed: Option<i64>,
+    pub(super) seed: Option<i128>,
     /// Classifier-free guidance of video and audio.
     pub(super) guidance_scale: Option<f64>,
     /// Classifier-free guidance of the video.
@@ -95,6 +96,7 @@ pub(super) struct Lora {
     /// Name of the file, without `.safetensors`.
     pub(super) name: String,
     /// Scale of the weights, -2 to 2.
+    #[serde(alias = "weight", alias = "scale")]
     pub(super) strength: Option<f64>,
 }
 
@@ -206,11 +208,37 @@ impl TaskBody {
 }
 
 /// Query of a list, as sent.
-#[derive(Deserialize)]
+#[derive(Default)]
 pub(super) struct ListQuery {
     pub(super) status: Option<String>,
     pub(super) limit: Option<String>,
     pub(super) cursor: Option<String>,
+}
+
+impl ListQuery {
+    /// Returns the query with the given parameters.
+    ///
+    /// # Errors
+    /// A parameter is unknown or repeated.
+    pub(super) fn new(parameters: Vec<(String, String)>) -> Result<Self, FieldProblem> {
+        let mut query = Self::default();
+        for (name, value) in parameters {
+            let parameter = match name.as_str() {
+                "status" => &mut query.status,
+                "limit" => &mut query.limit,
+                "cursor" => &mut query.cursor,
+                _ => {
+                    let message = unknown_name(&name, &["status", "limit", "cursor"]);
+                    return Err(FieldProblem::query(ProblemKind::UnknownField, "query", message, &value));
+                }
+            };
+            if parameter.replace(value).is_some() {
+                let message = format!("{name} is given more than once; send one value");
+                return Err(FieldProblem::query(ProblemKind::DuplicateField, "query", message, ""));
+            }
+        }
+        Ok(query)
+    }
 }
 
 /// A page of tasks, the newest first.
