@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ltx2_media::read_image;
-use ltx2_pipeline::plan::{ModelCapabilities, WeightSizes, estimate, plan_request};
+use ltx2_pipeline::plan::{WeightSizes, estimate, plan_request};
 use ltx2_pipeline::{ExecutionConfig, ModelSet};
 use ltx2_server::{
     EngineActivity, EngineControl, EngineStatus, PublicUrl, RequestPlanner, Service, WebhookRules, call_webhooks,
@@ -163,8 +163,8 @@ fn engine_control(worker: WorkerControl) -> EngineControl {
     }
 }
 
-/// Returns the planner for `models`. It refuses requests that the model set does not support, and requests whose memory
-/// estimate exceeds the configured limit.
+/// Returns the planner for `models`. It refuses requests that the model set does not support, LoRAs that do not fit it,
+/// and requests whose memory estimate exceeds the configured limit.
 fn request_planner(arguments: &Arguments, models: ModelSet) -> anyhow::Result<Arc<RequestPlanner>> {
     let limit = match arguments.limits.max_memory() {
         Some(bytes) => {
@@ -173,8 +173,7 @@ fn request_planner(arguments: &Arguments, models: ModelSet) -> anyhow::Result<Ar
         }
         None => None,
     };
-    let model = models.capabilities();
-    Ok(Arc::new(move |request| plan(request, &model, limit.as_ref())))
+    Ok(Arc::new(move |request| plan(request, &models, limit.as_ref())))
 }
 
 /// Memory limit of requests, with the values that the estimate needs.
@@ -184,12 +183,9 @@ struct MemoryLimit {
     execution: ExecutionConfig,
 }
 
-fn plan(
-    request: &ValidRequest,
-    model: &ModelCapabilities,
-    limit: Option<&MemoryLimit>,
-) -> Result<PlanSummary, FieldError> {
-    let plan = plan_request(request, model)?;
+fn plan(request: &ValidRequest, models: &ModelSet, limit: Option<&MemoryLimit>) -> Result<PlanSummary, FieldError> {
+    let plan = plan_request(request, &models.capabilities())?;
+    models.check_loras(&plan)?;
     if let Some(limit) = limit {
         let peak = estimate(&plan, &limit.sizes, limit.execution).peak as u64;
         if peak > limit.bytes {

@@ -59,7 +59,7 @@ fn encode_prompt(engine: &mut Engine, settings: &BenchSettings) -> Result<Run<'s
     let (dtype, device) = (engine.settings().precision.dtype(), engine.settings().device.clone());
     let gemma = engine.models().gemma(dtype, &device)?;
     let kernel = engine.settings().attention_kernel;
-    let processor = engine.models().embeddings_processor(kernel, dtype, &device)?;
+    let processor = engine.models().embeddings_processor(&[], kernel, dtype, &device)?;
     let ids: Vec<u32> = (0..settings.prompt_tokens.clamp(1, MAX_TOKENS) as u32).map(|i| i % 1000).collect();
     Ok(Box::new(move || {
         processor.forward(&gemma.hidden_states(&ids)?)?;

@@ -82,6 +82,11 @@ impl Checkpoint {
         }
     }
 
+    /// Whether the files have a tensor whose name starts with `prefix`.
+    pub fn has_tensors(&self, prefix: &str) -> bool {
+        self.files().is_some_and(|files| files.index().names().any(|name| name.starts_with(prefix)))
+    }
+
     /// Shape of the tensor `name`, if the files have it.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.files().and_then(|files| files.shape(name))

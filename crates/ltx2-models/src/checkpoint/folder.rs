@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::weight_files::CheckpointError;
+use crate::weight_files::{CheckpointError, failed_download};
 
 /// Parses a JSON file.
 pub fn read_json(path: &Path) -> Result<Value, CheckpointError> {
     let text = std::fs::read_to_string(path).map_err(|source| CheckpointError::Io { path: path.into(), source })?;
+    if let Some(reason) = failed_download(text.as_bytes()) {
+        return Err(CheckpointError::Foreign { path: path.into(), reason });
+    }
     serde_json::from_str(&text).map_err(|source| CheckpointError::Json { path: path.into(), source })
 }
 

@@ -1,5 +1,6 @@
 //! Layer names of LoRA files, mapped to the tensors of the networks.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use crate::diffusers_names::component;
@@ -17,15 +18,20 @@ const FLAT_INNER_PREFIXES: [&str; 4] = ["model_diffusion_model_", "diffusion_mod
 /// The tensors that LoRAs can update, by the layer names that trainers use.
 pub(super) struct Targets<'a> {
     shapes: &'a TensorShapes,
-    /// Layer of each name with underscores; `None` if several layers share it.
-    flat: BTreeMap<String, Option<&'a str>>,
+    flat: OnceCell<FlatNames<'a>>,
 }
 
+/// Layer of each name with underscores; `None` if several layers share it.
+type FlatNames<'a> = BTreeMap<String, Option<&'a str>>;
+
 impl<'a> Targets<'a> {
-    /// Indexes the tensors of the networks.
     pub(super) fn new(shapes: &'a TensorShapes) -> Self {
-        let mut flat: BTreeMap<String, Option<&str>> = BTreeMap::new();
-        for layer in shapes.keys().filter_map(|name| name.strip_suffix(".weight")) {
+        Self { shapes, flat: OnceCell::new() }
+    }
+
+    fn flat_names(&self) -> FlatNames<'a> {
+        let mut flat = FlatNames::new();
+        for layer in self.shapes.keys().filter_map(|name| name.strip_suffix(".weight")) {
             let bare = layer.strip_prefix(TRANSFORMER_PREFIX).unwrap_or(layer).to_string();
             let connectors = component("connectors").diffusers_name(layer);
             let names = [Some(bare), component("transformer").diffusers_name(layer), connectors];
@@ -36,7 +42,7 @@ impl<'a> Targets<'a> {
                 flat.entry(name).and_modify(|other| *other = None).or_insert(Some(layer));
             }
         }
-        Self { shapes, flat }
+        flat
     }
 
     /// Returns the layer of the networks that `name` stands for.
@@ -57,8 +63,9 @@ impl<'a> Targets<'a> {
 
     fn flat_layer(&self, name: &str) -> Option<String> {
         let flat = FLAT_PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix))?;
+        let known = self.flat.get_or_init(|| self.flat_names());
         let inner = FLAT_INNER_PREFIXES.iter().filter_map(|prefix| flat.strip_prefix(prefix));
-        let found = std::iter::once(flat).chain(inner).find_map(|name| self.flat.get(name).copied().flatten());
+        let found = std::iter::once(flat).chain(inner).find_map(|name| known.get(name).copied().flatten());
         found.map(String::from)
     }
 

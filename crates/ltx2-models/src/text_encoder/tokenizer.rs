@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use tokenizers::{TruncationDirection, TruncationParams, TruncationStrategy};
 
+use crate::weight_files::failed_download;
+
 /// Token length of an encoded prompt, padding included.
 pub const MAX_TOKENS: usize = 1024;
 
@@ -55,6 +57,9 @@ impl Tokenizer {
     /// Parses the content of a `tokenizer.json`; `path` appears in errors only.
     pub fn from_bytes(text: &[u8], path: PathBuf) -> Result<Self, TokenizerError> {
         let fail = |reason: String| TokenizerError { path: path.clone(), reason };
+        if let Some(reason) = failed_download(text) {
+            return Err(fail(reason.into()));
+        }
         let mut inner = tokenizers::Tokenizer::from_bytes(text).map_err(|error| fail(error.to_string()))?;
         let truncation = TruncationParams {
             direction: TruncationDirection::Right,

@@ -15,6 +15,14 @@ pub enum CheckpointError {
         /// Error of the operating system.
         source: std::io::Error,
     },
+    /// A file that is not what its name says.
+    #[error("{path} is not a model file: {reason}")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to do.
+        reason: &'static str,
+    },
     /// Invalid or incomplete safetensors file.
     #[error("{path} is not a usable safetensors file: {reason} (truncated, or another format?)")]
     Safetensors {

@@ -5,6 +5,7 @@
 mod encoding;
 mod error;
 mod file_span;
+mod foreign;
 pub(crate) mod gguf;
 mod layer_format;
 mod range;
@@ -15,6 +16,7 @@ pub(crate) mod tensor_files;
 pub(crate) mod tensor_index;
 
 pub use error::{CheckpointError, message};
+pub use foreign::failed_download;
 pub use range::TensorShapes;
 pub(crate) use safetensors_file::SafetensorsFile;
 pub use safetensors_header::{read_metadata, tensor_shapes};

@@ -7,6 +7,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::error::CheckpointError;
+use super::foreign::failed_download;
 use super::range::{TensorRange, TensorShapes, fits_usize};
 
 /// Reads the ranges of all tensors of a safetensors file.
@@ -50,6 +51,9 @@ impl SafetensorsHeader {
         // SAFETY: the map is dropped before this function returns. Model files are immutable while they are in use: no other
         // process may write to or truncate the file meanwhile.
         let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
+        if let Some(reason) = failed_download(&bytes) {
+            return Err(CheckpointError::Foreign { path: path.into(), reason });
+        }
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| invalid(error.to_string()))?;
         for (name, view) in tensors.iter() {
             if !fits_usize(view.shape()) {

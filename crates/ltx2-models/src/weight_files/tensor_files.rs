@@ -134,7 +134,11 @@ impl TensorFiles {
     pub(crate) fn path_of(&self, name: &str) -> Option<&Path> {
         let matching = self.expected_paths.iter().filter(|(prefix, _)| name.starts_with(prefix));
         let expected = || matching.max_by_key(|(prefix, _)| prefix.len()).map(|(_, path)| path.as_path());
-        self.index.get(name).map(|entry| self.files[entry.file].path()).or_else(expected)
+        let only = || match self.files.as_slice() {
+            [file] => Some(file.path()),
+            _ => None,
+        };
+        self.index.get(name).map(|entry| self.files[entry.file].path()).or_else(expected).or_else(only)
     }
 
     /// Shape of the tensor `name`, if there is one.

@@ -133,12 +133,12 @@ impl Engine {
         let memory = estimate(plan, &self.models().weight_sizes(self.dtype()), self.settings().execution());
         let contexts = self.encode_prompts(plan, memory.encoding_prompt, &mut session)?;
         let mut latents = None;
-        for (index, stage) in plan.stages.iter().enumerate() {
+        for (index, (stage, contexts)) in plan.stages.iter().zip(&contexts).enumerate() {
             // The loaded transformer is reused, or its memory is.
             let required = memory.denoising.saturating_sub(self.residency.transformer_bytes());
             self.residency.prepare(Workload::Denoising, required);
             latents =
-                Some(self.run_stage((index, stage), latents.as_ref(), &contexts, memory.denoising, &mut session)?);
+                Some(self.run_stage((index, stage), latents.as_ref(), contexts, memory.denoising, &mut session)?);
         }
         let latents = latents.ok_or_else(|| PipelineError::Internal("the plan has no stage".into()))?;
         self.residency.prepare(Workload::Decoding, memory.decoding);

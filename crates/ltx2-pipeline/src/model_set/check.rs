@@ -1,6 +1,6 @@
 //! Check of all files of a model set from their headers, before anything runs.
 
-use ltx2_models::audio_vae::AudioDecoder;
+use ltx2_models::audio_vae::{AudioDecoder, AudioEncoder};
 use ltx2_models::text_encoder::{EmbeddingsProcessor, Gemma, GemmaConfig};
 use ltx2_models::transformer::Transformer;
 use ltx2_models::upsampler::{LatentUpsampler, UpsamplerConfig};
@@ -15,9 +15,10 @@ use crate::error::PipelineError;
 const TRANSFORMER: &str = "model.diffusion_model.";
 /// Prefix of the projections from hidden states to features.
 const TEXT_PROJECTION: &str = "text_embedding_projection.";
-/// Prefixes of the tensors of a checkpoint's networks. The audio encoder is not used.
-const CHECKPOINT: [&str; 6] =
-    [TRANSFORMER, TEXT_PROJECTION, "vae.", "audio_vae.decoder.", "audio_vae.per_channel_statistics.", "vocoder."];
+/// Prefix of the audio encoder, which some checkpoints lack.
+const AUDIO_ENCODER: &str = "audio_vae.encoder.";
+/// Prefixes of the tensors of a checkpoint's networks.
+const CHECKPOINT: [&str; 5] = [TRANSFORMER, TEXT_PROJECTION, "vae.", "audio_vae.", "vocoder."];
 /// Prefix of the text model of a text encoder, which also has a vision tower.
 const TEXT_MODEL: &str = "language_model.model.";
 
@@ -46,7 +47,11 @@ pub(super) fn check(
 ) -> Result<(), PipelineError> {
     gemma.check(&requested_tensors(|vb| Gemma::new(&configs.gemma, vb))?, &[TEXT_MODEL])?;
     check_text_encoder_size(checkpoint, gemma, &configs.gemma, lora_targets)?;
+    let has_audio_encoder = checkpoint.has_tensors(AUDIO_ENCODER);
     let mut requested = requested_tensors(|vb| {
+        if has_audio_encoder {
+            AudioEncoder::new(&configs.audio_vae, vb.clone())?;
+        }
         VideoEncoder::new(&configs.video_vae, vb.clone())?;
         VideoDecoder::new(&configs.video_vae, vb.clone())?;
         AudioDecoder::new(&configs.audio_vae, vb.clone())?;

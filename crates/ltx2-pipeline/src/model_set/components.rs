@@ -12,10 +12,11 @@ use ltx2_models::upsampler::LatentUpsampler;
 use ltx2_models::video_vae::{VideoDecoder, VideoEncoder};
 use ltx2_models::vocoder::Vocoder;
 use ltx2_models::{AttentionKernel, CheckpointError, VarBuilder, WeightCache};
+use ltx2_types::{Field, FieldError, Rule};
 
-use super::ModelSet;
+use super::{CONNECTORS, ModelSet, TEXT_PROJECTION, TRANSFORMER};
 use crate::error::PipelineError;
-use crate::plan::LoraPlan;
+use crate::plan::{LoraPlan, Plan};
 
 impl ModelSet {
     /// Loads the text encoder.
@@ -36,19 +37,20 @@ impl ModelSet {
         self.gemma.load(dtype, device, |vb| stream_hidden_states(&self.configs.gemma, vb, prompts))
     }
 
-    /// Loads the embeddings processor, which turns hidden states into contexts.
+    /// Loads the embeddings processor, which turns hidden states into contexts, with `loras` merged.
     ///
     /// # Errors
-    /// A file cannot be read.
+    /// A file cannot be read, or a LoRA cannot be merged.
     pub fn embeddings_processor(
         &self,
+        loras: &[LoraPlan],
         kernel: AttentionKernel,
         dtype: DType,
         device: &Device,
     ) -> Result<EmbeddingsProcessor, CheckpointError> {
         let (config, gemma) = (&self.configs.embeddings, &self.configs.gemma);
         let build = |vb: VarBuilder| EmbeddingsProcessor::new(config, gemma, vb.with_attention_kernel(kernel));
-        self.checkpoint.load(dtype, device, build)
+        self.checkpoint.load_with_loras(&self.open_loras(loras)?, dtype, device, build)
     }
 
     /// Loads the transformer with its first `resident` blocks in memory. Returns the cache of its weights as well, if
@@ -130,6 +132,37 @@ impl ModelSet {
                 Err(CheckpointError::Lora { path: file.into(), reason: reason.into() })
             }
         }
+    }
+
+    /// Checks by their headers that all LoRAs of a plan can be merged.
+    ///
+    /// # Errors
+    /// Names the first LoRA that cannot.
+    pub fn check_loras(&self, plan: &Plan) -> Result<(), FieldError> {
+        for lora in plan.stages.iter().flat_map(|stage| &stage.loras) {
+            if let Err(error) = self.lora(&lora.file) {
+                let name = lora.file.file_stem().unwrap_or_default().to_string_lossy();
+                let rule = match error {
+                    CheckpointError::Lora { reason, .. } => format!("it cannot be used: {reason}"),
+                    other => other.to_string(),
+                };
+                return Err(FieldError::new(Field::Lora, name, Rule::Supported(rule)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns those of `loras` that change the embeddings processor, and checks all of them.
+    pub(crate) fn context_loras(&self, loras: &[LoraPlan]) -> Result<Vec<LoraPlan>, CheckpointError> {
+        let prefixes = CONNECTORS.map(|part| format!("{TRANSFORMER}{part}"));
+        let prefixes = [prefixes[0].as_str(), prefixes[1].as_str(), TEXT_PROJECTION];
+        let mut found = Vec::new();
+        for plan in loras {
+            if self.lora(&plan.file)?.changes_any(&prefixes) {
+                found.push(plan.clone());
+            }
+        }
+        Ok(found)
     }
 
     fn open_loras(&self, loras: &[LoraPlan]) -> Result<Vec<LoraStrength>, CheckpointError> {

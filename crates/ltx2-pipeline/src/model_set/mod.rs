@@ -24,6 +24,9 @@ use files::ModelFiles;
 const TRANSFORMER: &str = "model.diffusion_model.";
 const CONNECTORS: [&str; 2] = ["video_embeddings_connector.", "audio_embeddings_connector."];
 
+/// Prefix of the projections from hidden states to features.
+const TEXT_PROJECTION: &str = "text_embedding_projection.";
+
 /// Files and configurations of a model. Opening reads headers; networks are loaded one by one when needed.
 #[derive(Debug)]
 pub struct ModelSet {
@@ -112,7 +115,7 @@ impl ModelSet {
             text_encoder: gemma_bytes(""),
             // All layers have the same size.
             text_encoder_part: gemma_bytes("model.embed_tokens.").max(gemma_bytes("model.layers.0.")),
-            text_projection: connectors + self.checkpoint.loaded_bytes(&["text_embedding_projection."], dtype),
+            text_projection: connectors + self.checkpoint.loaded_bytes(&[TEXT_PROJECTION], dtype),
             hidden_states: (gemma.num_hidden_layers + 1) * MAX_TOKENS * gemma.hidden_size,
             transformer: transformer - connectors,
             blocks: self.checkpoint.loaded_bytes(&[&format!("{TRANSFORMER}transformer_blocks.")], dtype),

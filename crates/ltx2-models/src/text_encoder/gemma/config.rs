@@ -31,6 +31,7 @@ impl GemmaConfig {
         let root = Section::root(config);
         root.expect("model_type", "gemma3")?;
         let text = root.section("text_config");
+        [&root, &text].into_iter().try_for_each(refuse_quantization)?;
         text.expect("hidden_activation", "gelu_pytorch_tanh")?;
         text.expect("attention_bias", false)?;
         text.expect("use_bidirectional_attention", false)?;
@@ -76,6 +77,23 @@ impl GemmaConfig {
     }
 }
 
+/// Quantisation methods whose tensors are understood or refused one by one.
+const CHECKED_BY_TENSOR: [&str; 2] = ["compressed-tensors", "fp8"];
+
+/// Refuses a `quantization_config` by the name of its method.
+fn refuse_quantization(section: &Section) -> std::result::Result<(), ConfigError> {
+    if !section.has("quantization_config") {
+        return Ok(());
+    }
+    let config = section.section("quantization_config");
+    let method = config.get("quant_method", "an unknown method".to_string())?;
+    if CHECKED_BY_TENSOR.contains(&method.as_str()) {
+        return Ok(());
+    }
+    let supported = "an unquantised Gemma 3, one in GGUF or one in float8 with a weight_scale";
+    Err(config.unsupported("quant_method", method, supported))
+}
+
 /// RoPE parameters of the layers of one kind.
 struct RopeParameters {
     theta: f64,
@@ -118,6 +136,17 @@ mod tests {
             let error = GemmaConfig::new(&json!({"text_config": {key: value}})).unwrap_err().to_string();
             assert!(error.contains(&format!("text_config.{key} is {value}")), "{error}");
         }
+    }
+
+    #[test]
+    fn quantized_folders_are_refused_by_method() {
+        for method in ["bitsandbytes", "awq", "gptq", "torchao"] {
+            let config = json!({"model_type": "gemma3", "quantization_config": {"quant_method": method}});
+            let error = GemmaConfig::new(&config).unwrap_err().to_string();
+            assert!(error.contains(&format!("quantization_config.quant_method is {method}")), "{error}");
+        }
+        let config = json!({"model_type": "gemma3", "quantization_config": {"quant_method": "compressed-tensors"}});
+        assert!(GemmaConfig::new(&config).is_ok());
     }
 
     #[test]

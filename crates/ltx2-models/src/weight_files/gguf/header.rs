@@ -36,6 +36,27 @@ const ENCODINGS: [(u32, &str, Encoding); 13] = [
     (14, "Q6_K", Encoding::Quantized(GgmlDType::Q6K)),
 ];
 
+/// GGUF types that are not supported.
+const OTHER_TYPES: [(u32, &str); 17] = [
+    (9, "Q8_1"),
+    (15, "Q8_K"),
+    (16, "IQ2_XXS"),
+    (17, "IQ2_XS"),
+    (18, "IQ3_XXS"),
+    (19, "IQ1_S"),
+    (20, "IQ4_NL"),
+    (21, "IQ3_S"),
+    (22, "IQ2_S"),
+    (23, "IQ4_XS"),
+    (24, "I8"),
+    (25, "I16"),
+    (26, "I32"),
+    (27, "I64"),
+    (28, "F64"),
+    (29, "IQ1_M"),
+    (39, "MXFP4"),
+];
+
 /// Longer arrays, such as a vocabulary, are skipped.
 const MAX_ARRAY_LENGTH: u64 = 1024;
 const DEFAULT_ALIGNMENT: u64 = 32;
@@ -144,7 +165,11 @@ impl TensorInfo {
         let known = ENCODINGS.iter().find(|(known, _, _)| *known == number);
         let encoding = known.map(|(_, _, encoding)| *encoding).ok_or_else(|| {
             let names: Vec<&str> = ENCODINGS.iter().map(|(_, name, _)| *name).collect();
-            format!("GGUF type number is {number}, but only {} are supported", names.join(", "))
+            let other = OTHER_TYPES.iter().find(|(other, _)| *other == number);
+            match other.map(|(_, name)| *name) {
+                Some(name) => format!("GGUF type {name} is not supported, use Q4_K or another of {}", names.join(", ")),
+                None => format!("GGUF type number is {number}, but only {} are supported", names.join(", ")),
+            }
         })?;
         Ok(Self { shape, encoding, offset: cursor.u64()? })
     }

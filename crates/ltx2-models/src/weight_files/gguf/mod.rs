@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use self::header::{Encoding, GgufHeader, GgufTensor};
 use super::error::CheckpointError;
 use super::file_span::FileSpan;
+use super::foreign::failed_download;
 use super::reader::ReadTarget;
 
 /// A GGUF file and its parsed header.
@@ -33,9 +34,13 @@ impl GgufFile {
         if file.metadata().map_err(io)?.len() == 0 {
             return Err(refuse("the file is empty".into()));
         }
-        // SAFETY: the map is dropped at the end of this statement. Model files are immutable while they are in use: no other
+        // SAFETY: the map is dropped at the end of this function. Model files are immutable while they are in use: no other
         // process may write to or truncate the file meanwhile.
-        let header = GgufHeader::parse(&unsafe { Mmap::map(&file) }.map_err(io)?).map_err(refuse)?;
+        let bytes = unsafe { Mmap::map(&file) }.map_err(io)?;
+        if let Some(reason) = failed_download(&bytes) {
+            return Err(CheckpointError::Foreign { path: path.into(), reason });
+        }
+        let header = GgufHeader::parse(&bytes).map_err(refuse)?;
         let splits = header.metadata.get("split.count").and_then(Value::as_u64).unwrap_or(1);
         if splits > 1 {
             let reason = format!("split.count is {splits}, but only an unsplit file is supported: merge the splits");

@@ -86,7 +86,7 @@ fn invalid_files_are_rejected_with_the_reason() {
         (HeaderValues { alignment: 0, ..HeaderValues::VALID }, "general.alignment is 0, but only multiples of 8"),
         (
             HeaderValues { kind: 20, ..HeaderValues::VALID },
-            "tensor x: GGUF type number is 20, but only F32, F16, BF16, Q4_0",
+            "tensor x: GGUF type IQ4_NL is not supported, use Q4_K or another of F32, F16",
         ),
         (
             HeaderValues { kind: 12, ..HeaderValues::VALID },
