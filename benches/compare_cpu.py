@@ -45,7 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         tmp = Path(temporary)
         models, reference = str(tmp / "models"), str(tmp / "reference.safetensors")
-        subprocess.run([a.ltx2, "demo-model", models], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([a.ltx2, "demo-model", "--synthetic", models], check=True, stdout=subprocess.DEVNULL)
         ours = [a.ltx2, "{}", "--models", models, "--device", "cpu", "--dtype", "f32"]
         commands = {
             "reference": [sys.executable, str(ROOT / "scripts/reference/run_reference.py"), models, reference,

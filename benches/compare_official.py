@@ -73,7 +73,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if args.small:
             args.models = Path(folder)
-            subprocess.run([args.ltx2, "demo-model", folder, "--base", args.base], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([args.ltx2, "demo-model", "--synthetic", folder, "--base", args.base], check=True, stdout=subprocess.DEVNULL)
         compare(args)
 
 

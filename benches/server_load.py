@@ -386,7 +386,7 @@ def main() -> None:
     results = {}
     with tempfile.TemporaryDirectory() as temporary:
         models = str(Path(temporary) / "models")
-        subprocess.run([a.ltx2, "demo-model", models], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([a.ltx2, "demo-model", "--synthetic", models], check=True, stdout=subprocess.DEVNULL)
         for name in a.only.split(","):
             server = Server(a.ltx2, models, str(Path(temporary) / name), server_cores)
             try:

@@ -39,7 +39,7 @@ echo "$root" >"$work/bin/root"
 
 # The official code's runs of the demo models: requests and noise.
 for base in ltx-2-19b ltx-2.3-22b; do
-  "${program[@]}" demo-model "$work/$base" --base "$base" >/dev/null
+  "${program[@]}" demo-model --synthetic "$work/$base" --base "$base" >/dev/null
   for dtype in f32 bf16; do
     PYTHONDONTWRITEBYTECODE=1 TQDM_DISABLE=1 "$ref/bin/python" scripts/reference/run_reference.py "$work/$base" \
       "$work/traces/$base.$dtype.safetensors" --dtype "$dtype" >/dev/null

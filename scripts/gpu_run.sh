@@ -84,7 +84,7 @@ tests() {
     LD_LIBRARY_PATH="$libraries" step 120 "tests: $(basename "$executable")" "$executable" --test-threads=4
   done
   for base in ltx-2-19b ltx-2.3-22b; do
-    "$work/bin/ltx2" demo-model "$work/$base" --base "$base" >/dev/null
+    "$work/bin/ltx2" demo-model --synthetic "$work/$base" --base "$base" >/dev/null
     trace "$base" "$device" f32 "$traces/$base.f32.safetensors" "$work/f32"
     compare 1e-3 "$base: $device f32 against the official f32" "$traces/$base.f32.safetensors" "$work/f32"
     # The official bfloat16 run's noise in both dtypes: the error of bfloat16 against float32, for the official code and for ltx2.
@@ -119,7 +119,7 @@ bench() {
 attention() {
   local model=(--base ltx-2-19b)
   [ "$device" = cpu ] && model=(--models "$work/ltx-2-19b" --width 256 --height 256 --frames 33) &&
-    "$work/bin/ltx2" demo-model "$work/ltx-2-19b" >/dev/null
+    "$work/bin/ltx2" demo-model --synthetic "$work/ltx-2-19b" >/dev/null
   step 60 "forward pass with mma.sync attention" "$work/bin/ltx2" bench "${model[@]}" --device "$device" --phase forward \
     --attention-kernel mma --json "$out/forward-mma.json"
 }

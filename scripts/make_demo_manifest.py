@@ -4,7 +4,7 @@ tokenizer files, is written to models/demo/gemma, which all sets share.
 
     python scripts/make_demo_manifest.py MODEL_SET models/demo/NAME
 
-Values are not stored: `ltx2 demo-model` recreates them from the synthetic rule. Needs: safetensors.
+Values are not stored: `ltx2 demo-model --synthetic` recreates them from the synthetic rule. Needs: safetensors.
 """
 import json
 import shutil

@@ -7,7 +7,7 @@ See list_diffusers_tensors.py for the environment. The transformer and both auto
 --names writes what tests need to do the same conversion: the configuration of each folder, and the single file's name of each
 FOLDER/NAME. Commands for the committed files, for BASE in ltx-2-19b and ltx-2.3-22b:
 
-    ltx2 demo-model /tmp/single --base BASE
+    ltx2 demo-model --synthetic /tmp/single --base BASE
     ~/.diffusers/bin/python scripts/make_diffusers_model.py /tmp/single /tmp/folders \
         --names crates/ltx2-pipeline/tests/fixtures/diffusers/BASE.json
 """

@@ -89,7 +89,7 @@ class Synthetic:
 
 
 class Files:
-    """A model set in the published layout, such as `ltx2 demo-model` writes."""
+    """A model set in the published layout, such as `ltx2 demo-model --synthetic` writes."""
 
     def __init__(self, folder: Path):
         from safetensors import safe_open

@@ -11,6 +11,7 @@ mod input;
 mod limits;
 mod lora;
 mod media;
+mod model_defaults;
 mod names;
 mod output;
 mod plan_summary;
@@ -29,6 +30,7 @@ pub use input::{ImageInput, InputFile, InputId, InputKind, InputRef, TaskInput, 
 pub use limits::{DEFAULT_NEGATIVE_PROMPT, Limits, SamplingDefaults};
 pub use lora::{LoraInput, LoraSource};
 pub use media::{AudioClip, ImageLimits, RgbImage, VideoInfo};
+pub use model_defaults::ModelDefaults;
 pub use output::{Container, OutputFile, OutputInfo, OutputRole, OutputSpec, Quality, VideoCodec};
 pub use plan_summary::{PlanSummary, StageSummary};
 pub use progress::{Phase, Progress};

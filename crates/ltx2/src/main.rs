@@ -45,7 +45,7 @@ enum Command {
     #[cfg(feature = "media")]
     #[command(hide = true)]
     Engine(engine::Arguments),
-    /// Write a small model with synthetic weights, for trying everything without the published files.
+    /// Write the demo model, a small LTX-2 that draws simple shapes from a prompt on a CPU in seconds.
     DemoModel(demo_model::Arguments),
 }
 

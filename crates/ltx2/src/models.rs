@@ -71,10 +71,16 @@ impl ModelArguments {
     }
 }
 
-/// Returns `limits` with the defaults of the model's generation.
-pub fn limits_for(mut limits: Limits, models: &ModelSet) -> Limits {
+/// Returns `limits` with the defaults of the model's generation and of the model set.
+///
+/// # Errors
+/// A default of the model set breaks a limit.
+pub fn limits_for(mut limits: Limits, models: &ModelSet) -> anyhow::Result<Limits> {
     if let Some(steps) = default_steps(&models.capabilities().version) {
         limits.defaults.num_inference_steps = steps;
     }
-    limits
+    limits.with_defaults(models.defaults()).map_err(|errors| {
+        let errors = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        anyhow::anyhow!("defaults.json of {}: {errors}", models.name())
+    })
 }

@@ -46,19 +46,19 @@ pub struct RequestArguments {
     /// LoRA to merge with a STRENGTH (default 1). Can be repeated.
     #[arg(long, value_name = "FILE[:STRENGTH]")]
     lora: Vec<Lora>,
-    /// Width in pixels, a multiple of 32 [default: 768].
+    /// Width in pixels, a multiple of 32 [default: the model set's, or 768].
     #[arg(long, allow_negative_numbers = true)]
     width: Option<i64>,
-    /// Height in pixels, a multiple of 32 [default: 512].
+    /// Height in pixels, a multiple of 32 [default: the model set's, or 512].
     #[arg(long, allow_negative_numbers = true)]
     height: Option<i64>,
-    /// Number of frames [default: 121].
+    /// Number of frames [default: the model set's, or 121].
     #[arg(long, alias = "num-frames", allow_negative_numbers = true)]
     frames: Option<i64>,
-    /// Frames per second [default: 25].
+    /// Frames per second [default: the model set's, or 25].
     #[arg(long, alias = "frame-rate", allow_negative_numbers = true)]
     rate: Option<f64>,
-    /// Denoising steps [default: 40 with LTX-2, 30 with LTX-2.3, 15 with hq].
+    /// Denoising steps [default: the model set's, or 40 with LTX-2, 30 with LTX-2.3, 15 with hq].
     #[arg(long, allow_negative_numbers = true)]
     steps: Option<i64>,
     /// Seed of the noise; -1 draws a random one [default: 42].
@@ -97,14 +97,14 @@ struct Scales {
 }
 
 impl RequestArguments {
-    fn request(&self) -> GenerationRequest {
+    fn request(&self, limits: &Limits) -> GenerationRequest {
         let image = |file: &Path, frame, strength| ImageInput {
             source: InputRef::Upload(file.display().to_string()),
             frame,
             strength,
             crf: self.image_crf,
         };
-        let rate = self.rate.unwrap_or_else(|| Limits::command_line().defaults.frame_rate.as_f64());
+        let rate = self.rate.unwrap_or_else(|| limits.defaults.frame_rate.as_f64());
         let task = match &self.image {
             Some(file) => Task::ImageToVideo { images: vec![image(file, 0, self.image_strength)] },
             None if self.keyframe.is_empty() => Task::TextToVideo,
@@ -139,8 +139,8 @@ impl RequestArguments {
     /// # Errors
     /// Every field that breaks a rule.
     pub fn valid(&self, models: &ModelSet) -> anyhow::Result<ValidRequest> {
-        let limits = limits_for(Limits::command_line(), models);
-        validate(self.request(), &limits, random_seed).map_err(|errors| {
+        let limits = limits_for(Limits::command_line(), models)?;
+        validate(self.request(&limits), &limits, random_seed).map_err(|errors| {
             anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         })
     }

@@ -73,7 +73,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let (api_keys, cors) = (arguments.access.api_keys()?, arguments.access.cors()?);
     let webhooks = arguments.webhooks.rules()?;
     let models = arguments.models.open()?;
-    let limits = limits_for(arguments.limits.request(), &models);
+    let limits = limits_for(arguments.limits.request(), &models)?;
     let plan_request = request_planner(&arguments, models)?;
     let image_limits = arguments.limits.image();
     let store = Store::open_with(&arguments.data_dir, StoreOptions { max_starts: arguments.max_starts }).await?;

@@ -1,4 +1,4 @@
-//! `ltx2 demo-model` writes the same small model as the reference script, bit for bit.
+//! `ltx2 demo-model`: the synthetic model equals the reference script's, bit for bit; the trained one has its own defaults.
 
 mod common;
 
@@ -44,8 +44,35 @@ fn demo_models_equal_the_reference_bit_for_bit() {
     assert_fingerprints(common::demo_model(), LTX_2);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
-    assert!(common::run(&["demo-model", path, "--base", "ltx-2.3-22b"]).status.success());
+    assert!(common::run(&["demo-model", "--synthetic", path, "--base", "ltx-2.3-22b"]).status.success());
     assert_fingerprints(folder.path(), LTX_2_3);
-    let error = common::error_of(&["demo-model", path, "--base", "ltx-9"]);
+    let error = common::error_of(&["demo-model", "--synthetic", path, "--base", "ltx-9"]);
     assert!(error.contains("base is ltx-9, but it must be one of ltx-2-19b, ltx-2.3-22b"), "{error}");
+}
+
+#[test]
+fn the_trained_model_comes_with_its_defaults() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    assert!(common::run(&["demo-model", path]).status.success());
+    let defaults: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("defaults.json")).unwrap()).unwrap();
+    let output = common::run(&["plan", "--models", path, "--prompt", "A red ball"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let plan = &plan["plan"];
+    assert_eq!(plan["stages"][0]["shape"]["width"], defaults["width"], "{plan}");
+
+    std::fs::write(folder.path().join("defaults.json"), r#"{"steps": 3}"#).unwrap();
+    let error = common::error_of(&["plan", "--models", path, "--prompt", "A red ball"]);
+    assert!(error.contains("defaults.json is not valid: unknown field `steps`"), "{error}");
+    std::fs::write(folder.path().join("defaults.json"), r#"{"height": 100}"#).unwrap();
+    let error = common::error_of(&["plan", "--models", path, "--prompt", "A red ball"]);
+    assert!(error.contains("height is 100"), "{error}");
+}
+
+#[test]
+fn a_base_or_seed_needs_the_synthetic_model() {
+    let error = common::error_of(&["demo-model", "unused", "--seed", "3"]);
+    assert!(error.contains("--synthetic"), "{error}");
 }

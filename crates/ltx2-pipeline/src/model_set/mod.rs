@@ -3,6 +3,7 @@
 mod check;
 mod components;
 mod configs;
+mod defaults;
 mod files;
 
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use ltx2_models::text_encoder::{MAX_TOKENS, Tokenizer};
 use ltx2_models::transformer::TransformerConfig;
 use ltx2_models::upsampler::UpsamplerConfig;
 use ltx2_models::{AudioVideo, Checkpoint, Section, TensorShapes};
-use ltx2_types::CameraMotion;
+use ltx2_types::{CameraMotion, ModelDefaults};
 
 use crate::error::PipelineError;
 use crate::plan::{ModelCapabilities, WeightSizes};
@@ -40,6 +41,7 @@ pub struct ModelSet {
     loras: Vec<PathBuf>,
     distilled_lora: Option<PathBuf>,
     camera_loras: Vec<(CameraMotion, PathBuf)>,
+    defaults: ModelDefaults,
 }
 
 impl ModelSet {
@@ -49,7 +51,8 @@ impl ModelSet {
     /// - the text encoder: the subfolder with the `config.json` of Gemma 3 or a Gemma 3 `*.gguf`, and `tokenizer.json`
     ///   in it or in the folder `tokenizer/` beside it;
     /// - optionally the spatial upscaler (of several, the twofold one; temporal ones are not used) and the LoRA that
-    ///   distils the second stage (with `distilled` in its name, or the only one).
+    ///   distils the second stage (with `distilled` in its name, or the only one);
+    /// - optionally `defaults.json`, the defaults of requests.
     ///
     /// # Errors
     /// A required file is missing, ambiguous, damaged or not supported.
@@ -66,6 +69,7 @@ impl ModelSet {
         models.camera_loras = files.camera_loras;
         let Self { checkpoint, gemma, upsampler, configs, lora_targets, .. } = &models;
         check::check(checkpoint, gemma, upsampler.as_ref(), configs, lora_targets)?;
+        models.defaults = defaults::read(folder)?;
         Ok(models)
     }
 
@@ -86,7 +90,13 @@ impl ModelSet {
             loras: Vec::new(),
             distilled_lora: None,
             camera_loras: Vec::new(),
+            defaults: ModelDefaults::default(),
         })
+    }
+
+    /// Returns the defaults of requests that come with the model set.
+    pub fn defaults(&self) -> &ModelDefaults {
+        &self.defaults
     }
 
     /// Returns the properties on which plans depend. A checkpoint is distilled if its file name says so.

@@ -29,7 +29,7 @@ pub fn demo_model() -> &'static Path {
     MODEL
         .get_or_init(|| {
             let folder = tempfile::tempdir().unwrap();
-            assert!(run(&["demo-model", folder.path().to_str().unwrap()]).status.success());
+            assert!(run(&["demo-model", "--synthetic", folder.path().to_str().unwrap()]).status.success());
             folder
         })
         .path()
