@@ -60,6 +60,8 @@ pub enum Field {
     ImageFrame,
     /// CRF of a conditioning image.
     ImageCrf,
+    /// Encoding quality of the result.
+    Quality,
     /// A video input.
     Video,
     /// An audio input.

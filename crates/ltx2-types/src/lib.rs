@@ -31,7 +31,7 @@ pub use limits::{DEFAULT_NEGATIVE_PROMPT, Limits, SamplingDefaults};
 pub use lora::{LoraInput, LoraSource};
 pub use media::{AudioClip, ImageLimits, RgbImage, VideoInfo};
 pub use model_defaults::ModelDefaults;
-pub use output::{Container, OutputFile, OutputInfo, OutputRole, OutputSpec, Quality, VideoCodec};
+pub use output::{Container, OutputFile, OutputInfo, OutputRole, OutputSpec, Quality, VideoCodec, VideoFormat};
 pub use plan_summary::{PlanSummary, StageSummary};
 pub use progress::{Phase, Progress};
 pub use request::{GenerationRequest, Guidance, GuidanceRequest, Pipeline, Sampler, ValidRequest};

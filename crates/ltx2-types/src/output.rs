@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::unknown_name;
+
 /// Format of the video file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OutputSpec {
@@ -24,12 +26,64 @@ impl Default for OutputSpec {
     }
 }
 
+/// Format of a video file as clients name it: a container with the codecs that players expect in it.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Deserialize,
+    strum::IntoStaticStr,
+    strum::EnumString,
+    strum::VariantArray,
+    strum::VariantNames,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = unknown_format)]
+pub enum VideoFormat {
+    /// MP4 with H.264 and AAC, which plays everywhere.
+    Mp4,
+    /// MP4 with H.265 and AAC.
+    Mp4H265,
+    /// WebM with VP9 and Opus.
+    Webm,
+    /// QuickTime with ProRes and uncompressed audio, for editing.
+    Mov,
+}
+
+impl VideoFormat {
+    /// Returns the name on the wire and on the command line.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// Returns the container and the video codec.
+    pub fn streams(self) -> (Container, VideoCodec) {
+        match self {
+            Self::Mp4 => (Container::Mp4, VideoCodec::H264),
+            Self::Mp4H265 => (Container::Mp4, VideoCodec::H265),
+            Self::Webm => (Container::Webm, VideoCodec::Vp9),
+            Self::Mov => (Container::Mov, VideoCodec::ProRes),
+        }
+    }
+}
+
+fn unknown_format(value: &str) -> String {
+    unknown_name::<VideoFormat>("format", value)
+}
+
 /// Container format of a video file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Container {
-    /// MP4 with the index in front.
+    /// MP4 with the index in front, and AAC audio.
     Mp4,
+    /// WebM, with Opus audio.
+    Webm,
+    /// QuickTime with the index in front, and 16-bit PCM audio.
+    Mov,
 }
 
 impl Container {
@@ -37,6 +91,8 @@ impl Container {
     pub fn extension(self) -> &'static str {
         match self {
             Self::Mp4 => "mp4",
+            Self::Webm => "webm",
+            Self::Mov => "mov",
         }
     }
 
@@ -44,6 +100,8 @@ impl Container {
     pub fn mime(self) -> &'static str {
         match self {
             Self::Mp4 => "video/mp4",
+            Self::Webm => "video/webm",
+            Self::Mov => "video/quicktime",
         }
     }
 }
@@ -54,14 +112,51 @@ impl Container {
 pub enum VideoCodec {
     /// H.264 High, 8-bit 4:2:0.
     H264,
+    /// H.265 Main, 8-bit 4:2:0.
+    H265,
+    /// VP9, 8-bit 4:2:0.
+    Vp9,
+    /// ProRes, 10-bit 4:2:2.
+    ProRes,
 }
 
-/// Quality of lossy encoding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Quality of the encoding.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::IntoStaticStr,
+    strum::EnumString,
+    strum::VariantArray,
+    strum::VariantNames,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", parse_err_ty = String, parse_err_fn = unknown_quality)]
 pub enum Quality {
+    /// Small files.
+    Low,
+    /// Files of about half the size of [`Quality::High`].
+    Balanced,
     /// Visually lossless for generated footage (CRF 18 with H.264).
     High,
+    /// Exactly the frames, in 8-bit 4:4:4 that many players do not support.
+    Lossless,
+}
+
+impl Quality {
+    /// Returns the name on the wire and on the command line.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+fn unknown_quality(value: &str) -> String {
+    unknown_name::<Quality>("quality", value)
 }
 
 /// Purpose of an output file.

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::{
-    Field, FieldError, FrameRate, GenerationRequest, Guidance, GuidanceRequest, ImageInput, Limits, Rule, ValidRequest,
+    Field, FieldError, FrameRate, GenerationRequest, Guidance, GuidanceRequest, ImageInput, Limits, OutputSpec,
+    Quality, Rule, ValidRequest, VideoCodec,
 };
 
 /// Checks `request` against `limits` and fills in defaults. `random_seed` draws the seed when the request has -1.
@@ -46,6 +47,7 @@ pub fn validate(
     let audio_guidance = check.guidance(AUDIO_FIELDS, request.audio_guidance, &sampling.audio_guidance);
     request.task.images().iter().for_each(|image| check.image(image, num_frames));
     check.loras(&request);
+    check.output(request.output);
     if !check.errors.is_empty() {
         return Err(check.errors);
     }
@@ -132,6 +134,13 @@ impl Checker<'_> {
         }
     }
 
+    fn output(&mut self, output: OutputSpec) {
+        if output.codec == VideoCodec::ProRes && output.quality == Quality::Lossless {
+            let rule = "ProRes has no lossless mode; it must be low, balanced or high";
+            self.reject(Field::Quality, output.quality.name(), Rule::Supported(rule.into()));
+        }
+    }
+
     fn loras(&mut self, request: &GenerationRequest) {
         let highest = self.limits.max_lora_strength;
         if let Some(camera) = request.camera {
@@ -181,6 +190,14 @@ mod tests {
         };
         assert_eq!((valid(None).num_inference_steps, valid(None).video_guidance.stg), (15, 0.0));
         assert_eq!(valid(Some(4)).num_inference_steps, 4);
+    }
+
+    #[test]
+    fn lossless_prores_is_refused() {
+        let output = OutputSpec { codec: VideoCodec::ProRes, quality: Quality::Lossless, ..OutputSpec::default() };
+        let errors = validate(GenerationRequest { output, ..request() }, &Limits::server(), || 7).unwrap_err();
+        let message = "quality is lossless, but ProRes has no lossless mode; it must be low, balanced or high";
+        assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), [message]);
     }
 
     #[test]

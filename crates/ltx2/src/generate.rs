@@ -1,11 +1,12 @@
 //! `ltx2 generate`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 use ltx2_media::{FileInputs, VideoWriter};
-use ltx2_types::{Generator, ImageLimits, InputFile, Job, Phase, Progress, Watch};
+use ltx2_types::{Generator, ImageLimits, InputFile, Job, OutputSpec, Phase, Progress, Quality, VideoFormat, Watch};
 
 use crate::models::ModelArguments;
 use crate::request::RequestArguments;
@@ -16,14 +17,43 @@ pub struct Arguments {
     models: ModelArguments,
     #[command(flatten)]
     request: RequestArguments,
-    /// MP4 file to write.
+    /// Video file to write.
     #[arg(long, value_name = "FILE", default_value = "ltx2.mp4")]
     out: PathBuf,
+    /// Format: mp4 (H.264), mp4-h265, webm (VP9) or mov (ProRes) [default: by the extension of --out].
+    #[arg(long)]
+    format: Option<VideoFormat>,
+    /// Quality: low, balanced, high or lossless.
+    #[arg(long, default_value = "high")]
+    quality: Quality,
+    /// Write a video without audio.
+    #[arg(long)]
+    no_audio: bool,
+}
+
+impl Arguments {
+    /// Returns the format of the file.
+    fn output(&self) -> anyhow::Result<OutputSpec> {
+        let (container, codec) = self.format.map_or_else(|| format_of(&self.out), Ok)?.streams();
+        Ok(OutputSpec { container, codec, quality: self.quality, audio: !self.no_audio })
+    }
+}
+
+/// Returns the format that the extension of `path` names; MP4 without an extension.
+fn format_of(path: &Path) -> anyhow::Result<VideoFormat> {
+    let Some(extension) = path.extension() else { return Ok(VideoFormat::Mp4) };
+    match extension.to_ascii_lowercase().to_str() {
+        Some("mp4" | "m4v") => Ok(VideoFormat::Mp4),
+        Some("webm") => Ok(VideoFormat::Webm),
+        Some("mov") => Ok(VideoFormat::Mov),
+        _ => bail!("out is {}, but its extension must be mp4, webm or mov, unless --format is given", path.display()),
+    }
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let output = arguments.output()?;
     let mut engine = arguments.models.engine()?;
-    let request = arguments.request.valid(engine.models())?;
+    let request = arguments.request.valid(engine.models(), output)?;
     let files = request.task.inputs().into_iter().map(|input| InputFile {
         id: input.id,
         kind: input.kind,

@@ -1,6 +1,7 @@
 //! `ltx2 plan`.
 
 use ltx2_pipeline::plan::{estimate, plan_request};
+use ltx2_types::OutputSpec;
 use serde::Serialize;
 
 use crate::models::ModelArguments;
@@ -23,7 +24,7 @@ struct Printed {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let models = arguments.models.open()?;
-    let request = arguments.request.valid(&models)?;
+    let request = arguments.request.valid(&models, OutputSpec::default())?;
     let plan = plan_request(&request, &models.capabilities())?;
     let execution = arguments.models.execution()?;
     let memory = estimate(&plan, &models.weight_sizes(execution.precision.dtype()), execution);

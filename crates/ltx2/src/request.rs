@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use ltx2_pipeline::ModelSet;
 use ltx2_types::{
-    Camera, GenerationRequest, GuidanceRequest, ImageInput, InputRef, Limits, LoraInput, LoraSource, Pipeline, Sampler,
-    Task, ValidRequest, validate,
+    Camera, GenerationRequest, GuidanceRequest, ImageInput, InputRef, Limits, LoraInput, LoraSource, OutputSpec,
+    Pipeline, Sampler, Task, ValidRequest, validate,
 };
 
 use crate::models::limits_for;
@@ -134,13 +134,14 @@ impl RequestArguments {
         }
     }
 
-    /// Returns the validated request.
+    /// Returns the validated request for a result of format `output`.
     ///
     /// # Errors
     /// Every field that breaks a rule.
-    pub fn valid(&self, models: &ModelSet) -> anyhow::Result<ValidRequest> {
+    pub fn valid(&self, models: &ModelSet, output: OutputSpec) -> anyhow::Result<ValidRequest> {
         let limits = limits_for(Limits::command_line(), models)?;
-        validate(self.request(&limits), &limits, random_seed).map_err(|errors| {
+        let request = GenerationRequest { output, ..self.request(&limits) };
+        validate(request, &limits, random_seed).map_err(|errors| {
             anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         })
     }

@@ -52,6 +52,26 @@ fn a_seed_determines_the_video() {
 }
 
 #[test]
+fn the_format_follows_the_extension_or_the_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = ["--width", "64", "--height", "64", "--frames", "9", "--steps", "1"];
+    for (name, more, codecs) in [
+        ("a.webm", &[][..], ("vp9", "opus")),
+        ("b.bin", &["--format", "mov", "--quality", "low"], ("prores", "pcm_s16le")),
+        ("c.mp4", &["--no-audio"], ("h264", "")),
+    ] {
+        let out = folder.path().join(name);
+        let output = generate(&out, &[&small[..], more].concat());
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        let found = (ffprobe(&out, "v", "codec_name"), ffprobe(&out, "a", "codec_name"));
+        assert_eq!((found.0.as_str(), found.1.as_str()), codecs, "{name}");
+    }
+    let unknown = generate(&folder.path().join("x.avi"), &small);
+    let error = String::from_utf8_lossy(&unknown.stderr);
+    assert!(error.contains("but its extension must be mp4, webm or mov, unless --format is given"), "{error}");
+}
+
+#[test]
 fn an_image_becomes_the_first_frame() {
     let folder = tempfile::tempdir().unwrap();
     let image = concat!(env!("CARGO_MANIFEST_DIR"), "/../ltx2-pipeline/tests/fixtures/image.png");

@@ -1,12 +1,12 @@
 //! Writing videos: frames and audio samples to a container file.
 //!
-//! A video has H.264 High 4:2:0 and AAC-LC stereo, in the form that browsers and phones play inline.
+//! By default a video has H.264 High 4:2:0 and AAC-LC stereo, in the form that browsers and phones play inline.
 
-mod aac;
-mod h264;
-mod mp4;
+mod audio;
+mod container;
 mod muxer;
 mod resample;
+mod video;
 
 use std::path::Path;
 

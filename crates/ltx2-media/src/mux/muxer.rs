@@ -3,9 +3,9 @@
 use std::{io, path::Path};
 
 use ffmpeg_next::{Packet, Rational, codec, format};
-use ltx2_types::{AudioClip, Container, OutputSpec, VideoCodec, VideoInfo};
+use ltx2_types::{AudioClip, OutputSpec, VideoInfo};
 
-use super::{aac::AacEncoder, h264::H264Encoder, mp4};
+use super::{audio::AudioEncoder, container, video::VideoEncoder};
 use crate::{MediaError, ffmpeg::file_url};
 
 const WRITE: &str = "write the video";
@@ -17,8 +17,8 @@ const AUDIO: usize = 1;
 /// An open container file.
 pub(super) struct Muxer {
     file: format::context::Output,
-    video: H264Encoder,
-    audio: Option<AacEncoder>,
+    video: VideoEncoder,
+    audio: Option<AudioEncoder>,
     info: VideoInfo,
     received: u32,
 }
@@ -31,20 +31,15 @@ impl Muxer {
         info: VideoInfo,
         audio: Option<AudioClip>,
     ) -> Result<Self, MediaError> {
-        let (name, options) = match spec.container {
-            Container::Mp4 => (mp4::NAME, mp4::options()),
-        };
-        let mut file = create(path, name)?;
-        let video = match spec.codec {
-            VideoCodec::H264 => H264Encoder::open(info, spec.quality),
-        };
-        let video = video.map_err(MediaError::ffmpeg("set up the H.264 encoder"))?;
-        let audio = audio.map(|clip| AacEncoder::open(clip, info)).transpose()?;
+        let mut file = create(path, container::name(spec.container))?;
+        let video = VideoEncoder::open(info, spec.codec, spec.quality);
+        let video = video.map_err(MediaError::ffmpeg("set up the video encoder"))?;
+        let audio = audio.map(|clip| AudioEncoder::open(clip, info, spec.container)).transpose()?;
         add_stream(&mut file, video.context(), video.time_base(), Some(video.time_base().invert()))?;
         if let Some(audio) = &audio {
             add_stream(&mut file, audio.context(), audio.time_base(), None)?;
         }
-        file.write_header_with(options).map_err(MediaError::ffmpeg(WRITE))?;
+        file.write_header_with(container::options(spec.container)).map_err(MediaError::ffmpeg(WRITE))?;
         Ok(Self { file, video, audio, info, received: 0 })
     }
 

@@ -1,4 +1,4 @@
-//! Conversion of audio to a sample rate that AAC supports.
+//! Conversion of audio to a sample rate that an encoder supports.
 
 use ffmpeg_next::{ChannelLayout, Error, frame};
 use ltx2_types::AudioClip;
@@ -6,18 +6,16 @@ use ltx2_types::AudioClip;
 use crate::MediaError;
 use crate::resample::{PACKED, Resampler};
 
-/// Sample rates that an AAC header can encode and players accept.
-const AAC_RATES: [u32; 11] = [96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025];
 /// Sample rate for clips of other rates.
 const COMMON_RATE: u32 = 48000;
 
-/// Returns `clip`, resampled to 48 kHz if AAC does not support its rate.
-pub(super) fn to_aac_rate(clip: AudioClip) -> Result<AudioClip, MediaError> {
-    if AAC_RATES.contains(&clip.sample_rate) {
-        return Ok(clip);
-    }
+/// Returns `clip`, resampled to 48 kHz if its rate is not among `rates`. An empty list has all rates.
+pub(super) fn at_supported_rate(clip: AudioClip, rates: &[u32]) -> Result<AudioClip, MediaError> {
     if clip.sample_rate == 0 {
         return Err(MediaError::Audio("its sample rate is 0"));
+    }
+    if rates.is_empty() || rates.contains(&clip.sample_rate) {
+        return Ok(clip);
     }
     let samples = resample(&clip).map_err(MediaError::ffmpeg("resample the audio"))?;
     Ok(AudioClip { sample_rate: COMMON_RATE, samples })

@@ -5,7 +5,9 @@ use std::io::Write;
 use axum::http::{Request, StatusCode};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use ltx2_types::{FrameRate, Guidance, ImageInput, Limits, Pipeline, Task, ValidRequest};
+use ltx2_types::{
+    Container, FrameRate, Guidance, ImageInput, Limits, OutputSpec, Pipeline, Quality, Task, ValidRequest, VideoCodec,
+};
 use serde_json::json;
 
 use crate::support::{Bench, MAX_BODY, PNG, bench, form};
@@ -303,6 +305,25 @@ async fn compressed_bodies_are_decoded_within_the_size_limit() {
     let unknown = post("br", vec![0]).await;
     assert_eq!(unknown.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert_eq!(unknown.json()["detail"], "Content-Encoding is \"br\", but it must be gzip, deflate or absent");
+}
+
+#[tokio::test]
+async fn format_quality_and_audio_of_the_result_are_chosen_by_the_request() {
+    let bench = bench().await;
+    let body = r#"{"prompt":"x","format":"webm","quality":"low","generate_audio":false}"#;
+    let output = bench.accepted(bench.t2v(body).await).await.request.output;
+    let expected =
+        OutputSpec { container: Container::Webm, codec: VideoCodec::Vp9, quality: Quality::Low, audio: false };
+    assert_eq!(output, expected);
+    for (body, message) in [
+        (r#"{"prompt":"x","format":"avi"}"#, "format is avi, but it must be one of mp4, mp4-h265, webm, mov"),
+        (
+            r#"{"prompt":"x","format":"mov","quality":"lossless"}"#,
+            "quality is lossless, but ProRes has no lossless mode; it must be low, balanced or high",
+        ),
+    ] {
+        assert_eq!(bench.t2v(body).await.problems()[0].2, message);
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use ltx2_store::{TaskRecord, TaskStatus};
 use ltx2_types::{
     Field, FieldError, GenerationRequest, GuidanceRequest, ImageInput, InputRef, LoraInput, LoraSource, OutputRole,
-    Progress, Rule, Task, ValidRequest,
+    OutputSpec, Progress, Quality, Rule, Task, ValidRequest, VideoFormat,
 };
 
 use super::wire::{
@@ -161,8 +161,16 @@ pub(super) fn generation_request(video: VideoRequest, task: Task, fields: &mut F
         seed: video.seed,
         video_guidance: guidance(video.cfg_scale_video),
         audio_guidance: guidance(video.cfg_scale_audio),
+        output: output(video.format, video.quality, video.generate_audio),
         ..GenerationRequest::new(task, video.prompt)
     }
+}
+
+/// Returns the format of the result, where omitted values have their defaults.
+fn output(format: Option<VideoFormat>, quality: Option<Quality>, audio: Option<bool>) -> OutputSpec {
+    let default = OutputSpec::default();
+    let (container, codec) = format.map_or((default.container, default.codec), VideoFormat::streams);
+    OutputSpec { container, codec, quality: quality.unwrap_or(default.quality), audio: audio.unwrap_or(default.audio) }
 }
 
 fn loras(items: Vec<Item<Lora>>, fields: &mut Fields) -> Vec<LoraInput> {
@@ -235,6 +243,7 @@ fn name_of(field: Field, fields: &Fields) -> Option<&'static str> {
         | Field::FrameRate
         | Field::NumInferenceSteps
         | Field::Seed
+        | Field::Quality
         | Field::CfgScaleVideo
         | Field::CfgScaleAudio => field.name(),
         Field::ModelVersion

@@ -1,6 +1,6 @@
 //! Wire types of the native API.
 
-use ltx2_types::{Camera, Pipeline, Sampler};
+use ltx2_types::{Camera, Pipeline, Quality, Sampler, VideoFormat};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -66,6 +66,12 @@ pub(super) struct VideoRequest {
     /// Camera motion, as `MOTION` or `MOTION:STRENGTH`.
     #[serde(default, deserialize_with = "camera")]
     pub(super) camera: Option<Camera>,
+    /// Format of the video file.
+    pub(super) format: Option<VideoFormat>,
+    /// Quality of the video file.
+    pub(super) quality: Option<Quality>,
+    /// Whether the video has audio; true by default.
+    pub(super) generate_audio: Option<bool>,
     /// Priority, -100 to 100; higher runs first.
     pub(super) priority: Option<i64>,
     /// URL to call when the task has ended.

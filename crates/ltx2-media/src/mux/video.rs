@@ -1,22 +1,20 @@
-//! H.264 encoder with colour conversion from RGB.
+//! Video encoders with colour conversion from RGB.
 
 use ffmpeg_next::{
     Dictionary, Error, Packet, Rational, codec, color, encoder, format::Pixel, frame, software::scaling::Flags,
 };
-use ltx2_types::{Quality, VideoInfo};
+use ltx2_types::{Quality, VideoCodec, VideoInfo};
 
 use crate::ffmpeg::{Converter, fill_rgb, new_encoder, new_frame};
 
-/// The default preset of x264.
-const PRESET: &str = "medium";
 /// Chroma is the mean of 2x2 pixels, as in the official code.
 const CHROMA: Flags =
     Flags::from_bits_retain(Flags::AREA.bits() | Flags::ACCURATE_RND.bits() | Flags::FULL_CHR_H_INP.bits());
 /// Seconds between keyframes, to which a player can seek.
 const KEYFRAME_SECONDS: f64 = 2.0;
 
-/// x264 encoder of RGB frames.
-pub(super) struct H264Encoder {
+/// Encoder of RGB frames.
+pub(super) struct VideoEncoder {
     encoder: encoder::video::Encoder,
     converter: Converter,
     rgb: frame::Video,
@@ -24,14 +22,15 @@ pub(super) struct H264Encoder {
     sent: i64,
 }
 
-impl H264Encoder {
-    pub(super) fn open(info: VideoInfo, quality: Quality) -> Result<Self, Error> {
+impl VideoEncoder {
+    pub(super) fn open(info: VideoInfo, codec: VideoCodec, quality: Quality) -> Result<Self, Error> {
         let (rate, per) = info.frame_rate.rational();
         let time_base = Rational::new(per as i32, rate as i32);
-        let mut context = new_encoder("libx264")?.video()?;
+        let settings = Settings::of(codec, quality);
+        let mut context = new_encoder(settings.encoder)?.video()?;
         context.set_width(info.width);
         context.set_height(info.height);
-        context.set_format(Pixel::YUV420P);
+        context.set_format(settings.format);
         context.set_aspect_ratio((1, 1));
         context.set_time_base(time_base);
         context.set_frame_rate(Some(time_base.invert()));
@@ -43,12 +42,14 @@ impl H264Encoder {
         // Containers store the parameter sets in their header, not in the stream.
         context.set_flags(codec::Flags::GLOBAL_HEADER);
         let mut options = Dictionary::new();
-        options.set("preset", PRESET);
-        options.set("crf", crf(quality));
-        options.set("profile", "high");
+        settings.options.iter().for_each(|(name, value)| options.set(name, value));
+        if let Some(tag) = settings.tag {
+            // SAFETY: `as_mut_ptr` returns the valid codec context that `context` owns, which is not open yet.
+            unsafe { (*context.as_mut_ptr()).codec_tag = u32::from_le_bytes(*tag) };
+        }
         let encoder = context.open_with(options)?;
         let rgb = new_frame(Pixel::RGB24, info.width, info.height)?;
-        let converter = Converter::bt709(&rgb, Pixel::YUV420P, CHROMA)?;
+        let converter = Converter::bt709(&rgb, settings.format, CHROMA)?;
         Ok(Self { encoder, converter, rgb, time_base, sent: 0 })
     }
 
@@ -67,6 +68,11 @@ impl H264Encoder {
         let row_bytes = self.rgb.width() as usize * 3;
         fill_rgb(&mut self.rgb, rgb, row_bytes);
         let mut frame = self.converter.run(&self.rgb)?;
+        // ProRes takes the colour space from the frames.
+        frame.set_color_space(color::Space::BT709);
+        frame.set_color_primaries(color::Primaries::BT709);
+        frame.set_color_transfer_characteristic(color::TransferCharacteristic::BT709);
+        frame.set_color_range(color::Range::MPEG);
         frame.set_pts(Some(self.sent));
         self.sent += 1;
         self.encoder.send_frame(&frame)
@@ -82,7 +88,7 @@ impl H264Encoder {
         let mut packet = Packet::empty();
         match self.encoder.receive_packet(&mut packet) {
             Ok(()) => {
-                // x264 does not set it, and the duration of the last frame follows from no other packet.
+                // Encoders do not set it, and the duration of the last frame follows from no other packet.
                 packet.set_duration(1);
                 Ok(Some(packet))
             }
@@ -92,10 +98,67 @@ impl H264Encoder {
     }
 }
 
-/// Returns the constant rate factor of x264.
-fn crf(quality: Quality) -> &'static str {
-    match quality {
-        Quality::High => "18",
+/// Encoder of ffmpeg with its options.
+struct Settings {
+    encoder: &'static str,
+    format: Pixel,
+    options: Vec<(&'static str, &'static str)>,
+    /// Code of the stream in the container, where the muxer's default is not the common one.
+    tag: Option<&'static [u8; 4]>,
+}
+
+impl Settings {
+    fn of(codec: VideoCodec, quality: Quality) -> Self {
+        let is_lossless = quality == Quality::Lossless;
+        let full_chroma = if is_lossless { Pixel::YUV444P } else { Pixel::YUV420P };
+        let by_quality = |low, balanced, high, lossless| match quality {
+            Quality::Low => low,
+            Quality::Balanced => balanced,
+            Quality::High => high,
+            Quality::Lossless => lossless,
+        };
+        match codec {
+            VideoCodec::H264 => Self {
+                encoder: "libx264",
+                format: full_chroma,
+                options: vec![
+                    ("preset", "medium"),
+                    ("crf", by_quality("28", "23", "18", "0")),
+                    ("profile", if is_lossless { "high444" } else { "high" }),
+                ],
+                tag: None,
+            },
+            VideoCodec::H265 => Self {
+                encoder: "libx265",
+                format: full_chroma,
+                options: vec![
+                    ("preset", "medium"),
+                    ("crf", by_quality("32", "27", "22", "0")),
+                    ("x265-params", if is_lossless { "log-level=error:lossless=1" } else { "log-level=error" }),
+                ],
+                // Apple's players require it.
+                tag: Some(b"hvc1"),
+            },
+            VideoCodec::Vp9 => Self {
+                encoder: "libvpx-vp9",
+                format: full_chroma,
+                options: vec![
+                    ("crf", by_quality("42", "34", "24", "0")),
+                    ("b", "0"),
+                    ("lossless", if is_lossless { "1" } else { "0" }),
+                    ("deadline", "good"),
+                    ("cpu-used", "4"),
+                    ("row-mt", "1"),
+                ],
+                tag: None,
+            },
+            VideoCodec::ProRes => Self {
+                encoder: "prores_ks",
+                format: Pixel::YUV422P10LE,
+                options: vec![("profile", by_quality("lt", "standard", "hq", "hq")), ("vendor", "apl0")],
+                tag: None,
+            },
+        }
     }
 }
 
