@@ -5,6 +5,7 @@ mod common;
 mod edit;
 mod loras;
 mod opening;
+mod property;
 #[path = "../common/recording.rs"]
 mod recording;
 

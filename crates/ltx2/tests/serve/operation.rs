@@ -103,6 +103,29 @@ fn a_model_that_fails_to_load_fails_the_task_only() {
 }
 
 #[test]
+fn a_lora_that_does_not_fit_is_refused_when_it_is_requested() {
+    let folder = tempfile::tempdir().unwrap();
+    let (models, data) = (folder.path().join("models"), folder.path().join("data"));
+    assert!(Command::new("cp").arg("-r").args([demo_model(), &models]).status().unwrap().success());
+    std::fs::create_dir(models.join("loras")).unwrap();
+    let values = [0; 4];
+    let matrix = |name: &str| {
+        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1, 1], &values).unwrap();
+        (format!("diffusion_model.patchify_proj.lora_{name}.weight"), view)
+    };
+    let file = safetensors::serialize([matrix("A"), matrix("B")], None).unwrap();
+    std::fs::write(models.join("loras/other.safetensors"), file).unwrap();
+    let mut command = ltx2();
+    command.args(["serve", "--port", "0", "--device", "cpu", "--models"]).arg(&models).arg("--data-dir").arg(&data);
+    let server = Server::listening(command, data);
+    let body = br#"{"prompt": "A fox", "loras": [{"name": "other"}]}"#;
+    let (status, answer) = server.post("/v1/video/async_t2v", "application/json", body);
+    assert_eq!(status, 422, "{answer}");
+    let text = answer.to_string();
+    assert!(text.contains("its update of model.diffusion_model.patchify_proj.weight has shape [1, 1]"), "{text}");
+}
+
+#[test]
 fn an_idle_model_is_unloaded_and_unloading_waits_for_the_running_task() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start_in(folder.path().to_owned(), &["--idle-timeout", "1"]);
