@@ -4,8 +4,8 @@
     ~/.ref/bin/python scripts/list_tensors.py ltx-2-19b > crates/ltx2-models/tests/fixtures/ltx-2-19b.tensors
 
 Modules are built on the meta device, so no weights are needed. Repeated blocks are written once, with `*COUNT` in place of their
-index. Only the tensors that ltx2 loads are listed: Gemma's text model, the decoder of the audio VAE, and the vocoder without the
-inverse basis, which its spectrogram does not use.
+index. Only the tensors that ltx2 loads are listed: Gemma's text model, and the vocoder without the inverse basis, which its
+spectrogram does not use.
 """
 import json
 import re
@@ -18,7 +18,7 @@ REPEATED = re.compile(r"(transformer_blocks|transformer_1d_blocks|language_model
 
 
 def declared(config: dict) -> dict:
-    from ltx_core.model.audio_vae import AudioDecoderConfigurator, VocoderConfigurator
+    from ltx_core.model.audio_vae import AudioDecoderConfigurator, AudioEncoderConfigurator, VocoderConfigurator
     from ltx_core.model.transformer import LTXModelConfigurator
     from ltx_core.model.video_vae import VideoDecoderConfigurator, VideoEncoderConfigurator
     from ltx_core.text_encoders.gemma import EmbeddingsProcessorConfigurator
@@ -30,7 +30,8 @@ def declared(config: dict) -> dict:
         for key, value in LTXModelConfigurator.from_config(config).state_dict().items():
             names[f"model.diffusion_model.{key}"] = value.shape
         for configurator, vae, part in ((VideoEncoderConfigurator, "vae", "encoder"), (VideoDecoderConfigurator, "vae", "decoder"),
-                                        (AudioDecoderConfigurator, "audio_vae", "decoder")):
+                                        (AudioDecoderConfigurator, "audio_vae", "decoder"),
+                                        (AudioEncoderConfigurator, "audio_vae", "encoder")):
             for key, value in configurator.from_config(config).state_dict().items():
                 names[f"{vae}.{key}" if key.startswith("per_channel_statistics.") else f"{vae}.{part}.{key}"] = value.shape
         for key, value in VocoderConfigurator.from_config(config).state_dict().items():

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ltx2_models::audio_vae::{AudioDecoder, AudioVaeConfig};
+use ltx2_models::audio_vae::{AudioDecoder, AudioEncoder, AudioVaeConfig};
 use ltx2_models::text_encoder::{EmbeddingsConfig, EmbeddingsProcessor, Gemma, GemmaConfig};
 use ltx2_models::transformer::{Transformer, TransformerConfig};
 use ltx2_models::video_vae::{VideoDecoder, VideoEncoder, VideoVaeConfig};
@@ -33,6 +33,7 @@ fn requested_of(config: &Value) -> Shapes {
         VideoEncoder::new(&video_vae, vb.clone())?;
         VideoDecoder::new(&video_vae, vb.clone())?;
         AudioDecoder::new(&audio_vae, vb.clone())?;
+        AudioEncoder::new(&audio_vae, vb.clone())?;
         Vocoder::new(&vocoder, vb.clone())?;
         Gemma::new(&gemma, vb)
     });

@@ -26,6 +26,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let models = arguments.models.open()?;
     let request = arguments.request.valid(&models, OutputSpec::default())?;
     let plan = plan_request(&request, &models.capabilities())?;
+    models.check_loras(&plan)?;
     let execution = arguments.models.execution()?;
     let memory = estimate(&plan, &models.weight_sizes(execution.precision.dtype()), execution);
     println!("{}", serde_json::to_string_pretty(&Printed { plan, memory })?);
