@@ -11,8 +11,9 @@ use super::targets::Targets;
 use super::update::{Layer, LayerParts, Update};
 use crate::weight_files::{CheckpointError, SafetensorsFile, TensorShapes, read_metadata};
 
-/// Metadata key of IC-LoRAs, which need a reference video.
-const REFERENCE_KEY: &str = "reference_downscale_factor";
+/// Metadata keys of IC-LoRAs, which need a reference video.
+const REFERENCE_KEYS: [&str; 3] =
+    ["reference_downscale_factor", "reference_spatial_scale_factor", "reference_temporal_scale_factor"];
 
 /// An open LoRA file. [`Lora::fit`] checks it against the networks.
 #[derive(Clone)]
@@ -68,11 +69,8 @@ impl Lora {
             return Err(refuse(expected.into()));
         }
         let metadata = read_metadata(path)?;
-        let kind = if metadata.contains_key(REFERENCE_KEY) || is_named_in_context(path) {
-            LoraKind::InContext
-        } else {
-            LoraKind::Ordinary
-        };
+        let has_reference = REFERENCE_KEYS.iter().any(|key| metadata.contains_key(*key));
+        let kind = if has_reference || is_named_in_context(path) { LoraKind::InContext } else { LoraKind::Ordinary };
         let config = adapter_config(path)?;
         let alpha = HeaderAlpha::new(&metadata, config.as_ref()).map_err(refuse)?;
         Ok(Self { file: Arc::new(file), layers, unusable, alpha, kind })

@@ -246,6 +246,7 @@ fn loras_that_cannot_be_applied_whole_are_refused_by_tensor() {
         (lora.with(&format!("{TO_Q}.alpha"), ones(64)), "must be a scalar"),
         (lora.with(&format!("transformer.{}", &down[16..]), ones(1)), "transformer_blocks.0.attn1.to_q"),
         (lora.with_metadata("reference_downscale_factor", "2"), "IC-LoRA"),
+        (lora.with_metadata("reference_temporal_scale_factor", "2"), "IC-LoRA"),
     ] {
         let error = fixture.error(&lora);
         assert!(error.contains("lora.safetensors") && error.contains(expected), "{expected}: {error}");
