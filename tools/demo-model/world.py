@@ -30,7 +30,7 @@ ATTRIBUTES = {
 }
 RATE = 16000  # samples per second of the drawn audio
 
-# The default negative prompt of the server (crates/ltx2-types/src/limits.rs).
+# The default negative prompt of the model set (models/demo/trained/defaults.json).
 NEGATIVE = (
     "blurry, out of focus, low contrast, noise, flicker, jitter, motion smear, warped anatomy, extra limbs, "
     "duplicated objects, unreadable text, watermark, muffled or robotic voice, echo, background hiss, "
