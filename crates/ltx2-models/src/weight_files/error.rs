@@ -20,7 +20,7 @@ pub enum CheckpointError {
     Foreign {
         /// The file.
         path: PathBuf,
-        /// What it is, and what to do.
+        /// Description of the file, with a remedy.
         reason: &'static str,
     },
     /// Invalid or incomplete safetensors file.
