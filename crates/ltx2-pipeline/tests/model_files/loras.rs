@@ -169,8 +169,12 @@ fn float8_pairs_are_decoded() {
 fn updates_of_other_methods_are_applied() {
     let fixture = Fixture::new();
     let weight = fixture.weights.tensors[TO_Q_WEIGHT].values();
-    let close = |found: &[f32], expected: &dyn Fn(usize) -> f32| {
-        found.iter().enumerate().all(|(i, found)| (found - weight[i] - expected(i)).abs() < 1e-5)
+    // Factors, products and sums may be rounded to bfloat16.
+    let close = |found: f32, weight: f32, update: f32| {
+        (found - weight - update).abs() <= 0.02 * (weight.abs() + update.abs()) + 1e-6
+    };
+    let all_close = |found: &[f32], update: &dyn Fn(usize) -> f32| {
+        found.iter().enumerate().all(|(i, found)| close(*found, weight[i], update(i)))
     };
     let eight = |scale: f32| Stored::floats(&[8, 8], &(0..64).map(|i| scale * i as f32).collect::<Vec<_>>());
     // LoKr: element (8 a + b, 8 c + d) is w1 (a, c) times w2 (b, d).
@@ -183,7 +187,7 @@ fn updates_of_other_methods_are_applied() {
         let (row, column) = (i / 64, i % 64);
         0.0002 * (row / 8 * 8 + column / 8) as f32 * (row % 8 * 8 + column % 8) as f32
     };
-    assert!(close(&merged[TO_Q_WEIGHT], &kronecker));
+    assert!(all_close(&merged[TO_Q_WEIGHT], &kronecker));
     // LoHa of rank 1: each element is the product of four factors, times alpha over the rank.
     let vector = |shape: &[usize]| Stored::floats(shape, &(0..64).map(|i| 0.1 * i as f32).collect::<Vec<_>>());
     let loha = ["1", "2"].iter().fold(Contents::default(), |lora, index| {
@@ -193,9 +197,7 @@ fn updates_of_other_methods_are_applied() {
     let loha = loha.with(&format!("{TO_Q}.alpha"), Stored::floats(&[1], &[0.001]));
     let merged = fixture.merged(&loha).unwrap();
     let hadamard = |i: usize| 0.001 * (0.01 * (i / 64) as f32 * (i % 64) as f32).powi(2);
-    let largest = hadamard(64 * 64 - 1);
-    let near = |(i, found): (usize, &f32)| (found - weight[i] - hadamard(i)).abs() < 1e-5 * largest.max(1.0);
-    assert!(merged[TO_Q_WEIGHT].iter().enumerate().all(near));
+    assert!(all_close(&merged[TO_Q_WEIGHT], &hadamard));
     // Whole updates of a weight, a bias and a norm.
     let bias = "model.diffusion_model.transformer_blocks.0.attn1.to_q.bias";
     let norm = "model.diffusion_model.transformer_blocks.0.attn1.q_norm.weight";
@@ -207,8 +209,8 @@ fn updates_of_other_methods_are_applied() {
     let (plain, merged) = (fixture.merged(&fixture.lora).unwrap(), fixture.merged(&diffs).unwrap());
     assert_eq!(merged.len(), plain.len() + 2);
     for name in [bias, norm] {
-        let expected: Vec<f32> = fixture.weights.tensors[name].values().iter().map(|value| value + 1.0).collect();
-        assert_eq!(merged[name], expected, "{name}");
+        let values = fixture.weights.tensors[name].values();
+        assert!(merged[name].iter().zip(&values).all(|(found, value)| close(*found, *value, 1.0)), "{name}");
     }
 }
 
