@@ -31,7 +31,7 @@ def scenes(count: int) -> list:
     result = []
     for i in range(count):
         want = {k: world.ATTRIBUTES[k][j % len(world.ATTRIBUTES[k])] for k, j in (("motion", i), ("sound", i))}
-        want["shape"] = world.ATTRIBUTES["shape"][(i // 2) % 4]
+        want["shape"] = world.ATTRIBUTES["shape"][(i + i // 8) % 4]
         while True:
             scene = world.random_scene(rng) | want
             if world.is_held_out(scene):

@@ -11,6 +11,7 @@ NAMES = list(world.COLOURS)
 PALETTE = np.array(list(world.COLOURS.values()), float)
 LIGHT = np.array([1.0, 0.95, 0.9])  # the drawn background is darker towards the bottom
 UNKNOWN = "?"
+BLURS = (0.0, 0.06, 0.12)  # of the templates, relative to the square root of the area
 
 
 def read(path):
@@ -51,7 +52,8 @@ def look(frames) -> dict:
     found["colour"] = nearest_colour(np.median(core, 0))
     centres = np.array([np.argwhere(masks[i]).mean(0) for i in visible])
     found["motion"] = motion(centres / frames.shape[1:3], areas[visible], frames.shape[2] / frames.shape[1])
-    found["shape"] = shape(masks[visible], centres)
+    reference = np.percentile(contrast[masks], 90)
+    found["shape"] = shape(np.where(masks, np.minimum(contrast / reference, 1), 0)[visible])
     side = max(np.median([np.ptp(np.argwhere(masks[i]), axis=0).max() + 1 for i in visible]), 1)
     found["size"] = "small" if side / min(frames.shape[1:3]) < 0.35 else "large"
     return found
@@ -89,15 +91,30 @@ def template(name: str, area: float, dy, dx):
     return (squared <= outer) & (squared >= outer * hole**2)
 
 
-def shape(masks, centres) -> str:
-    """Returns the shape whose template of equal area and centroid overlaps most with the masks."""
-    scores = dict.fromkeys(world.ATTRIBUTES["shape"], 0.0)
-    rows, columns = np.mgrid[: masks.shape[1], : masks.shape[2]]
-    for mask, (y, x) in list(zip(masks, centres))[::2]:
-        for name in scores:
-            drawn = template(name, mask.sum(), rows - y, columns - x)
-            scores[name] += (mask & drawn).sum() / (mask | drawn).sum()
-    return max(scores, key=scores.get)
+def blurred(image, sigma: float):
+    """Returns a Gaussian blur of [H, W]."""
+    transfer = [np.exp(-2 * (np.pi * sigma * np.fft.fftfreq(n)) ** 2) for n in image.shape]
+    return np.fft.ifft2(np.fft.fft2(image) * transfer[0][:, None] * transfer[1][None]).real
+
+
+def shape(objects) -> str:
+    """Returns the shape whose template has the highest correlation with the objects [F, H, W], given as coverage in 0..1.
+
+    A template has the object's area and centroid. It is blurred as strongly as fits best, because the decoder rounds
+    corners: a soft triangle is a triangle.
+    """
+    rows, columns = np.mgrid[: objects.shape[1], : objects.shape[2]]
+    scores = {}
+    for image in objects[::2]:
+        area = image.sum()
+        dy, dx = rows - (image * rows).sum() / area, columns - (image * columns).sum() / area
+        for name in world.ATTRIBUTES["shape"]:
+            sharp = template(name, area, dy, dx).astype(float)
+            for softness in BLURS:
+                drawn = blurred(sharp, softness * math.sqrt(area)) if softness else sharp
+                score = (image * drawn).sum() / math.sqrt((image**2).sum() * (drawn**2).sum())
+                scores[name, softness] = scores.get((name, softness), 0.0) + score
+    return max(scores, key=scores.get)[0]
 
 
 def listen(samples, rate: int) -> str:

@@ -105,6 +105,8 @@ def write_files() -> None:
         "image_seq_length": 4,
     }
     (FOLDER / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    processor = {"processor_class": "Gemma3Processor", "image_seq_length": 4}
+    (FOLDER / "processor_config.json").write_text(json.dumps(processor))
 
 
 def load():

@@ -14,9 +14,10 @@ macro_rules! file {
 }
 
 /// Names below the model's folder, with contents. The checkpoint is last.
-const FILES: [(&str, &[u8]); 8] = [
+const FILES: [(&str, &[u8]); 9] = [
     file!("gemma/config.json"),
     file!("gemma/preprocessor_config.json"),
+    file!("gemma/processor_config.json"),
     file!("gemma/tokenizer.json"),
     file!("gemma/tokenizer.model"),
     file!("gemma/tokenizer_config.json"),
