@@ -59,6 +59,13 @@ pub(super) struct LayerUpdates {
     pub(super) bias: Vec<Update>,
 }
 
+/// A factor with its shape and, for a pair, its rank.
+struct ShapedFactor {
+    factor: Factor,
+    shape: [usize; 2],
+    rank: Option<usize>,
+}
+
 /// A layer of a LoRA file with its name, for errors.
 pub(super) struct Layer<'a> {
     pub(super) name: &'a str,
@@ -107,9 +114,9 @@ impl Layer<'_> {
             _ => return Err(format!("{} has one of lokr_w1 and lokr_w2, but not the other", self.name)),
         };
         // Alpha scales decomposed factors only.
-        let scale = self.scale(first.2.or(second.2))?;
-        let shape = vec![first.1[0] * second.1[0], first.1[1] * second.1[1]];
-        Ok(Some(Update { product: Product::Kronecker([first.0, second.0]), scale, shape }))
+        let scale = self.scale(first.rank.or(second.rank))?;
+        let shape = first.shape.iter().zip(second.shape).map(|(first, second)| first * second).collect();
+        Ok(Some(Update { product: Product::Kronecker([first.factor, second.factor]), scale, shape }))
     }
 
     fn hadamard(&self) -> std::result::Result<Option<Update>, String> {
@@ -117,27 +124,24 @@ impl Layer<'_> {
         let second = self.factor(None, Part::LohaW2A, Part::LohaW2B)?;
         let (first, second) = match (first, second) {
             (None, None) => return Ok(None),
-            (Some(first), Some(second)) if first.1 == second.1 => (first, second),
+            (Some(first), Some(second)) if first.shape == second.shape => (first, second),
             _ => return Err(format!("{} has no two pairs hada_w1 and hada_w2 of the same shape", self.name)),
         };
-        let scale = self.scale(first.2)?;
-        Ok(Some(Update { product: Product::Hadamard([first.0, second.0]), scale, shape: first.1.to_vec() }))
+        let (scale, shape) = (self.scale(first.rank)?, first.shape.to_vec());
+        Ok(Some(Update { product: Product::Hadamard([first.factor, second.factor]), scale, shape }))
     }
 
-    /// Returns a factor, its shape and, for a pair, its rank.
-    fn factor(
-        &self,
-        whole: Option<Part>,
-        a: Part,
-        b: Part,
-    ) -> std::result::Result<Option<(Factor, [usize; 2], Option<usize>)>, String> {
+    /// Returns a factor that is stored whole or as a pair.
+    fn factor(&self, whole: Option<Part>, a: Part, b: Part) -> std::result::Result<Option<ShapedFactor>, String> {
         let whole = whole.and_then(|part| self.parts.get(&part));
         match (whole, self.pair(a, b)?) {
             (None, None) => Ok(None),
-            (Some(name), None) => Ok(Some((Factor::Whole(name.clone()), self.matrix(name)?, None))),
+            (Some(name), None) => {
+                Ok(Some(ShapedFactor { factor: Factor::Whole(name.clone()), shape: self.matrix(name)?, rank: None }))
+            }
             (None, Some((a, b))) => {
                 let (rows, columns, rank) = self.pair_shape(&a, &b)?;
-                Ok(Some((Factor::Pair(a, b), [rows, columns], Some(rank))))
+                Ok(Some(ShapedFactor { factor: Factor::Pair(a, b), shape: [rows, columns], rank: Some(rank) }))
             }
             (Some(name), Some(_)) => Err(format!("{name} is stored whole and as a pair")),
         }

@@ -75,6 +75,9 @@ impl Fixture {
     }
 }
 
+/// Change of a tensor name.
+type Rename<'a> = &'a dyn Fn(&str) -> String;
+
 #[test]
 fn names_of_all_trainers_have_the_same_effect() {
     let fixture = Fixture::new();
@@ -85,7 +88,7 @@ fn names_of_all_trainers_have_the_same_effect() {
         let (layer, matrix) = bare(name).rsplit_once(".lora_").map(|(a, b)| (a.to_string(), b.to_string())).unwrap();
         format!("{}.lora_{matrix}", layer.replace('.', "_")).replace("lora_A", "lora_down").replace("lora_B", "lora_up")
     };
-    let renames: [(&str, &dyn Fn(&str) -> String); 11] = [
+    let renames: [(&str, Rename); 11] = [
         ("transformer", &|name| format!("transformer.{}", bare(name))),
         ("model.diffusion_model", &|name| format!("model.{name}")),
         ("base_model.model", &|name| format!("base_model.model.{}", bare(name))),
