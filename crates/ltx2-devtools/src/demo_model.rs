@@ -38,7 +38,7 @@ macro_rules! weight_files {
         [
             weight_file!($folder, "ltx", "ltx.safetensors"),
             weight_file!($folder, "spatial_upscaler", "spatial_upscaler.safetensors"),
-            weight_file!($folder, "lora", "lora.safetensors"),
+            weight_file!($folder, "lora", "distilled_lora.safetensors"),
         ]
     };
 }

@@ -29,9 +29,9 @@ fn valid_file(metadata: &[(&str, &str)]) -> Vec<u8> {
 fn errors_of_invalid_files_name_the_file_and_the_reason() {
     let valid = valid_file(&[("config", "{}"), ("model_version", "2.0")]);
     for (bytes, expected) in [
-        (vec![], "the file is empty"),
+        (vec![], "it is empty: the download failed"),
         (b"not a model at all, but text".to_vec(), "not a usable safetensors file"),
-        (valid[..valid.len() - 3].to_vec(), "not a usable safetensors file"),
+        (valid[..valid.len() - 3].to_vec(), "it is truncated or damaged"),
         (valid_file(&[("model_version", "2.0")]), "no `config` in its metadata"),
         (valid_file(&[("config", "{")]), "`config` in its metadata is not JSON"),
     ] {

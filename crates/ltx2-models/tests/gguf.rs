@@ -9,13 +9,14 @@ use std::path::Path;
 use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Result, Tensor};
-use ltx2_models::checkpoint::{GgufKind, gguf_kind};
+use ltx2_models::checkpoint::{CheckpointPart, Component, FileKind, GgufKind, file_kind, gguf_kind};
 use ltx2_models::linear::Linear;
 use ltx2_models::{Checkpoint, VarBuilder};
 
 use common::test_device;
 
 const FIRST: &str = "transformer_blocks.0.audio_to_video_attn.to_q.weight";
+const CONFIG: &str = r#"{"transformer": {}, "vae": {}, "audio_vae": {}, "vocoder": {}}"#;
 const MODEL: &str = "model.diffusion_model.";
 
 /// A tensor of elements between -1 and 1.
@@ -41,7 +42,7 @@ fn write_gguf(path: &Path, architecture: &str, metadata: &[(&str, Value)], tenso
 
 fn write_safetensors(path: &Path, names: &[&str]) {
     let tensors: HashMap<String, Tensor> = names.iter().map(|name| (name.to_string(), test_values((32, 64)))).collect();
-    let metadata = HashMap::from([("config".to_string(), "{}".to_string()), ("model_version".into(), "2.0".into())]);
+    let metadata = HashMap::from([("config".to_string(), CONFIG.to_string()), ("model_version".into(), "2.0".into())]);
     safetensors::serialize_to_file(&tensors, Some(metadata), path).unwrap();
 }
 
@@ -54,7 +55,9 @@ fn checkpoint_with_gguf_transformer(folder: &Path) -> Checkpoint {
     write_safetensors(&safetensors, &[&first, &missing, &connector, "vae.decoder.a.weight"]);
     let tensors = [(FIRST, GgmlDType::Q4_0, (32, 64)), ("scale_shift_table", GgmlDType::Q8_0, (2, 64))];
     write_gguf(&gguf, "ltxv", &[], &tensors);
-    Checkpoint::open_with_transformer(&safetensors, &gguf).unwrap()
+    let others = Component::ALL[1..].to_vec();
+    let part = |path: &Path, components| CheckpointPart { path: path.into(), components };
+    Checkpoint::open_parts(&[part(&gguf, vec![Component::Transformer]), part(&safetensors, others)]).unwrap()
 }
 
 #[test]
@@ -118,9 +121,8 @@ fn unsupported_gguf_files_are_identified_and_rejected() {
     write_gguf(&path("part.gguf"), "gemma3", &[("split.count", Value::U16(2))], &[]);
     assert_eq!(gguf_kind(&path("flux.gguf")).unwrap(), GgufKind::Other);
     assert_eq!(gguf_kind(&path("ltx.gguf")).unwrap(), GgufKind::Transformer);
-    let refused = Checkpoint::open_with_transformer(&path("ltx.safetensors"), &path("flux.gguf"));
-    let refused = refused.unwrap_err().to_string();
-    assert!(refused.contains("flux.gguf") && refused.contains("audio_to_video_attn"), "{refused}");
+    let other = file_kind(&path("flux.gguf")).unwrap();
+    assert_eq!(other, FileKind::Other("a GGUF file of the architecture flux".into()));
     let refused = gguf_kind(&path("part.gguf")).unwrap_err().to_string();
     assert!(refused.contains("split.count is 2"), "{refused}");
 }

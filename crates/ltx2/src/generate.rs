@@ -9,6 +9,7 @@ use ltx2_media::{FileInputs, VideoWriter};
 use ltx2_types::{Generator, ImageLimits, InputFile, Job, OutputSpec, Phase, Progress, Quality, VideoFormat, Watch};
 
 use crate::models::ModelArguments;
+use crate::output;
 use crate::request::RequestArguments;
 
 #[derive(Debug, clap::Args)]
@@ -68,8 +69,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(prompt) = report.enhanced_prompt {
         eprintln!("prompt: {prompt}");
     }
-    println!("{}", arguments.out.display());
-    Ok(())
+    output::print(&format!("{}", arguments.out.display()))
 }
 
 /// Progress bar on the terminal: phase, step and time left.

@@ -8,7 +8,9 @@ mod engine;
 #[cfg(feature = "media")]
 mod generate;
 mod images;
+mod inspect;
 mod models;
+mod output;
 mod plan;
 mod request;
 #[cfg(feature = "media")]
@@ -35,6 +37,8 @@ enum Command {
     /// Generate one video.
     #[cfg(feature = "media")]
     Generate(Box<generate::Arguments>),
+    /// Inspect model files.
+    Models(inspect::Arguments),
     /// Print the plan and the memory estimate of a request, without loading weights.
     Plan(Box<plan::Arguments>),
     /// Run the request of a reference trace and write every tensor under the reference's names.
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(*arguments),
         #[cfg(feature = "media")]
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Models(arguments) => inspect::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Trace(arguments) => trace::run(arguments),
         Command::Bench(arguments) => bench::run(&arguments),
@@ -75,7 +80,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", output::error_text(&error));
             ExitCode::FAILURE
         }
     }

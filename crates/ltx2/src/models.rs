@@ -4,17 +4,19 @@ use std::path::PathBuf;
 
 use ltx2_pipeline::plan::default_steps;
 use ltx2_pipeline::{
-    AttentionKernel, DeviceChoice, DeviceError, Engine, EngineSettings, ExecutionConfig, ModelSet, PipelineError,
-    Precision,
+    AttentionKernel, DeviceChoice, DeviceError, Engine, EngineSettings, ExecutionConfig, ModelChoice, ModelSet,
+    PipelineError, Precision,
 };
 use ltx2_types::Limits;
 
 /// Location of the model and its device.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ModelArguments {
-    /// Folder with the checkpoint (*.safetensors) and the Gemma 3 folder.
+    /// Folder with the model files; `ltx2 models inspect DIR` lists what each is.
     #[arg(long, value_name = "DIR", default_value = "weights")]
     pub models: PathBuf,
+    #[command(flatten)]
+    pub files: FileArguments,
     /// Device: auto (a GPU if present), cpu or cuda.
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
@@ -29,10 +31,65 @@ pub struct ModelArguments {
     pub attention_kernel: AttentionKernel,
 }
 
+/// Files to use instead of those that are chosen from the folder; a relative path may begin at the folder.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct FileArguments {
+    /// File of the checkpoint or of a part of it; can be repeated. Networks that it lacks come from the folder.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Vec<PathBuf>,
+    /// Spatial upscaler.
+    #[arg(long, value_name = "FILE")]
+    upscaler: Option<PathBuf>,
+    /// Folder or file of the text encoder.
+    #[arg(long, value_name = "FILE")]
+    text_encoder: Option<PathBuf>,
+    /// LoRA that distils the second stage.
+    #[arg(long, value_name = "FILE")]
+    distilled_lora: Option<PathBuf>,
+}
+
+impl FileArguments {
+    /// Returns the choice of files.
+    pub fn choice(&self) -> ModelChoice {
+        ModelChoice {
+            checkpoint: self.checkpoint.clone(),
+            upscaler: self.upscaler.clone(),
+            text_encoder: self.text_encoder.clone(),
+            distilled_lora: self.distilled_lora.clone(),
+        }
+    }
+
+    /// Returns the options and values as command line arguments.
+    #[cfg(feature = "media")]
+    fn command_line(&self) -> Vec<std::ffi::OsString> {
+        let all = self.checkpoint.iter().map(|file| ("--checkpoint", Some(file))).chain([
+            ("--upscaler", self.upscaler.as_ref()),
+            ("--text-encoder", self.text_encoder.as_ref()),
+            ("--distilled-lora", self.distilled_lora.as_ref()),
+        ]);
+        let given = all.filter_map(|(option, file)| Some([option.into(), file?.clone().into_os_string()]));
+        given.flatten().collect()
+    }
+}
+
 impl ModelArguments {
     /// Opens the model set; reads headers only.
+    ///
+    /// # Errors
+    /// Says what to do next if the folder does not exist or is empty.
     pub fn open(&self) -> Result<ModelSet, PipelineError> {
-        ModelSet::open(&self.models)
+        let folder = &self.models;
+        let is_empty = std::fs::read_dir(folder).map_or(!folder.exists(), |mut entries| entries.next().is_none());
+        if is_empty {
+            let path = folder.display();
+            let reason = format!(
+                "it has no files. To try everything with a small model, run: ltx2 demo-model {path}. For real videos, \
+                 download the files of LTX-2 and Gemma 3 that the README lists under \"Models\" into it. For models \
+                 elsewhere, add --models DIR. `ltx2 models inspect DIR` says what is missing"
+            );
+            return Err(PipelineError::ModelSet { folder: folder.clone(), reason });
+        }
+        ModelSet::open_with(folder, &self.files.choice())
     }
 
     /// Opens the model set and the device; weights are loaded on demand.
@@ -50,6 +107,7 @@ impl ModelArguments {
     #[cfg(feature = "media")]
     pub fn command_line(&self) -> Vec<std::ffi::OsString> {
         let mut line: Vec<std::ffi::OsString> = vec!["--models".into(), self.models.clone().into_os_string()];
+        line.extend(self.files.command_line());
         let mut add = |option: &str, value: &str| line.extend([option.into(), value.into()]);
         add("--device", self.device.name());
         if let Some(precision) = self.dtype {

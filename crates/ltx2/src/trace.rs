@@ -7,6 +7,7 @@ use ltx2_devtools::trace::{self, ReferenceRequest};
 
 use crate::images;
 use crate::models::ModelArguments;
+use crate::output;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -30,6 +31,5 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut engine = arguments.models.engine()?;
     let tensors = trace::trace(&mut engine, &arguments.like, &mut DecodedImages(images))?;
     trace::write(&tensors, &arguments.out)?;
-    println!("{} tensors in {}", tensors.len(), arguments.out.display());
-    Ok(())
+    output::print(&format!("{} tensors in {}", tensors.len(), arguments.out.display()))
 }

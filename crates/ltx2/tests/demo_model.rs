@@ -9,7 +9,7 @@ const LTX_2: [(&str, usize, u64); 4] = [
     ("ltx.safetensors", 633, 0x8c6b_2145_0197_38fe),
     ("gemma/model.safetensors", 132, 0x9120_c961_8731_3979),
     ("spatial_upscaler.safetensors", 24, 0xa813_e5ed_aee4_481d),
-    ("lora.safetensors", 56, 0x76ac_9cfe_d877_636b),
+    ("distilled_lora.safetensors", 56, 0x76ac_9cfe_d877_636b),
 ];
 
 /// The same for LTX-2.3, which shares text encoder and upscaler with LTX-2.
@@ -17,7 +17,7 @@ const LTX_2_3: [(&str, usize, u64); 4] = [
     ("ltx.safetensors", 1757, 0xe2ae_2692_df2f_44e7),
     LTX_2[1],
     LTX_2[2],
-    ("lora.safetensors", 68, 0x48a6_c08b_c1f7_f0cc),
+    ("distilled_lora.safetensors", 68, 0x48a6_c08b_c1f7_f0cc),
 ];
 
 fn fingerprint(file: &std::path::Path) -> (usize, u64) {

@@ -85,7 +85,7 @@ fn an_image_becomes_the_first_frame() {
 fn every_pipeline_generates_a_video_with_keyframes_and_a_lora() {
     let folder = tempfile::tempdir().unwrap();
     let image = concat!(env!("CARGO_MANIFEST_DIR"), "/../ltx2-pipeline/tests/fixtures/image.png");
-    let lora = format!("{}:0.5", demo_model().join("lora.safetensors").display());
+    let lora = format!("{}:0.5", demo_model().join("distilled_lora.safetensors").display());
     let keys = [format!("{image}@0"), format!("{image}@8f:0.8")];
     for pipeline in ["one-stage", "two-stage", "distilled"] {
         let out = folder.path().join(format!("{pipeline}.mp4"));
@@ -105,7 +105,7 @@ fn a_lora_of_another_model_is_refused_by_name() {
         assert!(!output.status.success());
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    let original = std::fs::read(demo_model().join("lora.safetensors")).unwrap();
+    let original = std::fs::read(demo_model().join("distilled_lora.safetensors")).unwrap();
     let renamed = |from: &[u8], to: &[u8]| {
         let mut bytes = original.clone();
         for at in 0..bytes.len() - from.len() {
@@ -201,8 +201,10 @@ fn an_unusable_model_set_is_reported() {
 #[test]
 fn a_plan_is_printed_without_loading_weights() {
     let models = demo_model().to_str().unwrap();
-    let output =
-        run(&["plan", "--models", models, "--prompt", "A fox", "--width", "768", "--height", "512", "--frames", "120"]);
+    let output = run(&[
+        "plan", "--models", models, "--prompt", "A fox", "--width", "768", "--height", "512", "--frames", "120",
+        "--json",
+    ]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let stages = printed["plan"]["stages"].as_array().unwrap();
@@ -211,4 +213,77 @@ fn a_plan_is_printed_without_loading_weights() {
     assert_eq!(stages[1]["tokens"], serde_json::json!({"video": 6144, "audio": 121}));
     assert_eq!(stages[1]["loras"].as_array().unwrap().len(), 1);
     assert!(printed["memory"]["peak"].as_u64().unwrap() > 0);
+}
+
+fn plan(more: &[&str]) -> Vec<&'static str> {
+    let models = demo_model().to_str().unwrap();
+    let more = more.iter().map(|text| -> &'static str { String::from(*text).leak() });
+    ["plan", "--models", models, "--prompt", "A fox"].into_iter().chain(more).collect()
+}
+
+#[test]
+fn a_plan_is_a_table_for_people() {
+    let output = run(&plan(&["--width", "768", "--height", "512", "--frames", "120"]));
+    let text = String::from_utf8(output.stdout).unwrap();
+    for expected in ["pipeline  two-stage", "1      384x256", "2      768x512", "estimated memory"] {
+        assert!(text.contains(expected), "{text}");
+    }
+    assert!(text.lines().count() < 30, "{text}");
+}
+
+#[test]
+fn a_reader_that_has_gone_away_is_no_error() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = common::ltx2().args(plan(&["--json"])).stdout(writer).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn model_files_are_inspected_and_chosen_by_options() {
+    let models = demo_model().to_str().unwrap();
+    let output = run(&["models", "inspect", models]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for (file, role) in [
+        ("ltx.safetensors", "checkpoint"),
+        ("gemma", "text encoder"),
+        ("spatial_upscaler.safetensors", "spatial upscaler"),
+        ("distilled_lora.safetensors", "distilled LoRA"),
+    ] {
+        let line = text.lines().find(|line| line.starts_with(file) && line.contains(role));
+        assert!(output.status.success() && line.is_some(), "{file}: {text}");
+    }
+    let json = run(&["models", "inspect", models, "--json"]).stdout;
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!((json["missing"].as_array().unwrap().len(), json["files"].as_array().unwrap().len()), (0, 4));
+
+    let without = tempfile::tempdir().unwrap();
+    let folder = without.path().to_str().unwrap();
+    let error = error_of(&["models", "inspect", folder]);
+    assert!(error.contains("it lacks an LTX-2 checkpoint") && error.contains("a Gemma 3 text encoder"), "{error}");
+    let error = error_of(&plan(&["--upscaler", "gemma"]));
+    assert!(error.contains("--upscaler is") && error.contains("which is a Gemma 3 text encoder"), "{error}");
+}
+
+#[test]
+fn without_models_the_next_step_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in ["serve", "plan"] {
+        let mut arguments = vec![command, "--models", "weights"];
+        arguments.extend(["--prompt", "x"].iter().filter(|_| command == "plan"));
+        let output = common::ltx2().args(arguments).current_dir(folder.path()).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.contains("run: ltx2 demo-model weights"), "{error}");
+        assert!(error.contains("--models DIR"), "{error}");
+    }
+}
+
+#[test]
+fn errors_of_the_system_are_said_once() {
+    let out = tempfile::tempdir().unwrap();
+    let missing = out.path().join("nowhere/x.mp4");
+    let output = generate(&missing, &["--frames", "1", "--width", "64", "--height", "64"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert_eq!(error.matches("No such file or directory").count(), 1, "{error}");
 }

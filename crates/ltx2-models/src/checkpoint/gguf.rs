@@ -9,11 +9,6 @@ use crate::weight_files::CheckpointError;
 use crate::weight_files::gguf::GgufFile;
 use crate::weight_files::tensor_files::TensorMapping;
 
-/// Prefix of the transformer in a checkpoint.
-pub(super) const TRANSFORMER_PREFIX: &str = "model.diffusion_model.";
-/// Prefixes of the other networks of a checkpoint.
-const OTHER_PREFIXES: [&str; 4] = ["text_embedding_projection.", "vae.", "audio_vae.", "vocoder."];
-
 /// Network that a GGUF file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GgufKind {
@@ -39,13 +34,6 @@ pub(super) fn kind_of(file: &GgufFile) -> GgufKind {
         _ if file.names().any(is_block) => GgufKind::Transformer,
         _ => GgufKind::Other,
     }
-}
-
-/// Maps a tensor name of a transformer file to that of the checkpoint, by adding the prefix if it is missing.
-pub(super) fn transformer_name(name: &str) -> String {
-    let has_prefix =
-        name.starts_with(TRANSFORMER_PREFIX) || OTHER_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    if has_prefix { name.into() } else { format!("{TRANSFORMER_PREFIX}{name}") }
 }
 
 /// Layer name of llama.cpp, layer name of Hugging Face, and the constant that the conversion added to the weight.
@@ -135,14 +123,6 @@ mod tests {
             assert_eq!(mapping.offset, if hugging_face.contains("norm.weight") { 1.0 } else { 0.0 }, "{hugging_face}");
         }
         assert_eq!(gemma_mapping("output.weight"), None);
-    }
-
-    #[test]
-    fn missing_transformer_prefix_is_added() {
-        let full = "model.diffusion_model.transformer_blocks.0.ff.net.2.weight";
-        assert_eq!(transformer_name(full), full);
-        assert_eq!(transformer_name("transformer_blocks.0.ff.net.2.weight"), full);
-        assert_eq!(transformer_name("vae.decoder.conv_in.conv.weight"), "vae.decoder.conv_in.conv.weight");
     }
 
     #[test]

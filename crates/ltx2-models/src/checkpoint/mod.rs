@@ -1,12 +1,16 @@
 //! Checkpoints in their published layouts: a safetensors file with its architecture in the metadata, a folder of shards,
 //! the folder layout of diffusers, and GGUF.
 
+mod architecture;
 mod check;
 mod diffusers;
+mod file_kind;
 mod folder;
+mod gemma_file;
 mod gguf;
+mod names;
+mod parts;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +18,8 @@ use candle_core::{DType, Device};
 use serde_json::Value;
 
 use self::folder::{hugging_face_name, shards, with_extension};
-use self::gguf::{TRANSFORMER_PREFIX, gemma_config, gemma_mapping, kind_of, transformer_name};
+use self::gguf::{gemma_config, gemma_mapping, kind_of};
+use self::parts::replace_transformer;
 use crate::config::ConfigError;
 use crate::lora::LoraStrength;
 use crate::synth::SynthBackend;
@@ -24,13 +29,12 @@ use crate::weight_cache::WeightCache;
 use crate::weight_files::gguf::GgufFile;
 use crate::weight_files::tensor_files::TensorFiles;
 
-pub use self::folder::read_json;
+pub use self::file_kind::{FileKind, file_kind};
+pub use self::folder::{has_extension, is_hidden, read_json};
 pub use self::gguf::{GgufKind, gguf_kind};
+pub use self::names::Component;
+pub use self::parts::CheckpointPart;
 pub use crate::weight_files::{CheckpointError, TensorShapes, message, read_metadata, tensor_shapes};
-
-/// Prefixes of the connectors. They share the transformer's prefix, but are missing from some transformer files.
-const CONNECTOR_PREFIXES: [&str; 2] =
-    ["model.diffusion_model.video_embeddings_connector.", "model.diffusion_model.audio_embeddings_connector."];
 
 /// Weights and architecture of a model. Opening reads headers only; tensors are read when a network is built.
 #[derive(Debug, Clone)]
@@ -50,15 +54,20 @@ impl Checkpoint {
         Ok(Self::from_files(path, files, config, version))
     }
 
-    /// Opens a safetensors file as [`Checkpoint::open`] does, and replaces its transformer, if it has one, by that of the
-    /// GGUF file `transformer`.
-    pub fn open_with_transformer(path: &Path, transformer: &Path) -> Result<Self, CheckpointError> {
-        let (config, version) = read_architecture(path)?;
+    /// Opens a text encoder: a folder as for [`Checkpoint::open_folder`], a GGUF file of llama.cpp, or one safetensors file
+    /// without `config.json`, as published for ComfyUI.
+    pub fn open_text_encoder(path: &Path) -> Result<Self, CheckpointError> {
+        if path.is_dir() {
+            return Self::open_folder(path);
+        }
+        if has_extension(path, &["gguf"]) {
+            return Self::from_gguf_text_encoder(GgufFile::open(path)?);
+        }
         let mut files = TensorFiles::default();
-        files.add_safetensors(path, |name| Some(name.into()))?;
-        files.expect_in("", path);
-        replace_transformer(&mut files, transformer)?;
-        Ok(Self::from_files(transformer, files, config, version))
+        files.add_safetensors(path, |name| Some(hugging_face_name(name)))?;
+        let config = gemma_file::gemma_config(&files.shapes())
+            .map_err(|source| CheckpointError::Config { path: path.into(), source })?;
+        Ok(Self::from_files(path, files, config, String::new()))
     }
 
     /// Opens the folder of a text encoder: `config.json` and safetensors shards, as on Hugging Face, or one GGUF file of
@@ -95,14 +104,14 @@ impl Checkpoint {
         }
     }
 
-    /// Opens a diffusers folder (`model_index.json`, `transformer/`, `vae/` ...). If a GGUF file `transformer` is given, it
-    /// replaces the transformer of the folder.
-    pub fn open_diffusers(folder: &Path, transformer: Option<&Path>) -> Result<Self, CheckpointError> {
+    /// Opens a diffusers folder (`model_index.json`, `transformer/`, `vae/` ...). If another file holds some of the networks,
+    /// such as the transformer, it replaces those of the folder.
+    pub fn open_diffusers(folder: &Path, other: Option<&CheckpointPart>) -> Result<Self, CheckpointError> {
         let (mut files, config, version) = diffusers::open(folder)?;
-        if let Some(path) = transformer {
-            replace_transformer(&mut files, path)?;
+        if let Some(part) = other {
+            replace_transformer(&mut files, part)?;
         }
-        Ok(Self::from_files(transformer.unwrap_or(folder), files, config, version.into()))
+        Ok(Self::from_files(other.map_or(folder, |part| &part.path), files, config, version.into()))
     }
 
     /// Opens the folder of a diffusers latent upsampler.
@@ -249,20 +258,4 @@ fn read_architecture(path: &Path) -> Result<(Value, String), CheckpointError> {
 /// Returns a version that is written plainly or as a JSON string, as the official code reads it.
 fn version_text(metadata: &str) -> String {
     serde_json::from_str(metadata).unwrap_or_else(|_| metadata.to_owned())
-}
-
-/// Replaces the transformer in `files` by that of a GGUF file. Tensors of other networks stay, unless the GGUF file has
-/// them too.
-fn replace_transformer(files: &mut TensorFiles, path: &Path) -> Result<(), CheckpointError> {
-    let transformer = GgufFile::open(path)?;
-    if kind_of(&transformer) != GgufKind::Transformer {
-        let reason = "no tensor named ...transformer_blocks.0.audio_to_video_attn.to_q.weight, so it is not an LTX-2 \
-                      transformer";
-        return Err(CheckpointError::Gguf { path: path.into(), reason: reason.into() });
-    }
-    let replaced: BTreeSet<String> = transformer.names().map(|name| transformer_name(name)).collect();
-    let is_connector = |name: &str| CONNECTOR_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    files.remove(|name| (name.starts_with(TRANSFORMER_PREFIX) && !is_connector(name)) || replaced.contains(name));
-    files.expect_in(TRANSFORMER_PREFIX, path);
-    files.add_gguf(transformer, |name| Some(transformer_name(name).into()))
 }

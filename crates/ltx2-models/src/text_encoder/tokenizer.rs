@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tokenizers::{TruncationDirection, TruncationParams, TruncationStrategy};
 
-use crate::weight_files::failed_download;
+use crate::weight_files::{CheckpointError, model_file};
 
 /// Token length of an encoded prompt, padding included.
 pub const MAX_TOKENS: usize = 1024;
@@ -49,17 +49,17 @@ impl Tokenizer {
     /// Reads the `tokenizer.json` of a Hugging Face folder.
     pub fn open(folder: &Path) -> Result<Self, TokenizerError> {
         let path = folder.join("tokenizer.json");
-        let text =
-            std::fs::read(&path).map_err(|error| TokenizerError { path: path.clone(), reason: error.to_string() })?;
+        let text = model_file::read(&path).map_err(|error| match error {
+            CheckpointError::Io { source, .. } => TokenizerError { path: path.clone(), reason: source.to_string() },
+            CheckpointError::Foreign { reason, .. } => TokenizerError { path: path.clone(), reason: reason.into() },
+            other => TokenizerError { path: path.clone(), reason: other.to_string() },
+        })?;
         Self::from_bytes(&text, path)
     }
 
     /// Parses the content of a `tokenizer.json`; `path` appears in errors only.
     pub fn from_bytes(text: &[u8], path: PathBuf) -> Result<Self, TokenizerError> {
         let fail = |reason: String| TokenizerError { path: path.clone(), reason };
-        if let Some(reason) = failed_download(text) {
-            return Err(fail(reason.into()));
-        }
         let mut inner = tokenizers::Tokenizer::from_bytes(text).map_err(|error| fail(error.to_string()))?;
         let truncation = TruncationParams {
             direction: TruncationDirection::Right,

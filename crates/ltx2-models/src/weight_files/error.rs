@@ -24,7 +24,7 @@ pub enum CheckpointError {
         reason: &'static str,
     },
     /// Invalid or incomplete safetensors file.
-    #[error("{path} is not a usable safetensors file: {reason} (truncated, or another format?)")]
+    #[error("{path} is not a usable safetensors file: {reason}")]
     Safetensors {
         /// The file.
         path: PathBuf,
@@ -62,6 +62,17 @@ pub enum CheckpointError {
         path: PathBuf,
         /// The missing metadata key.
         key: &'static str,
+    },
+    /// Neither a file of the checkpoint nor a published model describes a network.
+    #[error(
+        "{path} has no `config` for the {component} in its metadata, and its transformer is not that of a published \
+         LTX-2 model: take files with `config`"
+    )]
+    UnknownArchitecture {
+        /// The file with the network.
+        path: PathBuf,
+        /// Name of the network.
+        component: &'static str,
     },
     /// Unsupported architecture.
     #[error("{path}: {source}")]

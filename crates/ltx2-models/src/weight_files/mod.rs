@@ -5,9 +5,9 @@
 mod encoding;
 mod error;
 mod file_span;
-mod foreign;
 pub(crate) mod gguf;
 mod layer_format;
+pub(crate) mod model_file;
 mod range;
 pub(crate) mod reader;
 mod safetensors_file;
@@ -16,7 +16,6 @@ pub(crate) mod tensor_files;
 pub(crate) mod tensor_index;
 
 pub use error::{CheckpointError, message};
-pub use foreign::failed_download;
 pub use range::TensorShapes;
 pub(crate) use safetensors_file::SafetensorsFile;
 pub use safetensors_header::{read_metadata, tensor_shapes};

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use safetensors::SafeTensors;
 use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::{SafeTensorError, SafeTensors};
 
 use super::error::CheckpointError;
-use super::foreign::failed_download;
+use super::model_file;
 use super::range::{TensorRange, TensorShapes, fits_usize};
 
 /// Reads the ranges of all tensors of a safetensors file.
@@ -44,24 +44,34 @@ impl SafetensorsHeader {
     fn read(path: &Path) -> Result<Self, CheckpointError> {
         let io = |source| CheckpointError::Io { path: path.into(), source };
         let invalid = |reason: String| CheckpointError::Safetensors { path: path.into(), reason };
-        let file = std::fs::File::open(path).map_err(io)?;
-        if file.metadata().map_err(io)?.len() == 0 {
-            return Err(invalid("the file is empty".into()));
-        }
+        let file = model_file::open(path)?;
         // SAFETY: the map is dropped before this function returns. Model files are immutable while they are in use: no other
         // process may write to or truncate the file meanwhile.
         let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
-        if let Some(reason) = failed_download(&bytes) {
-            return Err(CheckpointError::Foreign { path: path.into(), reason });
-        }
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| invalid(error.to_string()))?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| invalid(header_problem(&error)))?;
         for (name, view) in tensors.iter() {
             if !fits_usize(view.shape()) {
                 return Err(invalid(format!("tensor {name}: shape {:?} overflows usize", view.shape())));
             }
         }
-        let (size, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| invalid(error.to_string()))?;
+        let (size, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| invalid(header_problem(&error)))?;
         // The header follows its own size, a u64.
         Ok(Self { metadata, length: size + size_of::<u64>() })
+    }
+}
+
+/// Describes an invalid header. Files in other formats begin with bytes that are no sensible length.
+fn header_problem(error: &SafeTensorError) -> String {
+    match error {
+        SafeTensorError::HeaderTooLarge | SafeTensorError::InvalidHeader(_) => {
+            format!("it does not begin with a header ({error}), so it has another format or is damaged")
+        }
+        SafeTensorError::HeaderTooSmall | SafeTensorError::InvalidHeaderLength => {
+            format!("it ends within its header ({error}): download it again")
+        }
+        SafeTensorError::MetadataIncompleteBuffer => {
+            "its size is not that of its tensors, so it is truncated or damaged: download it again".into()
+        }
+        error => error.to_string(),
     }
 }

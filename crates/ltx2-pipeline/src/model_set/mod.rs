@@ -21,6 +21,8 @@ use crate::plan::{ModelCapabilities, WeightSizes};
 use configs::Configs;
 use files::ModelFiles;
 
+pub use files::{FileReport, Inspection, ModelChoice};
+
 /// Prefix of the transformer's tensors, and prefixes below it of those that belong to the text encoder.
 const TRANSFORMER: &str = "model.diffusion_model.";
 const CONNECTORS: [&str; 2] = ["video_embeddings_connector.", "audio_embeddings_connector."];
@@ -39,32 +41,45 @@ pub struct ModelSet {
     lora_targets: TensorShapes,
     upsampler: Option<(Checkpoint, UpsamplerConfig)>,
     loras: Vec<PathBuf>,
+    unusable_loras: Vec<(PathBuf, String)>,
     distilled_lora: Option<PathBuf>,
     camera_loras: Vec<(CameraMotion, PathBuf)>,
     defaults: ModelDefaults,
 }
 
 impl ModelSet {
-    /// Opens the model set in `folder`, which contains each of these at most once:
-    /// - the checkpoint: the `*.safetensors` whose metadata describes a transformer, or diffusers folders with a
-    ///   `model_index.json`; a transformer in a `*.gguf` replaces the checkpoint's own;
-    /// - the text encoder: the subfolder with the `config.json` of Gemma 3 or a Gemma 3 `*.gguf`, and `tokenizer.json`
-    ///   in it or in the folder `tokenizer/` beside it;
-    /// - optionally the spatial upscaler (of several, the twofold one; temporal ones are not used) and the LoRA that
-    ///   distils the second stage (with `distilled` in its name, or the only one);
-    /// - optionally `defaults.json`, the defaults of requests.
+    /// Opens the model set in `folder` as [`ModelSet::open_with`] does, without choices of the user.
     ///
     /// # Errors
-    /// A required file is missing, ambiguous, damaged or not supported.
+    /// As those of [`ModelSet::open_with`].
     pub fn open(folder: &Path) -> Result<Self, PipelineError> {
-        let files = ModelFiles::find(folder)?;
-        let mut models = Self::new(files.checkpoint()?, Checkpoint::open_folder(&files.gemma)?, files.tokenizer()?)?;
+        Self::open_with(folder, &ModelChoice::default())
+    }
+
+    /// Opens the model set in `folder` and its known subfolders:
+    /// - the checkpoint: one safetensors file, diffusers folders with a `model_index.json`, or several files with the
+    ///   transformer, the VAEs, the vocoder, the connectors and the text projection; a file with the transformer but
+    ///   without some other network replaces the transformer of a complete checkpoint;
+    /// - the text encoder, a folder or a file, and `tokenizer.json` in its folder, in `tokenizer/` beside it or in `folder`;
+    /// - optionally the spatial upscaler (temporal ones are not used), the LoRA that distils the second stage (with
+    ///   `distill` in its name), other LoRAs, and `defaults.json`, the defaults of requests.
+    ///
+    /// The files in `choice` have priority. Of several files for a role one is chosen, and a warning says which.
+    ///
+    /// # Errors
+    /// A required file is missing, damaged or not supported.
+    pub fn open_with(folder: &Path, choice: &ModelChoice) -> Result<Self, PipelineError> {
+        let files = ModelFiles::find(folder, choice)?;
+        files.notes.iter().for_each(|note| tracing::warn!("{}: {note}", folder.display()));
+        let text_encoder = Checkpoint::open_text_encoder(&files.text_encoder)?;
+        let mut models = Self::new(files.checkpoint()?, text_encoder, files.tokenizer()?)?;
         if let Some(file) = files.upscaler()? {
             let config =
                 UpsamplerConfig::new(&Section::root(file.config())).map_err(|error| file.config_error(error))?;
             models.upsampler = Some((file, config));
         }
         models.loras = files.loras;
+        models.unusable_loras = files.unusable_loras;
         models.distilled_lora = files.distilled_lora;
         models.camera_loras = files.camera_loras;
         let Self { checkpoint, gemma, upsampler, configs, lora_targets, .. } = &models;
@@ -88,6 +103,7 @@ impl ModelSet {
             lora_targets,
             upsampler: None,
             loras: Vec::new(),
+            unusable_loras: Vec::new(),
             distilled_lora: None,
             camera_loras: Vec::new(),
             defaults: ModelDefaults::default(),
@@ -109,6 +125,7 @@ impl ModelSet {
             upscaler: self.upsampler.as_ref().map(|(_, config)| config.spatial_scale()),
             distilled_lora: self.distilled_lora.clone(),
             loras: self.loras.clone(),
+            unusable_loras: self.unusable_loras.clone(),
             camera_loras: self.camera_loras.clone(),
         }
     }

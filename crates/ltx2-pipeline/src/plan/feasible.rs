@@ -50,6 +50,7 @@ mod tests {
             upscaler: Some(SpatialScale::TWO),
             distilled_lora: None,
             loras: Vec::new(),
+            unusable_loras: Vec::new(),
             camera_loras: Vec::new(),
         }
     }

@@ -114,6 +114,7 @@ mod tests {
             upscaler: None,
             distilled_lora: None,
             loras: Vec::new(),
+            unusable_loras: Vec::new(),
             camera_loras: Vec::new(),
         };
         let request = ValidRequest {

@@ -20,6 +20,7 @@ use ltx2_types::{FieldError, Task, ValidRequest};
 pub use capabilities::ModelCapabilities;
 pub use defaults::{DEFAULT_TILING, default_steps, default_stg_block};
 pub use feasible::largest_feasible;
+pub(crate) use loras::lora_names;
 pub use memory::{MemoryEstimate, estimate};
 pub use types::{ItemPlan, LoraPlan, ModalityPlan, OutputPlan, Plan, StagePlan, Start, TilingPlan};
 pub use weight_sizes::WeightSizes;

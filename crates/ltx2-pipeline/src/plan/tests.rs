@@ -16,6 +16,7 @@ fn model() -> ModelCapabilities {
         upscaler: Some(SpatialScale::TWO),
         distilled_lora: Some("distilled.safetensors".into()),
         loras: vec!["loras/watercolour.safetensors".into()],
+        unusable_loras: Vec::new(),
         camera_loras: vec![(CameraMotion::DollyIn, "camera-control-dolly-in.safetensors".into())],
     }
 }
@@ -97,6 +98,17 @@ fn a_lora_is_found_by_its_name() {
         error.to_string(),
         "lora is \"../secrets\", but the model set has none of that name; it has watercolour"
     );
+    let unusable = vec![("loras/lokr.safetensors".into(), "it is no LoRA".into())];
+    let twice = vec!["m/ink.safetensors".into(), "m/loras/ink.safetensors".into()];
+    let model = ModelCapabilities { unusable_loras: unusable, loras: twice, ..model() };
+    let plan = |name: &str| {
+        let loras = vec![LoraInput { source: LoraSource::Name(name.into()), strength: 0.5 }];
+        plan_request(&ValidRequest { loras, ..request(Task::TextToVideo) }, &model)
+    };
+    let error = plan("lokr").unwrap_err().to_string();
+    assert_eq!(error, "lora is \"lokr\", but loras/lokr.safetensors cannot be used: it is no LoRA");
+    let file = |name: &str| plan(name).unwrap().stages[0].loras[0].file.clone();
+    assert_eq!([file("ink"), file("loras/ink")].to_vec(), model.loras);
 }
 
 #[test]

@@ -30,7 +30,7 @@ impl Fixture {
     fn new() -> Self {
         let demo = Demo::new();
         let models = demo.open().unwrap();
-        let lora = Contents::read(&demo.path("lora.safetensors"));
+        let lora = Contents::read(&demo.path("distilled_lora.safetensors"));
         let path = demo.path("ltx.safetensors");
         let (weights, checkpoint) = (Contents::read(&path), Checkpoint::open(&path).unwrap());
         Self { demo, models, lora, weights, checkpoint }

@@ -3,7 +3,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod diffusers;
+mod files;
 mod gguf;
+mod split;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -29,9 +29,16 @@ impl GemmaConfig {
     /// Reads the `config.json` of a Gemma 3 folder. Defaults are those of Gemma 3 12B.
     pub fn new(config: &Value) -> std::result::Result<Self, ConfigError> {
         let root = Section::root(config);
-        root.expect("model_type", "gemma3")?;
-        let text = root.section("text_config");
-        [&root, &text].into_iter().try_for_each(refuse_quantization)?;
+        // The configuration of the text model alone has the same values at the top level.
+        let text = if root.get("model_type", String::new())? == "gemma3_text" {
+            refuse_quantization(&root)?;
+            root
+        } else {
+            root.expect("model_type", "gemma3")?;
+            let text = root.section("text_config");
+            [&root, &text].into_iter().try_for_each(refuse_quantization)?;
+            text
+        };
         text.expect("hidden_activation", "gelu_pytorch_tanh")?;
         text.expect("attention_bias", false)?;
         text.expect("use_bidirectional_attention", false)?;

@@ -15,7 +15,8 @@ use serde_json::{Map, Value};
 use self::header::{Encoding, GgufHeader, GgufTensor};
 use super::error::CheckpointError;
 use super::file_span::FileSpan;
-use super::foreign::failed_download;
+use super::model_file;
+use super::range::TensorShapes;
 use super::reader::ReadTarget;
 
 /// A GGUF file and its parsed header.
@@ -30,17 +31,10 @@ impl GgufFile {
     pub(crate) fn open(path: &Path) -> std::result::Result<Self, CheckpointError> {
         let io = |source| CheckpointError::Io { path: path.into(), source };
         let refuse = |reason: String| CheckpointError::Gguf { path: path.into(), reason };
-        let file = File::open(path).map_err(io)?;
-        if file.metadata().map_err(io)?.len() == 0 {
-            return Err(refuse("the file is empty".into()));
-        }
-        // SAFETY: the map is dropped at the end of this function. Model files are immutable while they are in use: no other
+        let file = model_file::open(path)?;
+        // SAFETY: the map is dropped at the end of this statement. Model files are immutable while they are in use: no other
         // process may write to or truncate the file meanwhile.
-        let bytes = unsafe { Mmap::map(&file) }.map_err(io)?;
-        if let Some(reason) = failed_download(&bytes) {
-            return Err(CheckpointError::Foreign { path: path.into(), reason });
-        }
-        let header = GgufHeader::parse(&bytes).map_err(refuse)?;
+        let header = GgufHeader::parse(&unsafe { Mmap::map(&file) }.map_err(io)?).map_err(refuse)?;
         let splits = header.metadata.get("split.count").and_then(Value::as_u64).unwrap_or(1);
         if splits > 1 {
             let reason = format!("split.count is {splits}, but only an unsplit file is supported: merge the splits");
@@ -67,6 +61,11 @@ impl GgufFile {
     /// Tensors by name.
     pub(super) fn tensors(&self) -> impl Iterator<Item = (&String, &GgufTensor)> {
         self.header.tensors.iter()
+    }
+
+    /// Tensor shapes by name.
+    pub(crate) fn shapes(&self) -> TensorShapes {
+        self.header.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect()
     }
 
     /// Shape of the tensor `name`; `None` if there is no such tensor.

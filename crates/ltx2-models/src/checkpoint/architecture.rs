@@ -1,0 +1,35 @@
+//! Architectures of the published models, for files without `config` in their metadata.
+
+use serde_json::Value;
+
+use crate::config::Section;
+use crate::requested_tensors::requested_tensors;
+use crate::transformer::{Transformer, TransformerConfig};
+use crate::weight_files::TensorShapes;
+
+const PUBLISHED: [&str; 2] = [
+    include_str!("../../../../models/architectures/ltx-2-19b.json"),
+    include_str!("../../../../models/architectures/ltx-2.3-22b.json"),
+];
+
+/// The architecture of a published model.
+pub(super) struct Architecture {
+    pub(super) config: Value,
+    pub(super) version: String,
+}
+
+/// Returns the architecture of the published model that has the transformer of a checkpoint with the tensors `shapes`.
+pub(super) fn published(shapes: &TensorShapes) -> Option<Architecture> {
+    PUBLISHED.iter().find_map(|text| {
+        let mut spec: Value = serde_json::from_str(text).expect("the published architectures are valid JSON");
+        let config = TransformerConfig::new(&Section::root(&spec["config"]).section("transformer")).ok()?;
+        let requested = requested_tensors(|vb| Transformer::new(&config, vb)).ok()?;
+        // Matrices may be quantised, which changes their shape in the file.
+        let mut vectors = requested.iter().filter(|(_, shape)| shape.len() == 1);
+        let next_block = format!("model.diffusion_model.transformer_blocks.{}.", config.num_layers);
+        let is_larger = shapes.keys().any(|name| name.starts_with(&next_block));
+        let version = spec["model_version"].as_str().unwrap_or_default().to_string();
+        let is_equal = vectors.all(|(name, shape)| shapes.get(name) == Some(shape)) && !is_larger;
+        is_equal.then(|| Architecture { config: spec["config"].take(), version })
+    })
+}
