@@ -2,7 +2,11 @@
 //! (`scripts/list_tensors.py`), so that the real files load. No weights are needed.
 
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
 
+use ltx2_models::Checkpoint;
+use ltx2_models::checkpoint::{CheckpointPart, Component, FileKind, file_kind};
 use ltx2_models::audio_vae::{AudioDecoder, AudioEncoder, AudioVaeConfig};
 use ltx2_models::text_encoder::{EmbeddingsConfig, EmbeddingsProcessor, Gemma, GemmaConfig};
 use ltx2_models::transformer::{Transformer, TransformerConfig};
@@ -90,4 +94,47 @@ fn ltx_2_3_22b_requests_the_tensors_of_the_official_modules() {
         include_str!("fixtures/ltx-2.3-22b.tensors"),
         18_561_377_280,
     );
+}
+
+/// Writes a safetensors file without metadata that consists of a header and a hole.
+fn write_sparse(shapes: &Shapes, path: &Path) {
+    let (mut header, mut end) = (serde_json::Map::new(), 0);
+    for (name, shape) in shapes {
+        let size = 2 * shape.iter().product::<usize>();
+        header.insert(name.clone(), json!({"dtype": "BF16", "shape": shape, "data_offsets": [end, end + size]}));
+        end += size;
+    }
+    let header = Value::Object(header).to_string();
+    let header = format!("{header:width$}", width = header.len().next_multiple_of(8));
+    let mut file = std::fs::File::create(path).unwrap();
+    file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
+    file.write_all(header.as_bytes()).unwrap();
+    file.set_len((8 + header.len() + end) as u64).unwrap();
+}
+
+#[test]
+fn files_without_metadata_have_the_architecture_of_the_published_model_with_their_transformer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    for (config, list) in [
+        (include_str!("../../../models/architectures/ltx-2-19b.json"), include_str!("fixtures/ltx-2-19b.tensors")),
+        (include_str!("../../../models/architectures/ltx-2.3-22b.json"), include_str!("fixtures/ltx-2.3-22b.tensors")),
+    ] {
+        let spec: Value = serde_json::from_str(config).unwrap();
+        let mut shapes = declared_tensors(list);
+        shapes.retain(|name, _| !name.starts_with("language_model."));
+        write_sparse(&shapes, &path);
+        let part = CheckpointPart { path: path.clone(), components: Component::ALL.to_vec() };
+        assert_eq!(
+            file_kind(&path).unwrap(),
+            FileKind::Checkpoint { components: Component::ALL.to_vec(), version: String::new() }
+        );
+        let opened = Checkpoint::open_parts(std::slice::from_ref(&part)).unwrap();
+        assert_eq!((opened.config(), opened.version()), (&spec["config"], spec["model_version"].as_str().unwrap()));
+        // One layer less is another model.
+        shapes.retain(|name, _| !name.contains(".transformer_blocks.47."));
+        write_sparse(&shapes, &path);
+        let error = Checkpoint::open_parts(&[part]).unwrap_err().to_string();
+        assert!(error.contains("has no `config` for the transformer in its metadata"), "{error}");
+    }
 }

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use self::folder::{hugging_face_name, shards, with_extension};
 use self::gguf::{gemma_config, gemma_mapping, kind_of};
-use self::parts::replace_transformer;
+
 use crate::config::ConfigError;
 use crate::lora::LoraStrength;
 use crate::synth::SynthBackend;
@@ -52,6 +52,17 @@ impl Checkpoint {
         let mut files = TensorFiles::default();
         files.add_safetensors(path, |name| Some(name.into()))?;
         Ok(Self::from_files(path, files, config, version))
+    }
+
+    /// Opens a checkpoint whose networks are spread over `parts`. The architecture of each network is that in the metadata
+    /// of its file, or else of another part, or else that of the published model with the same transformer.
+    ///
+    /// # Errors
+    /// A file cannot be read, or the architecture of a network is not known.
+    pub fn open_parts(parts: &[CheckpointPart]) -> Result<Self, CheckpointError> {
+        let (files, config, version) = parts::open(parts)?;
+        let main = parts.iter().find(|part| part.components.contains(&Component::Transformer)).or(parts.first());
+        Ok(Self::from_files(main.map_or(Path::new(""), |part| &part.path), files, config, version))
     }
 
     /// Opens a text encoder: a folder as for [`Checkpoint::open_folder`], a GGUF file of llama.cpp, or one safetensors file
@@ -109,7 +120,7 @@ impl Checkpoint {
     pub fn open_diffusers(folder: &Path, other: Option<&CheckpointPart>) -> Result<Self, CheckpointError> {
         let (mut files, config, version) = diffusers::open(folder)?;
         if let Some(part) = other {
-            replace_transformer(&mut files, part)?;
+            parts::replace(&mut files, part)?;
         }
         Ok(Self::from_files(other.map_or(folder, |part| &part.path), files, config, version.into()))
     }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::Checkpoint;
 use super::architecture::published;
 use super::folder::has_extension;
 use super::names::{Component, NameMap};
@@ -21,30 +20,32 @@ pub struct CheckpointPart {
     pub components: Vec<Component>,
 }
 
+impl CheckpointPart {
+    fn prefixes(&self) -> impl Iterator<Item = &'static str> {
+        self.components.iter().flat_map(|component| component.prefixes().iter().copied())
+    }
+}
+
 /// Header values of a part that describe the architecture.
 struct Description {
     config: Value,
     version: String,
 }
 
-impl Checkpoint {
-    /// Opens a checkpoint whose networks are spread over `parts`. The architecture of each network is that in the metadata
-    /// of its file, or else of another part, or else that of the published model with the same transformer.
-    ///
-    /// # Errors
-    /// A file cannot be read, or the architecture of a network is not known.
-    pub fn open_parts(parts: &[CheckpointPart]) -> Result<Self, CheckpointError> {
-        let mut files = TensorFiles::default();
-        let mut descriptions = Vec::new();
-        for part in parts {
-            descriptions.push(add_part(&mut files, part)?);
-            let prefixes = part.components.iter().flat_map(|component| component.prefixes());
-            prefixes.for_each(|prefix| files.expect_in(prefix, &part.path));
-        }
-        let (config, version) = architecture(parts, &descriptions, &files)?;
-        let main = parts.iter().find(|part| part.components.contains(&Component::Transformer)).or(parts.first());
-        Ok(Self::from_files(main.map_or(Path::new(""), |part| &part.path), files, config, version))
+/// Opens the files of a checkpoint whose networks are spread over `parts`. Returns its tensors, its configuration and its
+/// `model_version`, as in a single file.
+///
+/// # Errors
+/// A file cannot be read, or the architecture of a network is not known.
+pub(super) fn open(parts: &[CheckpointPart]) -> Result<(TensorFiles, Value, String), CheckpointError> {
+    let mut files = TensorFiles::default();
+    let mut descriptions = Vec::new();
+    for part in parts {
+        descriptions.push(add_part(&mut files, part)?);
+        part.prefixes().for_each(|prefix| files.expect_in(prefix, &part.path));
     }
+    let (config, version) = architecture(parts, &descriptions, &files)?;
+    Ok((files, config, version))
 }
 
 /// Adds the tensors of a part to `files`. Tensors of no network, such as markers of a quantisation, belong to the
@@ -89,12 +90,9 @@ fn describe(path: &Path, config: Option<String>, version: Option<String>) -> Res
 }
 
 /// Replaces the components of `part` in `files` by those of its file.
-pub(super) fn replace_transformer(files: &mut TensorFiles, part: &CheckpointPart) -> Result<(), CheckpointError> {
+pub(super) fn replace(files: &mut TensorFiles, part: &CheckpointPart) -> Result<(), CheckpointError> {
     files.remove(|name| Component::of(name).is_some_and(|component| part.components.contains(&component)));
-    part.components
-        .iter()
-        .flat_map(|component| component.prefixes())
-        .for_each(|prefix| files.expect_in(prefix, &part.path));
+    part.prefixes().for_each(|prefix| files.expect_in(prefix, &part.path));
     add_part(files, part).map(drop)
 }
 

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use ltx2_models::checkpoint::Component;
 use serde::Serialize;
 
 use super::choose::CheckpointFiles;
-use super::scan::Content;
-use super::{ModelChoice, Selection};
+use super::scan::MODEL_INDEX;
+use super::selection::{ModelChoice, Selection};
 use crate::error::PipelineError;
 
 /// Files of a folder and their roles.
@@ -45,7 +46,7 @@ impl Inspection {
         let files = selection.entries.iter().map(|entry| FileReport {
             path: entry.path.clone(),
             bytes: entry.bytes,
-            content: describe(&entry.content),
+            content: entry.content.describe(),
             used_as: selection.roles(&entry.path),
         });
         Ok(Self {
@@ -83,7 +84,7 @@ impl Selection {
 
 impl CheckpointFiles {
     fn roles(&self, path: &Path) -> Vec<String> {
-        let names = |components: &[ltx2_models::checkpoint::Component]| match components.len() {
+        let names = |components: &[Component]| match components.len() {
             6 => vec!["checkpoint".to_string()],
             _ => components.iter().map(|component| component.name().into()).collect(),
         };
@@ -91,30 +92,8 @@ impl CheckpointFiles {
             Self::Parts(parts) => (parts.as_slice(), None),
             Self::Diffusers { folder, other } => (other.as_slice(), Some(folder)),
         };
-        let index = folder.filter(|folder| path.parent() == Some(folder) && path.ends_with(super::scan::MODEL_INDEX));
+        let index = folder.filter(|folder| path.parent() == Some(folder) && path.ends_with(MODEL_INDEX));
         let own = parts.iter().filter(|part| part.path == path).flat_map(|part| names(&part.components));
         own.chain(index.map(|_| "checkpoint".into())).collect()
-    }
-}
-
-/// Describes the content of a file, as a noun.
-pub(super) fn describe(content: &Content) -> String {
-    match content {
-        Content::Checkpoint { components, version } => {
-            let version = if version.is_empty() { String::new() } else { format!(" {version}") };
-            match components.len() {
-                6 => format!("a complete LTX checkpoint{version}"),
-                _ => {
-                    let names: Vec<&str> = components.iter().map(|component| component.name()).collect();
-                    format!("a part of an LTX checkpoint{version}: {}", names.join(", "))
-                }
-            }
-        }
-        Content::Diffusers => "a checkpoint in diffusers' folders".into(),
-        Content::TextEncoder => "a Gemma 3 text encoder".into(),
-        Content::Upscaler => "a latent upscaler".into(),
-        Content::Lora => "a LoRA".into(),
-        Content::Other(description) => description.clone(),
-        Content::Broken(error) => format!("not usable: {error}"),
     }
 }

@@ -58,6 +58,30 @@ pub(super) enum Content {
     Broken(String),
 }
 
+impl Content {
+    /// Describes the content as a noun.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Checkpoint { components, version } => {
+                let version = if version.is_empty() { String::new() } else { format!(" {version}") };
+                match components.len() {
+                    6 => format!("a complete LTX checkpoint{version}"),
+                    _ => {
+                        let names: Vec<&str> = components.iter().map(|component| component.name()).collect();
+                        format!("a part of an LTX checkpoint{version}: {}", names.join(", "))
+                    }
+                }
+            }
+            Self::Diffusers => "a checkpoint in diffusers' folders".into(),
+            Self::TextEncoder => "a Gemma 3 text encoder".into(),
+            Self::Upscaler => "a latent upscaler".into(),
+            Self::Lora => "a LoRA".into(),
+            Self::Other(description) => description.clone(),
+            Self::Broken(error) => format!("not usable: {error}"),
+        }
+    }
+}
+
 /// Kinds of files that are taken from a folder.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scope {
