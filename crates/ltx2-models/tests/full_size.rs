@@ -6,8 +6,8 @@ use std::io::Write;
 use std::path::Path;
 
 use ltx2_models::Checkpoint;
-use ltx2_models::checkpoint::{CheckpointPart, Component, FileKind, file_kind};
 use ltx2_models::audio_vae::{AudioDecoder, AudioEncoder, AudioVaeConfig};
+use ltx2_models::checkpoint::{CheckpointPart, Component, FileKind, file_kind};
 use ltx2_models::text_encoder::{EmbeddingsConfig, EmbeddingsProcessor, Gemma, GemmaConfig};
 use ltx2_models::transformer::{Transformer, TransformerConfig};
 use ltx2_models::video_vae::{VideoDecoder, VideoEncoder, VideoVaeConfig};
@@ -104,8 +104,8 @@ fn write_sparse(shapes: &Shapes, path: &Path) {
         header.insert(name.clone(), json!({"dtype": "BF16", "shape": shape, "data_offsets": [end, end + size]}));
         end += size;
     }
-    let header = Value::Object(header).to_string();
-    let header = format!("{header:width$}", width = header.len().next_multiple_of(8));
+    let mut header = Value::Object(header).to_string();
+    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
     let mut file = std::fs::File::create(path).unwrap();
     file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
     file.write_all(header.as_bytes()).unwrap();

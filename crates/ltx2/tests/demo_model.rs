@@ -57,7 +57,7 @@ fn the_trained_model_comes_with_its_defaults() {
     assert!(common::run(&["demo-model", path]).status.success());
     let defaults: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.path().join("defaults.json")).unwrap()).unwrap();
-    let output = common::run(&["plan", "--models", path, "--prompt", "A red ball"]);
+    let output = common::run(&["plan", "--models", path, "--prompt", "A red ball", "--json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let plan = &plan["plan"];

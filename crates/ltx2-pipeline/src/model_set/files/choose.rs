@@ -94,11 +94,16 @@ pub(super) fn checkpoint(found: &[Entry], named: &[Entry]) -> Result<Choice<Chec
             },
         }
     }
-    if missing.is_empty() {
-        return Ok(Choice { value: CheckpointFiles::Parts(parts), notes });
-    }
     let names: Vec<String> = missing.iter().map(|component| format!("the {}", component.name())).collect();
-    Err(format!("{} of the checkpoint {}", names.join(", "), main.path.display()))
+    // A file with transformer and VAE is meant to be complete: opening it names the first missing tensor.
+    if !missing.is_empty() && main.has(Component::VideoVae) {
+        notes.push(format!("{} lacks {}", main.path.display(), names.join(", ")));
+        parts[0].components.append(&mut missing);
+    }
+    match missing.is_empty() {
+        true => Ok(Choice { value: CheckpointFiles::Parts(parts), notes }),
+        false => Err(format!("{} of the checkpoint {}", names.join(", "), main.path.display())),
+    }
 }
 
 /// Returns the file with the transformer: a file without the other networks, then a complete checkpoint, then a
