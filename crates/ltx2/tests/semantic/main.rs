@@ -54,7 +54,7 @@ const SCENES: [Scene; 6] = [
         sound: "hum",
     },
     Scene {
-        prompt: "Show a frobby yellow ball that grows on a purple background with no sound",
+        prompt: "A frobby yellow ball grows on a purple background, silent.",
         colour: "yellow",
         shape: "ball",
         background: "purple",
