@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """Recreate the reference traces in crates/ltx2-pipeline/tests/fixtures with the official LTX-2 code.
 
-    python3 -m venv ~/.ref && ~/.ref/bin/pip install -r scripts/reference/requirements.txt
-    ~/.ref/bin/python scripts/make_fixtures.py [--keep DIR] [CASE ...]
+    python scripts/make_fixtures.py [--keep DIR] [CASE ...]
+
+The interpreter needs version 1.2.0 of the official code: packages/ltx-core and packages/ltx-pipelines of
+github.com/Lightricks/LTX-2, tag v1.2.0, and its dependencies. The scripts in scripts/reference also run with 1.0.0, which
+computes other results.
 
 Each case creates a small checkpoint with synthetic weights, runs an official pipeline on it in float32 and records its tensors.
 The metadata has the checkpoint's seed and configuration, from which the weights can be recreated. --keep leaves model sets and
@@ -61,6 +64,11 @@ CASES = {
         "run": ["--lora", "--height", "64", "--width", "64", "--num-frames", "9", "--steps", "2"],
         "drop": SMALL,
     },
+    "loras": {
+        "model": ["--seed", "18"],
+        "run": ["--lora", "--more-loras", "0.5", "-0.3", "--height", "64", "--width", "64", "--num-frames", "9", "--steps", "2"],
+        "drop": SMALL,
+    },
     "two_stage": {
         "model": ["--seed", "12"],
         "run": ["--pipeline", "two-stage", "--height", "64", "--width", "128", "--num-frames", "9", "--steps", "2",
@@ -106,10 +114,21 @@ CASES = {
         "run": ["--lora", "--height", "64", "--width", "64", "--num-frames", "9", "--steps", "2"],
         "drop": SMALL,
     },
+    "v23_loras": {
+        "model": ["--seed", "27", *V23],
+        "run": ["--pipeline", "distilled", "--lora", "--more-loras", "0.5", "-0.3", "--height", "64", "--width", "64",
+                "--num-frames", "9", "--image", "image.png:0:0.7"],
+        "drop": SMALL,
+    },
     "v23_two_stage": {
         "model": ["--seed", "23", *V23],
         "run": ["--pipeline", "two-stage", "--height", "64", "--width", "128", "--num-frames", "9", "--steps", "2",
                 "--image", "image.png:0:0.9"],
+        "drop": SMALL,
+    },
+    "v23_bf16": {
+        "model": ["--seed", "28", *V23],
+        "run": ["--dtype", "bf16", "--height", "64", "--width", "128", "--num-frames", "9", "--steps", "3"],
         "drop": SMALL,
     },
     "v23_tiled": {
@@ -156,8 +175,19 @@ def make_model(case: dict, out: Path) -> dict:
     make_checkpoint.tiny.tiny = changed
     sys.argv = ["make_checkpoint.py", str(out), *case["model"]]
     make_checkpoint.main()
+    if "--more-loras" in case["run"]:
+        write_float32_lora(out)
     with safe_open(out / "ltx.safetensors", "pt") as file:
         return file.metadata()
+
+
+def write_float32_lora(models: Path) -> None:
+    """Write loras/lora_f32.safetensors: distilled_lora.safetensors in float32, times 1.1, which bfloat16 does not represent exactly."""
+    from safetensors.torch import load_file, save_file
+
+    scaled = {name: value.float() * 1.1 for name, value in load_file(models / "distilled_lora.safetensors").items()}
+    (models / "loras").mkdir(exist_ok=True)
+    save_file(scaled, models / "loras/lora_f32.safetensors")
 
 
 def slim(trace: Path, out: Path, case: dict, model: dict) -> None:
