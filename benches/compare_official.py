@@ -6,7 +6,7 @@
 
 Both sides use the same synthetic weights and random inputs. Each side runs in its own processes, one after the other, so that
 each has the whole memory of the GPU. NAME.json and NAME.md in --results are rewritten after every phase; a phase that fails
-becomes a row with the reason. Needs ltx-core, ltx-pipelines and transformers 4.57 (scripts/reference/requirements.txt).
+becomes a row with the reason. Needs ltx-core, ltx-pipelines and transformers 4.57 (scripts/reference/requirements-1.0.0.txt).
 """
 import argparse
 import json

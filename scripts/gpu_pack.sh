@@ -4,7 +4,7 @@
 #     scripts/gpu_pack.sh              # with CUDA: CUDA_HOME, and CUDA_COMPUTE_CAP of the GPU, such as 90
 #     scripts/gpu_pack.sh --rehearse   # without CUDA, to try the calls on a CPU
 #
-# The official packages are taken from ~/.ref, see scripts/reference/requirements.txt; REF names another environment.
+# The official packages are taken from ~/.ref, see scripts/reference/requirements-1.0.0.txt; REF names another environment.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

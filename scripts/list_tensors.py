@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """List the names and shapes of a published model's tensors, as the official modules declare them.
 
-    ~/.ref/bin/python scripts/list_tensors.py ltx-2-19b > crates/ltx2-models/tests/fixtures/ltx-2-19b.tensors
+    ~/.ref10/bin/python scripts/list_tensors.py ltx-2-19b > crates/ltx2-models/tests/fixtures/ltx-2-19b.tensors
 
 Modules are built on the meta device, so no weights are needed. Repeated blocks are written once, with `*COUNT` in place of their
 index. Only the tensors that ltx2 loads are listed: Gemma's text model, and the vocoder without the inverse basis, which its

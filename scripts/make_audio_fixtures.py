@@ -2,7 +2,7 @@
 """Recreate crates/ltx2-models/tests/fixtures/audio_encoder.safetensors with the official resampler, log-mel spectrogram and audio
 encoder.
 
-    ~/.ref/bin/python scripts/make_audio_fixtures.py [OUT.safetensors] [--shift N]
+    ~/.ref10/bin/python scripts/make_audio_fixtures.py [OUT.safetensors] [--shift N]
 
 OUT has CASE.in and CASE.out for each case, and in its metadata, under `cases`, the kind, configuration and seed of each case. The
 encoder has synthetic weights, which can be recreated from the seed. --shift adds N to all seeds and lengths, for comparisons beyond the

@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 """Recreate the reference traces in crates/ltx2-pipeline/tests/fixtures with the official LTX-2 code.
 
-    python scripts/make_fixtures.py [--keep DIR] [CASE ...]
+    python3 -m venv ~/.ref && ~/.ref/bin/pip install -r scripts/reference/requirements.txt
+    ~/.ref/bin/python scripts/make_fixtures.py [--keep DIR] [CASE ...]
 
-The interpreter needs version 1.2.0 of the official code: packages/ltx-core and packages/ltx-pipelines of
-github.com/Lightricks/LTX-2, tag v1.2.0, and its dependencies. The scripts in scripts/reference also run with 1.0.0, which
-computes other results.
+The fixtures are of version 1.2.0. The scripts in scripts/reference also run with 1.0.0, which computes other results.
 
 Each case creates a small checkpoint with synthetic weights, runs an official pipeline on it in float32 and records its tensors.
 The metadata has the checkpoint's seed and configuration, from which the weights can be recreated. --keep leaves model sets and

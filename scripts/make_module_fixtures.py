@@ -2,7 +2,7 @@
 """Recreate crates/ltx2-models/tests/fixtures/modules.safetensors with the official vocoders, audio decoder, upsamplers and tiled
 video encoder.
 
-    ~/.ref/bin/python scripts/make_module_fixtures.py [OUT.safetensors] [--shift N]
+    ~/.ref10/bin/python scripts/make_module_fixtures.py [OUT.safetensors] [--shift N]
 
 Each case builds one official module in float32 with synthetic weights and runs it on random inputs. OUT has CASE.N.in and
 CASE.N.out for input N of a case, and in its metadata, under `cases`, the kind, configuration and seed of each case, from which

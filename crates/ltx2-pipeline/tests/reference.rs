@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
@@ -38,6 +39,7 @@ fn models(fixture: &Path, folder: &Path) -> ModelSet {
     if metadata["weights"] == "demo" {
         let base = metadata.get("weights_base").map_or(PublishedModel::default(), |base| base.parse().unwrap());
         demo_model::write(folder, base, seed).unwrap();
+        write_float32_lora(folder);
         return ModelSet::open(folder).unwrap();
     }
     let gemma = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo/gemma");
@@ -45,6 +47,16 @@ fn models(fixture: &Path, folder: &Path) -> ModelSet {
     let checkpoint = Checkpoint::synthetic(config, &metadata["model_version"], seed);
     let text_encoder = Checkpoint::synthetic(read_json(&gemma.join("config.json")).unwrap(), "", seed);
     ModelSet::new(checkpoint, text_encoder, Tokenizer::open(&gemma).unwrap()).unwrap()
+}
+
+/// Writes `loras/lora_f32.safetensors`: `lora.safetensors` in float32, times 1.1, which bfloat16 does not represent
+/// exactly.
+fn write_float32_lora(folder: &Path) {
+    let lora = candle_core::safetensors::load(folder.join("lora.safetensors"), &Device::Cpu).unwrap();
+    let scaled = lora.into_iter().map(|(name, value)| (name, (value.to_dtype(DType::F32).unwrap() * 1.1).unwrap()));
+    let scaled: HashMap<String, Tensor> = scaled.collect();
+    std::fs::create_dir_all(folder.join("loras")).unwrap();
+    candle_core::safetensors::save(&scaled, folder.join("loras/lora_f32.safetensors")).unwrap();
 }
 
 fn images(fixture: &Path) -> Vec<RgbImage> {
@@ -122,6 +134,12 @@ fn lora() {
     compare("lora");
 }
 
+/// Three LoRAs: one in bfloat16 and, twice, one in float32, whose matrices are rounded before their product.
+#[test]
+fn several_loras() {
+    compare("loras");
+}
+
 /// Half size with guidance, then upscaled and refined with the LoRA; an image in both stages.
 #[test]
 fn two_stage() {
@@ -176,7 +194,13 @@ fn v23_lora() {
     compare("v23_lora");
 }
 
-/// LTX-2.3 at half size with guidance, then upscaled and refined with the LoRA.
+/// LTX-2.3, distilled, with three LoRAs and an image at strength 0.7 in both stages.
+#[test]
+fn v23_several_loras_and_image() {
+    compare("v23_loras");
+}
+
+/// LTX-2.3 at half size with guidance, then upscaled and refined with the LoRA; an image in both stages.
 #[test]
 fn v23_two_stage() {
     compare("v23_two_stage");

@@ -36,6 +36,9 @@ pub struct ReferenceRequest {
     rescale: f64,
     #[serde(default)]
     lora: bool,
+    /// Strengths of `loras/lora_f32.safetensors`, which is merged once for each.
+    #[serde(default)]
+    more_loras: Vec<f64>,
     /// Sampler, unless it is the pipeline's own.
     sampler: Option<Sampler>,
     tile_pixels: Option<String>,
@@ -95,14 +98,17 @@ impl ReferenceRequest {
         self.image.iter().map(parse).collect()
     }
 
-    /// Returns the LoRAs of all stages: `file`, the model set's only one, or none.
+    /// Returns the LoRAs of all stages. `file` is the model set's LoRA outside the folder for LoRAs.
     fn loras(&self, file: Option<&Path>) -> Result<Vec<LoraInput>> {
-        if !self.lora {
-            return Ok(Vec::new());
+        let mut loras = Vec::new();
+        if self.lora {
+            let file = file.context("the trace uses a LoRA, but the model set has none")?;
+            let source = LoraSource::File(file.display().to_string());
+            loras.push(LoraInput { source, strength: REFERENCE_STRENGTH });
         }
-        let file = file.context("the trace uses a LoRA, but the model set has none")?;
-        let source = LoraSource::File(file.display().to_string());
-        Ok(vec![LoraInput { source, strength: REFERENCE_STRENGTH }])
+        let source = LoraSource::Name("lora_f32".into());
+        loras.extend(self.more_loras.iter().map(|strength| LoraInput { source: source.clone(), strength: *strength }));
+        Ok(loras)
     }
 
     fn request(&self, distilled_lora: Option<&Path>) -> Result<ValidRequest> {
@@ -147,7 +153,8 @@ impl ReferenceRequest {
         }
         for stage in &mut plan.stages {
             stage.modalities.as_mut().map(|modality| modality.guidance.stg_blocks = vec![self.stg_block]);
-            if plan.pipeline != Pipeline::Hq {
+            // The distilled LoRA of a second stage.
+            if plan.pipeline == Pipeline::TwoStage {
                 stage.loras.iter_mut().for_each(|lora| lora.strength = REFERENCE_STRENGTH);
             }
         }

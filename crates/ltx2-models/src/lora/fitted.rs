@@ -47,16 +47,16 @@ impl FittedLora {
         self.updates.contains_key(name)
     }
 
-    /// Computes the update of the tensor `name` at `strength` as `dtype`; `None` if the LoRA does not change the tensor.
-    fn delta(&self, name: &str, strength: f64, dtype: DType, to: ReadTarget) -> Result<Option<Tensor>> {
-        let Some(updates) = self.updates.get(name) else { return Ok(None) };
-        let deltas = updates.iter().map(|update| update.compute(&self.file, strength, dtype, to));
-        let sum = deltas.reduce(|sum, delta| sum? + delta?).transpose();
+    /// Adds the updates of the tensor `name` at `strength` to `sum`, the sum of earlier updates.
+    fn add_to(&self, sum: Option<Tensor>, name: &str, strength: f64, to: ReadTarget) -> Result<Option<Tensor>> {
+        let mut updates = self.updates.get(name).into_iter().flatten();
+        let sum = updates.try_fold(sum, |sum, update| update.add_to(sum, &self.file, strength, to).map(Some));
         sum.map_err(|error| error.with_path(self.file.path()))
     }
 }
 
-/// Merges `loras` into the tensor `name` and returns it as `dtype`.
+/// Merges `loras` into the tensor `name` and returns it as `dtype`. The sum of tensor and updates is rounded to bfloat16,
+/// the dtype of the published checkpoints (`fuse_loras.py`).
 pub(crate) fn merge(
     name: &str,
     weight: Tensor,
@@ -67,15 +67,12 @@ pub(crate) fn merge(
     let to = ReadTarget { device: weight.device(), reader };
     let mut sum: Option<Tensor> = None;
     for LoraStrength { lora, strength } in loras.iter().filter(|lora| lora.strength != 0.0) {
-        if let Some(delta) = lora.delta(name, *strength, dtype, to)? {
-            sum = Some(match sum {
-                Some(sum) => (sum + delta)?,
-                None => delta,
-            });
-        }
+        sum = lora.add_to(sum, name, *strength, to)?;
     }
     match sum {
-        Some(delta) => delta + weight.to_dtype(dtype)?,
+        Some(sum) => {
+            (sum.to_dtype(DType::F32)? + weight.to_dtype(DType::F32)?)?.to_dtype(DType::BF16)?.to_dtype(dtype)
+        }
         None => weight.to_dtype(dtype),
     }
 }

@@ -193,33 +193,37 @@ impl Layer<'_> {
 }
 
 impl Update {
-    /// Computes the update at `strength` as `dtype`.
+    /// Returns `sum`, the sum of earlier updates, plus the update at `strength`, in bfloat16.
     ///
-    /// The scaled up matrix and the product are rounded to the dtype of the file, as in the official fusion.
-    pub(super) fn compute(
+    /// As in the official fusion, the matrices are rounded to bfloat16, and so is each sum. The scaled up matrix of the
+    /// first update is rounded too; later products are scaled in float32.
+    pub(super) fn add_to(
         &self,
+        sum: Option<Tensor>,
         file: &SafetensorsFile,
         strength: f64,
-        dtype: DType,
         to: ReadTarget,
     ) -> Result<Tensor> {
         let strength = strength * self.scale.value(file, to)?;
-        let float = |name: &str| file.float_tensor(name, to)?.to_dtype(DType::F32);
+        let rounded = |tensor: &Tensor| tensor.to_dtype(DType::BF16)?.to_dtype(DType::F32);
+        let float = |name: &str| rounded(&file.float_tensor(name, to)?);
         let factor = |factor: &Factor| match factor {
             Factor::Whole(name) => float(name),
             Factor::Pair(left, right) => float(left)?.matmul(&float(right)?),
         };
         let update = match &self.product {
-            Product::LowRank { down, up } => {
-                let up = file.float_tensor(up, to)?;
-                let scaled = (up.to_dtype(DType::F32)? * strength)?.to_dtype(up.dtype())?.to_dtype(DType::F32)?;
-                return scaled.matmul(&float(down)?)?.to_dtype(up.dtype())?.to_dtype(dtype);
+            Product::LowRank { down, up } if sum.is_none() => {
+                rounded(&(float(up)? * strength)?)?.matmul(&float(down)?)?
             }
-            Product::Whole(name) => float(name)?,
-            Product::Kronecker([left, right]) => kronecker(&factor(left)?, &factor(right)?)?,
-            Product::Hadamard([left, right]) => (factor(left)? * factor(right)?)?,
+            Product::LowRank { down, up } => (float(up)?.matmul(&float(down)?)? * strength)?,
+            Product::Whole(name) => (float(name)? * strength)?,
+            Product::Kronecker([left, right]) => (kronecker(&factor(left)?, &factor(right)?)? * strength)?,
+            Product::Hadamard([left, right]) => ((factor(left)? * factor(right)?)? * strength)?,
         };
-        (update * strength)?.to_dtype(dtype)
+        match sum {
+            Some(sum) => (sum.to_dtype(DType::F32)? + update)?.to_dtype(DType::BF16),
+            None => update.to_dtype(DType::BF16),
+        }
     }
 }
 

@@ -32,8 +32,10 @@ struct BlockTables {
     own: Tensor,
     /// `(layers, 2, dim)`.
     prompt: Option<Tensor>,
-    /// `(layers, 5, dim)`.
+    /// `(layers, 4, 1, dim)`.
     cross: Tensor,
+    /// `(layers, 1, dim)`.
+    cross_gate: Tensor,
 }
 
 /// Modulation of all blocks of one stream in one step.
@@ -44,7 +46,8 @@ pub(super) struct StreamModulation<'a> {
     own: Tensor,
     /// Shift and scale of the text, if modulated, `(layers, 2, dim)`.
     prompt: Option<Tensor>,
-    /// Scale and shift of the audio-to-video attention, then of the video-to-audio attention, `(layers, 4, dim)`.
+    /// Scale and shift of the audio-to-video attention, then of the video-to-audio attention;
+    /// `(layers, 4, levels, dim)`.
     cross: Tensor,
     /// Gate of the attention of this stream to the other one, `(layers, 1, dim)`.
     cross_gate: Tensor,
@@ -81,35 +84,35 @@ impl StreamAdaLn {
 
     /// Computes the modulation of all blocks in one step.
     ///
-    /// The stream itself is modulated by the noise level of each token, and the text by the sigma of the modality. The
-    /// audio-video cross-attention is modulated by the sigma of the other modality, `cross_sigma`, in scale, shift and
-    /// gate (ltx-core 1.0.0).
+    /// The stream itself is modulated by the noise level of each token, scale and shift of the audio-video
+    /// cross-attention included, and the text by the sigma of the modality. The gate of the cross-attention is
+    /// modulated by the sigma of the other modality, `cross_sigma`.
     pub(super) fn modulation<'a>(&self, modality: &Modality<'a>, cross_sigma: f32) -> Result<StreamModulation<'a>> {
         let (dtype, device): (_, &Device) = (modality.latent.dtype(), modality.latent.device());
-        let own = self.adaln_single.forward(&modality.timesteps.scaled(self.timestep_scale), dtype, device)?;
+        let timesteps = modality.timesteps.scaled(self.timestep_scale);
+        let own = self.adaln_single.forward(&timesteps, dtype, device)?;
         let levels = own.embedded_timestep.dim(0)?;
         let prompt = match &self.prompt_adaln_single {
             Some(adaln) => Some(adaln.forward(&[modality.sigma * self.timestep_scale], dtype, device)?),
             None => None,
         };
-        let scaled = cross_sigma * self.timestep_scale;
         let gate_scale = self.cross_gate_scale / self.timestep_scale;
-        let cross = self.cross_scale_shift.forward(&[scaled], dtype, device)?;
-        let gate = self.cross_gate.forward(&[scaled * gate_scale], dtype, device)?;
+        let cross = self.cross_scale_shift.forward(&timesteps, dtype, device)?;
+        let gate = self.cross_gate.forward(&[cross_sigma * self.timestep_scale * gate_scale], dtype, device)?;
         let own_rows = own.parameters.reshape((levels, self.rows, self.dim))?;
         let prompt_rows = prompt.map(|rows| rows.parameters.reshape((1, 2, self.dim))).transpose()?;
-        let cross_rows = cross.parameters.reshape((1, 4, self.dim))?;
+        let cross_rows = cross.parameters.reshape((levels, 4, self.dim))?;
         let gate_rows = gate.parameters.reshape((1, 1, self.dim))?;
-        let BlockTables { own: own_table, prompt: prompt_table, cross: cross_table } = &self.tables;
+        let tables = &self.tables;
         Ok(StreamModulation {
             timesteps: modality.timesteps,
-            own: own_table.broadcast_add(&own_rows.transpose(0, 1)?)?,
-            prompt: match (prompt_rows, prompt_table) {
+            own: tables.own.broadcast_add(&own_rows.transpose(0, 1)?)?,
+            prompt: match (prompt_rows, &tables.prompt) {
                 (Some(rows), Some(table)) => Some(table.broadcast_add(&rows)?),
                 _ => None,
             },
-            cross: cross_table.narrow(1, 0, 4)?.broadcast_add(&cross_rows)?,
-            cross_gate: cross_table.narrow(1, 4, 1)?.broadcast_add(&gate_rows)?,
+            cross: tables.cross.broadcast_add(&cross_rows.transpose(0, 1)?)?,
+            cross_gate: tables.cross_gate.broadcast_add(&gate_rows)?,
             embedded_timestep: own.embedded_timestep,
         })
     }
@@ -129,13 +132,15 @@ impl BlockTables {
             }
         };
         let prefix = names.prefix;
+        let cross = stacked(5, names.cross_table)?;
         Ok(Self {
             own: stacked(config.modulation_rows(), &format!("{prefix}scale_shift_table"))?.unsqueeze(2)?,
             prompt: match config.cross_attention_adaln {
                 true => Some(stacked(2, &format!("{prefix}prompt_scale_shift_table"))?),
                 false => None,
             },
-            cross: stacked(5, names.cross_table)?,
+            cross: cross.narrow(1, 0, 4)?.unsqueeze(2)?,
+            cross_gate: cross.narrow(1, 4, 1)?,
         })
     }
 }
@@ -143,17 +148,17 @@ impl BlockTables {
 impl StreamModulation<'_> {
     /// Shift, scale and gate of the self-attention of `block`, `(1, 1 or n, dim)` each.
     pub(super) fn self_attention(&self, block: usize) -> Result<[Tensor; 3]> {
-        self.own_rows(block, 0)
+        self.per_token(&self.own, block, 0)
     }
 
     /// Shift, scale and gate of the feed-forward layer of `block`, `(1, 1 or n, dim)` each.
     pub(super) fn feed_forward(&self, block: usize) -> Result<[Tensor; 3]> {
-        self.own_rows(block, 3)
+        self.per_token(&self.own, block, 3)
     }
 
     /// Shift, scale and gate of the text cross-attention of `block`, `(1, 1 or n, dim)` each. Only in LTX-2.3.
     pub(super) fn text_cross_attention(&self, block: usize) -> Result<[Tensor; 3]> {
-        self.own_rows(block, 6)
+        self.per_token(&self.own, block, 6)
     }
 
     /// Shift and scale of the text for `block`, `(1, 1, dim)` each, if modulated.
@@ -161,13 +166,13 @@ impl StreamModulation<'_> {
         self.prompt.as_ref().map(|rows| Ok([row(rows, block, 0)?, row(rows, block, 1)?])).transpose()
     }
 
-    /// Scale and shift of this stream in the audio-video cross-attention of `block`, `(1, 1, dim)` each.
+    /// Scale and shift of this stream in the audio-video cross-attention of `block`, `(1, 1 or n, dim)` each.
     pub(super) fn cross_attention(&self, block: usize, direction: CrossDirection) -> Result<[Tensor; 2]> {
         let first = match direction {
             CrossDirection::AudioToVideo => 0,
             CrossDirection::VideoToAudio => 2,
         };
-        Ok([row(&self.cross, block, first)?, row(&self.cross, block, first + 1)?])
+        self.per_token(&self.cross, block, first)
     }
 
     /// Gate of the attention of this stream to the other one in `block`, `(1, 1, dim)`.
@@ -175,11 +180,11 @@ impl StreamModulation<'_> {
         row(&self.cross_gate, block, 0)
     }
 
-    /// Rows `first..first + 3` of `block` for each token.
-    fn own_rows(&self, block: usize, first: usize) -> Result<[Tensor; 3]> {
-        let rows = self.own.get(block)?;
-        let row = |i: usize| self.timesteps.per_token(&rows.get(i)?);
-        Ok([row(first)?, row(first + 1)?, row(first + 2)?])
+    /// Rows from `first` on of `block` in `(layers, rows, levels, dim)`, for each token.
+    fn per_token<const N: usize>(&self, rows: &Tensor, block: usize, first: usize) -> Result<[Tensor; N]> {
+        let rows = rows.get(block)?;
+        let tokens = (first..first + N).map(|i| self.timesteps.per_token(&rows.get(i)?)).collect::<Result<Vec<_>>>()?;
+        Ok(tokens.try_into().expect("N rows were selected"))
     }
 }
 

@@ -22,11 +22,11 @@ pub enum ConditioningItem {
         /// Conditioning strength.
         strength: f64,
     },
-    /// Video latents as appended tokens at a frame of the target (`VideoConditionByKeyframeIndex`).
+    /// Latents of an image as appended tokens at a frame of the target (`VideoConditionByKeyframeIndex`).
     Keyframe {
-        /// The latents.
+        /// The latents, one latent frame.
         latent: Tensor,
-        /// Frame at which the latents start.
+        /// Frame of the image.
         frame: usize,
         /// Conditioning strength.
         strength: f64,
@@ -65,13 +65,17 @@ impl ConditioningItem {
         match self {
             Self::ReplaceLatent { latent, latent_index, strength } => {
                 let start = latent_index * layout.tokens_per_frame();
-                replace_tokens(state, &layout.patchify(latent)?, start, kept_share(*strength))
+                replace_clean(state, &layout.patchify(latent)?, start, kept_share(*strength))
             }
             Self::Keyframe { latent, frame, strength } => {
                 let TokenLayout::Video { frame_rate, .. } = layout else {
                     bail!("a keyframe conditions video, but the layout is {layout:?}");
                 };
-                let positions = latent_shape(latent)?.positions(frame_rate, *frame);
+                let shape = latent_shape(latent)?;
+                if shape.frames != 1 {
+                    bail!("a keyframe is one image, but its latent has {} frames", shape.frames);
+                }
+                let positions = shape.image_positions(frame_rate, *frame);
                 append_tokens(state, &layout.patchify(latent)?, &positions, kept_share(*strength))
             }
             Self::Region { latent, window, strength } => {
@@ -79,7 +83,8 @@ impl ConditioningItem {
                 if tokens.dim(1)? != layout.tokens() || window.end > layout.frames() {
                     bail!("a region must cover {layout:?}, but it has {} tokens, window {window:?}", tokens.dim(1)?);
                 }
-                let mut replaced = replace_tokens(state, &tokens, 0, kept_share(*strength))?;
+                let mut replaced = replace_clean(state, &tokens, 0, kept_share(*strength))?;
+                replaced.latent = replace(&state.latent, &tokens, 0)?;
                 let per_frame = layout.tokens_per_frame();
                 replaced.denoise_mask[window.start * per_frame..window.end * per_frame].fill(1.0);
                 Ok(replaced)
@@ -107,12 +112,11 @@ fn latent_shape(latent: &Tensor) -> Result<VideoLatentShape> {
     Ok(VideoLatentShape { frames, height, width })
 }
 
-/// Replaces the tokens from `start` on by `tokens`, with the mask `share`.
-fn replace_tokens(state: &LatentState, tokens: &Tensor, start: usize, share: f32) -> Result<LatentState> {
+/// Replaces the clean tokens from `start` on by `tokens`, with the mask `share`.
+fn replace_clean(state: &LatentState, tokens: &Tensor, start: usize, share: f32) -> Result<LatentState> {
     let mut denoise_mask = state.denoise_mask.clone();
     denoise_mask[start..start + tokens.dim(1)?].fill(share);
     Ok(LatentState {
-        latent: replace(&state.latent, tokens, start)?,
         clean_latent: replace(&state.clean_latent, tokens, start)?,
         denoise_mask,
         ..state.clone()
@@ -124,12 +128,12 @@ fn replace(tokens: &Tensor, by: &Tensor, start: usize) -> Result<Tensor> {
     Tensor::cat(&[&tokens.narrow(1, 0, start)?, by, &tokens.narrow(1, end, n - end)?], 1)
 }
 
-/// Appends `tokens` at `positions`, with the mask `share`.
+/// Appends clean `tokens` at `positions`, with the mask `share`. Their noisy latents are zeros until noise is added.
 fn append_tokens(state: &LatentState, tokens: &Tensor, positions: &Positions, share: f32) -> Result<LatentState> {
     let mut denoise_mask = state.denoise_mask.clone();
     denoise_mask.extend(vec![share; tokens.dim(1)?]);
     Ok(LatentState {
-        latent: Tensor::cat(&[&state.latent, tokens], 1)?,
+        latent: Tensor::cat(&[&state.latent, &tokens.zeros_like()?], 1)?,
         clean_latent: Tensor::cat(&[&state.clean_latent, tokens], 1)?,
         denoise_mask,
         positions: state.positions.append(positions),
@@ -170,8 +174,16 @@ mod tests {
         assert_eq!(replaced.clean_latent.sum_all()?.to_scalar::<f32>()?, 24.0);
         let appended = ConditioningItem::Keyframe { latent, frame: 8, strength: 1.0 }.apply(&replaced, VIDEO)?;
         assert_eq!(appended.denoise_mask.len(), 18);
-        assert_eq!(appended.positions.tokens(), 18);
-        assert_eq!(appended.latent.dims(), [1, 18, 4]);
+        assert_eq!(appended.clean_latent.sum_all()?.to_scalar::<f32>()?, 48.0);
+        // Noise is added to the latent, which does not have the images.
+        assert_eq!(values(&appended.latent), [0.0; 72]);
+        let frame = (8.0 / 24.0, 9.0 / 24.0);
+        let own = Positions::new(vec![
+            vec![frame; 6],
+            [[(0.0, 32.0); 3], [(32.0, 64.0); 3]].concat(),
+            [(0.0, 32.0), (32.0, 64.0), (64.0, 96.0)].repeat(2),
+        ]);
+        assert_eq!(appended.positions, VIDEO.positions().append(&own));
         Ok(())
     }
 
@@ -218,7 +230,7 @@ mod tests {
         let latent = Tensor::zeros((1, 1, 2, 2, 3), DType::F32, &Device::Cpu)?;
         let region = ConditioningItem::Region { latent, window: 0..1, strength: 1.0 }.apply(&appended, VIDEO)?;
         assert_eq!(region.denoise_mask, [vec![1.0; 6], vec![0.0; 12]].concat());
-        assert_eq!(values(&region.latent)[12..], [1.0; 6]);
+        assert_eq!(values(&region.clean_latent)[12..], [1.0; 6]);
         Ok(())
     }
 

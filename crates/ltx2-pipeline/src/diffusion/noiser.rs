@@ -91,8 +91,9 @@ fn recorded(draws: &mut VecDeque<Tensor>, like: &Tensor) -> Result<Tensor> {
     noise.to_device(like.device())
 }
 
-/// Adds noise to `state` by its mask times `noise_scale`. Returns the draw as well: a frozen state takes one and stays
-/// as it is, so that the draws of the other modality do not depend on it.
+/// Moves the latent of `state` towards noise by `noise_scale`, then blends it with the clean latent by the mask. Returns the
+/// draw as well: a frozen state takes one and stays as it is, so that the draws of the other modality do not depend on
+/// it.
 pub fn add_noise(
     state: &LatentState,
     noise_scale: f64,
@@ -100,9 +101,8 @@ pub fn add_noise(
     dtype: DType,
 ) -> Result<(LatentState, Tensor)> {
     let noise = source.draw(&state.latent, dtype)?;
-    let mask = (state.mask()? * noise_scale)?;
-    let kept = state.latent.broadcast_mul(&(1.0 - &mask)?)?;
-    let latent = (noise.broadcast_mul(&mask)? + kept)?;
+    let noisy = ((&noise * noise_scale)? + (&state.latent * (1.0 - noise_scale))?)?;
+    let latent = state.blend(noisy)?;
     Ok((state.with_latent(latent), noise))
 }
 
@@ -114,18 +114,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn noise_is_scaled_by_the_mask_and_a_frozen_state_takes_a_draw_without_effect() -> Result<()> {
+    fn noise_is_blended_with_the_clean_latent_and_a_frozen_state_takes_a_draw_without_effect() -> Result<()> {
         let positions = Positions::new(vec![vec![(0.0, 1.0), (1.0, 2.0)]]);
         let start = Tensor::new(&[[[1f32], [2.]]], &Device::Cpu)?;
         let state = LatentState::new(positions, Some(&start), 1, &Device::Cpu)?;
-        let state = LatentState { denoise_mask: vec![1.0, 0.5], ..state };
+        let clean_latent = Tensor::new(&[[[1f32], [10.]]], &Device::Cpu)?;
+        let state = LatentState { denoise_mask: vec![1.0, 0.5], clean_latent, ..state };
         let draw = Tensor::new(&[[[4f32], [8.]]], &Device::Cpu)?;
         let mut source = NoiseSource::Recorded([draw.clone(), draw].into());
         let values = |state: &LatentState| state.latent.flatten_all()?.to_vec1::<f32>();
         let (noisy, _) = add_noise(&state, 0.5, &mut source, DType::F32)?;
-        assert_eq!(values(&noisy)?, [2.5, 3.5]);
+        assert_eq!(values(&noisy)?, [2.5, 7.5]);
         let (frozen, _) = add_noise(&state.freeze(), 1.0, &mut source, DType::F32)?;
-        assert_eq!(values(&frozen)?, [1., 2.]);
+        assert_eq!(values(&frozen)?, [1., 10.]);
         assert!(add_noise(&frozen, 1.0, &mut source, DType::F32).is_err(), "both draws are taken");
         Ok(())
     }

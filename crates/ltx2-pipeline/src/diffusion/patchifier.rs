@@ -71,14 +71,14 @@ impl VideoLatentShape {
     }
 
     /// Returns the positions of tokens: seconds, rows and columns. The first latent frame stands for one frame, the
-    /// others for eight each. `offset` is the frame at which the latent starts; unless it is 0, the first latent frame
-    /// stands for eight frames too.
-    pub fn positions(self, frame_rate: f64, offset: usize) -> Positions {
-        let seconds = |latent_frame: usize| {
-            let frame = if offset == 0 { first_frame(latent_frame) } else { latent_frame * TIME_SCALE };
-            (frame + offset) as f32 / frame_rate as f32
-        };
-        self.grid(seconds, SPACE_SCALE)
+    /// others for eight each.
+    pub fn positions(self, frame_rate: f64) -> Positions {
+        self.grid(|latent_frame| first_frame(latent_frame) as f32 / frame_rate as f32, SPACE_SCALE)
+    }
+
+    /// Returns the positions of the tokens of an image at `frame`, which stands for that frame alone.
+    pub fn image_positions(self, frame_rate: f64, frame: usize) -> Positions {
+        self.grid(|latent_frame| (frame + latent_frame) as f32 / frame_rate as f32, SPACE_SCALE)
     }
 
     /// Returns the positions of reference tokens, whose latent has the target's height and width divided by

@@ -56,7 +56,7 @@ impl TokenLayout {
     /// Returns the positions of the tokens.
     pub fn positions(self) -> Positions {
         match self {
-            Self::Video { shape, frame_rate } => shape.positions(frame_rate, 0),
+            Self::Video { shape, frame_rate } => shape.positions(frame_rate),
             Self::Audio { frames } => audio_positions(frames),
         }
     }

@@ -5,17 +5,22 @@ use ltx2_models::video_vae::Tiling;
 use ltx2_types::{AudioClip, Phase, VideoInfo};
 
 use super::session::Session;
-use super::{Engine, Latents};
+use super::Engine;
 use crate::error::{PipelineError, Result};
 use crate::plan::{Plan, TilingPlan};
 
 impl Engine {
-    /// Decodes `latents` and passes the video's properties, the audio and the frames to the output.
-    pub(super) fn decode(&mut self, plan: &Plan, latents: &Latents, session: &mut Session) -> Result<()> {
+    /// Decodes the latents and passes the video's properties, the audio and the frames to the output.
+    pub(super) fn decode(
+        &mut self,
+        plan: &Plan,
+        video: &Tensor,
+        audio: Option<&Tensor>,
+        session: &mut Session,
+    ) -> Result<()> {
         session.report(Phase::Decoding, 0, plan.output.num_frames)?;
-        session.keep("latent.video", &latents.video)?;
-        session.keep("latent.audio", &latents.audio)?;
-        let audio = if plan.output.audio { Some(self.decode_audio(plan, &latents.audio, session)?) } else { None };
+        session.keep("latent.video", video)?;
+        let audio = audio.map(|latent| self.decode_audio(plan, latent, session)).transpose()?;
         let shape = plan.stages.last().map(|stage| stage.shape).expect("a plan that ran has a stage");
         let info = VideoInfo {
             width: shape.width as u32,
@@ -27,7 +32,7 @@ impl Engine {
         if let Some(audio) = audio {
             session.context.output.audio(audio).map_err(PipelineError::Output)?;
         }
-        self.decode_video(plan, &latents.video, session)
+        self.decode_video(plan, video, session)
     }
 
     /// Decodes the video and passes each frame to the output while further tiles are decoded.
@@ -59,6 +64,7 @@ impl Engine {
 
     /// Decodes the audio and cuts it to the length of the video.
     fn decode_audio(&mut self, plan: &Plan, latent: &Tensor, session: &mut Session) -> Result<AudioClip> {
+        session.keep("latent.audio", latent)?;
         let audio = self.residency.audio()?;
         let mel = audio.decoder.forward(&latent.to_dtype(self.dtype())?)?;
         session.keep("mel", &mel)?;

@@ -132,17 +132,22 @@ impl Engine {
         let mut session = Session::new(context, plan.steps());
         let memory = estimate(plan, &self.models().weight_sizes(self.dtype()), self.settings().execution());
         let contexts = self.encode_prompts(plan, memory.encoding_prompt, &mut session)?;
-        let mut latents = None;
+        let mut latents: Option<Latents> = None;
+        let mut audio = None;
         for (index, (stage, contexts)) in plan.stages.iter().zip(&contexts).enumerate() {
             // The loaded transformer is reused, or its memory is.
             let required = memory.denoising.saturating_sub(self.residency.transformer_bytes());
             self.residency.prepare(Workload::Denoising, required);
-            latents =
-                Some(self.run_stage((index, stage), latents.as_ref(), contexts, memory.denoising, &mut session)?);
+            let denoised =
+                self.run_stage((index, stage), latents.as_ref(), contexts, memory.denoising, &mut session)?;
+            if plan.output.audio_stage == Some(index) {
+                audio = Some(denoised.audio.clone());
+            }
+            latents = Some(denoised);
         }
         let latents = latents.ok_or_else(|| PipelineError::Internal("the plan has no stage".into()))?;
         self.residency.prepare(Workload::Decoding, memory.decoding);
-        self.decode(plan, &latents, &mut session)?;
+        self.decode(plan, &latents.video, audio.as_ref(), &mut session)?;
         Ok(RunReport { enhanced_prompt: session.enhanced_prompt })
     }
 

@@ -1,6 +1,6 @@
 //! Generation from text and images.
 
-use ltx2_types::{Field, FieldError, ImageInput, InputId, Pipeline, Rule, ValidRequest};
+use ltx2_types::{Field, FieldError, ImageInput, InputId, Pipeline, Rule, Task, ValidRequest};
 
 use super::capabilities::ModelCapabilities;
 use super::defaults::{DEFAULT_TILING, Generation};
@@ -41,15 +41,25 @@ pub(super) fn plan(
         enhance_prompt: request.enhance_prompt,
         negative_prompt: is_guided_by_negative.then(|| request.negative_prompt.clone()),
         seed: request.seed,
-        stages,
         output: OutputPlan {
             num_frames: request.num_frames as usize,
             frame_rate: request.frame_rate,
-            audio: request.output.audio,
+            audio_stage: request.output.audio.then(|| audio_stage(request, pipeline, stages.len())),
             // The official one-stage pipeline decodes at once.
             tiling: (pipeline != Pipeline::OneStage).then_some(DEFAULT_TILING),
         },
+        stages,
     })
+}
+
+/// Returns the stage whose audio the official pipeline decodes: the guided one, except between keyframes and in distilled
+/// models.
+fn audio_stage(request: &ValidRequest, pipeline: Pipeline, stages: usize) -> usize {
+    match (pipeline, &request.task) {
+        (Pipeline::TwoStage, Task::Keyframes { .. }) => stages - 1,
+        (Pipeline::OneStage | Pipeline::TwoStage | Pipeline::Hq, _) => 0,
+        (Pipeline::Distilled, _) => stages - 1,
+    }
 }
 
 /// Returns the items of conditioning images: an image at frame 0 replaces the first latent frame, others are keyframes.

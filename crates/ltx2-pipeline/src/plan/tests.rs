@@ -205,7 +205,26 @@ fn summary_counts_passes_of_guidance_and_sampler() {
 fn audio_of_the_result_follows_the_request() {
     let audio = |audio| {
         let output = OutputSpec { audio, ..OutputSpec::default() };
-        plan_request(&ValidRequest { output, ..request(Task::TextToVideo) }, &model()).unwrap().output.audio
+        plan_request(&ValidRequest { output, ..request(Task::TextToVideo) }, &model()).unwrap().output.audio_stage
     };
-    assert!(audio(true) && !audio(false));
+    assert_eq!((audio(true), audio(false)), (Some(0), None));
+}
+
+#[test]
+fn audio_is_that_of_the_guided_stage_except_between_keyframes() {
+    let audio_stage = |task, pipeline| {
+        let request = ValidRequest { pipeline: Some(pipeline), ..request(task) };
+        plan_request(&request, &model()).unwrap().output.audio_stage
+    };
+    let keyframes = || Task::Keyframes { images: images() };
+    for (task, pipeline, stage) in [
+        (Task::TextToVideo, Pipeline::OneStage, 0),
+        (Task::TextToVideo, Pipeline::TwoStage, 0),
+        (Task::ImageToVideo { images: images() }, Pipeline::TwoStage, 0),
+        (Task::TextToVideo, Pipeline::Hq, 0),
+        (keyframes(), Pipeline::TwoStage, 1),
+        (Task::TextToVideo, Pipeline::Distilled, 1),
+    ] {
+        assert_eq!(audio_stage(task, pipeline), Some(stage), "{pipeline:?}");
+    }
 }

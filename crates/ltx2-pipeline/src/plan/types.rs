@@ -121,8 +121,8 @@ pub struct OutputPlan {
     pub num_frames: usize,
     /// Frames per second.
     pub frame_rate: FrameRate,
-    /// Whether the audio is decoded and part of the result.
-    pub audio: bool,
+    /// Stage whose audio is decoded and part of the result; `None` for a video without audio.
+    pub audio_stage: Option<usize>,
     /// Tiles of the video decoder; `None` decodes at once.
     pub tiling: Option<TilingPlan>,
 }
