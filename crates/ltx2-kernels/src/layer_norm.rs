@@ -2,11 +2,15 @@
 
 use candle_core::{D, Result, Tensor};
 
+use crate::rounding::rounded_once;
+
 /// Layer norm over the last dimension of `x`, without weight or bias.
 pub fn layer_norm(x: &Tensor, eps: f64) -> Result<Tensor> {
     let width = x.dim(D::Minus1)?;
-    let ones = Tensor::ones(width, x.dtype(), x.device())?;
-    candle_nn::ops::layer_norm(&x.contiguous()?, &ones, &ones.zeros_like()?, eps as f32)
+    rounded_once(x, |x| {
+        let ones = Tensor::ones(width, x.dtype(), x.device())?;
+        candle_nn::ops::layer_norm(&x.contiguous()?, &ones, &ones.zeros_like()?, eps as f32)
+    })
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod pixel_norm;
 pub mod residual;
 pub mod rms_modulate;
 pub mod rope;
+mod rounding;
 mod sine;
 pub mod snake;
 pub mod synth;
@@ -38,6 +39,7 @@ pub use pixel_norm::pixel_norm_silu;
 pub use residual::{gated_residual, residual};
 pub use rms_modulate::{modulate, rms_norm, rms_norm_modulate};
 pub use rope::{Rope, RopeTable};
+pub use rounding::{rounded_once, silu};
 pub use snake::AntiAliasedSnake;
 pub use synth::Synth;
 

@@ -2,6 +2,8 @@
 
 use candle_core::{DType, Result, Tensor};
 
+use crate::rounding::silu;
+
 /// SiLU of the root-mean-square norm over the channels of each pixel of `x (n, c, h, w)`.
 pub fn pixel_norm_silu(x: &Tensor, eps: f64) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
@@ -16,7 +18,8 @@ fn reference(x: &Tensor, eps: f64) -> Result<Tensor> {
     let dtype = x.dtype();
     let x = x.to_dtype(DType::F32)?;
     let rms = ((x.sqr()?.mean_keepdim(1)? + eps)?).sqrt()?;
-    x.broadcast_div(&rms)?.to_dtype(dtype)?.silu()
+    let normed = x.broadcast_div(&rms)?.to_dtype(dtype)?;
+    silu(&normed)
 }
 
 #[cfg(feature = "cuda")]

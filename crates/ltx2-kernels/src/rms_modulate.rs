@@ -2,6 +2,8 @@
 
 use candle_core::{D, Result, Tensor};
 
+use crate::rounding::rounded_once;
+
 /// Root-mean-square norm over the last dimension of `x`, times `weight (d)` if given. Computed in float32.
 pub fn rms_norm(x: &Tensor, weight: Option<&Tensor>, eps: f64) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
@@ -18,7 +20,8 @@ pub fn rms_norm(x: &Tensor, weight: Option<&Tensor>, eps: f64) -> Result<Tensor>
             &ones
         }
     };
-    candle_nn::ops::rms_norm(&x.contiguous()?, weight, eps as f32)
+    let norm = |x: &Tensor| candle_nn::ops::rms_norm(&x.contiguous()?, &weight.to_dtype(x.dtype())?, eps as f32);
+    rounded_once(x, norm)
 }
 
 /// `rms_norm(x) (1 + scale) + shift` over the last dimension of `x (..., d)`. `scale` and `shift` broadcast to `x`.

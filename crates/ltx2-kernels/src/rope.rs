@@ -1,6 +1,8 @@
 //! Rotary position embedding with separate angles for each head.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
+
+use crate::rounding::rounded_once;
 
 /// Pairing of a head's channels for the rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,13 +26,15 @@ impl Rope {
     /// Rotates `x (b, heads, t, d)` by the angles of `table`.
     pub fn apply(self, x: &Tensor, table: &RopeTable) -> Result<Tensor> {
         let (b, heads, t, d) = x.dims4()?;
-        let (cos, sin) = (table.cos.repeat((b, 1, 1))?, table.sin.repeat((b, 1, 1))?);
+        let dtype = if x.device().is_cpu() { DType::F32 } else { x.dtype() };
+        let repeated = |angles: &Tensor| angles.to_dtype(dtype)?.repeat((b, 1, 1));
+        let (cos, sin) = (repeated(&table.cos)?, repeated(&table.sin)?);
         // candle has one table per batch entry and none per head, so the heads become batch entries.
         let x = x.contiguous()?.reshape((b * heads, 1, t, d))?;
-        let rotated = match self {
-            Self::Interleaved => candle_nn::rotary_emb::rope_i(&x, &cos, &sin)?,
-            Self::Split => candle_nn::rotary_emb::rope(&x, &cos, &sin)?,
-        };
+        let rotated = rounded_once(&x, |x| match self {
+            Self::Interleaved => candle_nn::rotary_emb::rope_i(x, &cos, &sin),
+            Self::Split => candle_nn::rotary_emb::rope(x, &cos, &sin),
+        })?;
         rotated.reshape((b, heads, t, d))
     }
 }

@@ -60,7 +60,12 @@ impl Linear {
         let mut shape = x.dims().to_vec();
         *shape.last_mut().expect("the input of a linear layer has a last dimension") = d_out;
         let rows = x.elem_count() / x.dim(D::Minus1)?;
-        let y = x.contiguous()?.reshape((rows, d_in))?.matmul(&weight.t()?)?;
-        PendingBias::new(y.reshape(shape)?, self.bias.clone())
+        let x = x.contiguous()?.reshape((rows, d_in))?;
+        // candle's CPU product of bfloat16 is in float32 anyway; with the bias it is rounded once.
+        if let (true, Some(bias)) = (x.device().is_cpu() && x.dtype() == DType::BF16, &self.bias) {
+            let y = x.to_dtype(DType::F32)?.matmul(&weight.to_dtype(DType::F32)?.t()?)?;
+            return Ok(y.broadcast_add(&bias.to_dtype(DType::F32)?)?.to_dtype(DType::BF16)?.reshape(shape)?.into());
+        }
+        PendingBias::new(x.matmul(&weight.t()?)?.reshape(shape)?, self.bias.clone())
     }
 }

@@ -65,6 +65,9 @@ fn blocked(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, mask: Option<&Tensor>
 /// Attention in plain candle with the whole score matrix in memory.
 pub fn reference(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, mask: Option<&Tensor>) -> Result<Tensor> {
     let dtype = q.dtype();
+    // On a CPU only the result is rounded.
+    let computed = if q.device().is_cpu() { DType::F32 } else { dtype };
+    let (q, k, v) = (q.to_dtype(computed)?, k.to_dtype(computed)?, v.to_dtype(computed)?);
     // Scaling the queries touches fewer elements than scaling the scores; it is exact for powers of two.
     let q = (q.contiguous()? * scale)?;
     let scores = q.matmul(&k.transpose(2, 3)?.contiguous()?)?.to_dtype(DType::F32)?;
@@ -72,7 +75,7 @@ pub fn reference(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, mask: Option<&T
         Some(mask) => scores.broadcast_add(&mask.to_dtype(DType::F32)?)?,
         None => scores,
     };
-    candle_nn::ops::softmax_last_dim(&scores)?.to_dtype(dtype)?.matmul(&v.contiguous()?)
+    candle_nn::ops::softmax_last_dim(&scores)?.to_dtype(computed)?.matmul(&v.contiguous()?)?.to_dtype(dtype)
 }
 
 #[cfg(test)]

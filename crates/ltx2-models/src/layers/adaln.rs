@@ -1,6 +1,7 @@
 //! Timestep embedding and adaptive layer norm (`AdaLayerNormSingle`, PixArt-α section 2.3).
 
 use candle_core::{DType, Device, Result, Tensor};
+use ltx2_kernels::silu;
 
 use crate::VarBuilder;
 use crate::linear::Linear;
@@ -39,8 +40,8 @@ impl AdaLayerNormSingle {
     /// Computes one row per timestep. `timesteps` are already scaled, usually to 0..1000.
     pub fn forward(&self, timesteps: &[f32], dtype: DType, device: &Device) -> Result<AdaLayerNormOutput> {
         let sinusoid = sinusoid(timesteps, device)?.to_dtype(dtype)?;
-        let embedded_timestep = self.linear_2.forward(&self.linear_1.forward(&sinusoid)?.silu()?)?;
-        let parameters = self.linear.forward(&embedded_timestep.silu()?)?;
+        let embedded_timestep = self.linear_2.forward(&silu(&self.linear_1.forward(&sinusoid)?)?)?;
+        let parameters = self.linear.forward(&silu(&embedded_timestep)?)?;
         Ok(AdaLayerNormOutput { parameters, embedded_timestep })
     }
 }
