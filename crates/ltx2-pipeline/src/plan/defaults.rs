@@ -38,8 +38,8 @@ pub(super) const STAGE_2_SIGMAS: [f32; 4] = [0.909375, 0.725, 0.421875, 0.0];
 /// Strengths of the distilled LoRA in both stages of [`ltx2_types::Pipeline::Hq`].
 pub(super) const HQ_DISTILLED_STRENGTHS: [f64; 2] = [0.25, 0.5];
 
-/// Decoder tiles of the official two-stage pipelines.
-pub const DEFAULT_TILING: TilingPlan = TilingPlan { frames: Some((64, 24)), pixels: Some((512, 64)) };
+/// Decoder tiles of the official pipelines.
+pub const DEFAULT_TILING: TilingPlan = TilingPlan { frames: Some((80, 24)), pixels: Some((768, 64)) };
 
 impl Generation {
     /// Returns the supported versions, for messages.

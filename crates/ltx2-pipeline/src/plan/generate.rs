@@ -45,8 +45,7 @@ pub(super) fn plan(
             num_frames: request.num_frames as usize,
             frame_rate: request.frame_rate,
             audio_stage: request.output.audio.then(|| audio_stage(request, pipeline, stages.len())),
-            // The official one-stage pipeline decodes at once.
-            tiling: (pipeline != Pipeline::OneStage).then_some(DEFAULT_TILING),
+            tiling: Some(DEFAULT_TILING),
         },
         stages,
     })
