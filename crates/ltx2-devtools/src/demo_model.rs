@@ -49,9 +49,10 @@ macro_rules! text_file {
     };
 }
 
-const TEXT_FILES: [(&str, &str); 5] = [
+const TEXT_FILES: [(&str, &str); 6] = [
     text_file!("config.json"),
     text_file!("preprocessor_config.json"),
+    text_file!("processor_config.json"),
     text_file!("tokenizer.json"),
     text_file!("tokenizer.model"),
     text_file!("tokenizer_config.json"),
