@@ -26,6 +26,8 @@ FIXTURES = HERE.parent / "crates" / "ltx2-pipeline" / "tests" / "fixtures"
 # run: options of run_reference.py; drop: prefixes of tensor names that the fixture omits to stay small.
 SMALL = ["context.", "tokens.", "pixels", "step.", "res2s."]
 V23 = ["--base", "ltx-2.3-22b"]
+# One run in bfloat16, and in float32 with the same noise: their distance sets the limit of ours.
+BF16 = ["--height", "64", "--width", "128", "--num-frames", "9", "--steps", "3"]
 CASES = {
     "text": {
         "model": [],
@@ -55,7 +57,12 @@ CASES = {
     },
     "bf16": {
         "model": ["--seed", "10"],
-        "run": ["--dtype", "bf16", "--height", "64", "--width", "128", "--num-frames", "9", "--steps", "3"],
+        "run": ["--dtype", "bf16", *BF16],
+        "drop": SMALL,
+    },
+    "bf16_in_f32": {
+        "model": ["--seed", "10"],
+        "run": ["--noise-dtype", "bf16", *BF16],
         "drop": SMALL,
     },
     "lora": {
@@ -127,7 +134,12 @@ CASES = {
     },
     "v23_bf16": {
         "model": ["--seed", "28", *V23],
-        "run": ["--dtype", "bf16", "--height", "64", "--width", "128", "--num-frames", "9", "--steps", "3"],
+        "run": ["--dtype", "bf16", *BF16],
+        "drop": SMALL,
+    },
+    "v23_bf16_in_f32": {
+        "model": ["--seed", "28", *V23],
+        "run": ["--noise-dtype", "bf16", *BF16],
         "drop": SMALL,
     },
     "v23_tiled": {

@@ -23,7 +23,10 @@ def main() -> None:
     def euler_denoising_loop(**arguments):
         return gradient_estimating_euler_denoising_loop(**arguments)
 
-    module.euler_denoising_loop = euler_denoising_loop
+    place = module
+    if run_reference.NEW:
+        from ltx_pipelines.utils import blocks as place
+    place.euler_denoising_loop = euler_denoising_loop
     run_reference.main()
 
     out = Path(sys.argv[2])

@@ -1,7 +1,6 @@
 //! Rotary embedding tables from positions in seconds and pixels (`rope.py`, paper section 3.2).
 
 use candle_core::{DType, Device, Result, Tensor};
-use half::bf16;
 use ltx2_kernels::{Rope, RopeTable};
 use rayon::prelude::*;
 
@@ -91,24 +90,17 @@ impl RopeConfig {
 pub struct Positions {
     /// `(start, end)` per token, for each axis.
     axes: Vec<Vec<(f32, f32)>>,
-    /// Whether all arithmetic is rounded to bfloat16, as for video positions in the official bf16 pipeline.
-    rounded: bool,
 }
 
 impl Positions {
     /// Creates positions from `(start, end)` per token, for each axis.
     pub fn new(axes: Vec<Vec<(f32, f32)>>) -> Self {
-        Self { axes, rounded: false }
-    }
-
-    /// Returns the positions with bfloat16 arithmetic, as in the official bf16 pipeline.
-    pub fn rounded_to_bf16(self) -> Self {
-        Self { rounded: true, ..self }
+        Self { axes }
     }
 
     /// The time axis alone, for cross-attention between video and audio.
     pub fn time(&self) -> Self {
-        Self { axes: self.axes[..1].to_vec(), rounded: self.rounded }
+        Self { axes: self.axes[..1].to_vec() }
     }
 
     /// Number of tokens.
@@ -118,33 +110,12 @@ impl Positions {
 
     /// Returns the tokens of `self` followed by those of `other`.
     pub fn append(&self, other: &Positions) -> Self {
-        let axes = self.axes.iter().zip(&other.axes).map(|(a, b)| [a.as_slice(), b].concat()).collect();
-        // In torch, concatenating bfloat16 and float32 gives float32 with the rounded values.
-        let joined = Self { axes, rounded: self.rounded && other.rounded };
-        if self.rounded && !other.rounded { joined.with_rounded_values(self.tokens()) } else { joined }
+        Self { axes: self.axes.iter().zip(&other.axes).map(|(a, b)| [a.as_slice(), b].concat()).collect() }
     }
 
-    /// Rounds the positions of the first `tokens` tokens to bfloat16.
-    fn with_rounded_values(mut self, tokens: usize) -> Self {
-        for axis in &mut self.axes {
-            for (start, end) in &mut axis[..tokens] {
-                (*start, *end) = (round_to_bf16(*start), round_to_bf16(*end));
-            }
-        }
-        self
-    }
-
-    /// Middle of a token as a fraction of `max`, mapped from [0, 1] to [-1, 1]. Each operation is rounded to the dtype
-    /// of the positions.
+    /// Middle of a token as a fraction of `max`, mapped from [0, 1] to [-1, 1].
     fn normalized(&self, axis: usize, token: usize, max: f32) -> f32 {
         let (start, end) = self.axes[axis][token];
-        let round = if self.rounded { round_to_bf16 } else { |x: f32| x };
-        let middle = round(round(round(start) + round(end)) / 2.0);
-        let fraction = round(middle / max);
-        round(round(fraction * 2.0) - 1.0)
+        (start + end) / 2.0 / max * 2.0 - 1.0
     }
-}
-
-fn round_to_bf16(x: f32) -> f32 {
-    bf16::from_f32(x).to_f32()
 }

@@ -70,9 +70,7 @@ pub(crate) fn merge(
         sum = lora.add_to(sum, name, *strength, to)?;
     }
     match sum {
-        Some(sum) => {
-            (sum.to_dtype(DType::F32)? + weight.to_dtype(DType::F32)?)?.to_dtype(DType::BF16)?.to_dtype(dtype)
-        }
+        Some(sum) => (sum.to_dtype(DType::F32)? + weight.to_dtype(DType::F32)?)?.to_dtype(DType::BF16)?.to_dtype(dtype),
         None => weight.to_dtype(dtype),
     }
 }

@@ -1,5 +1,7 @@
 //! Architecture of the vocoder, from the `vocoder` section of a checkpoint's config.
 
+use candle_core::DType;
+
 use crate::config::{ConfigError, SIZES, Section};
 
 /// Mel bins per audio channel.
@@ -56,6 +58,12 @@ pub(super) struct BandwidthExtensionConfig {
 }
 
 impl VocoderConfig {
+    /// Returns the dtype of the vocoder in a run of `run`: float32 with bandwidth extension, because errors add up over
+    /// its many convolutions.
+    pub fn dtype(&self, run: DType) -> DType {
+        if self.extension.is_some() { DType::F32 } else { run }
+    }
+
     /// Reads the `vocoder` section.
     ///
     /// # Errors

@@ -27,7 +27,8 @@ pub struct Vocoder {
 }
 
 impl Vocoder {
-    /// Reads `vocoder.*`. All computation, including the bandwidth extension, is in the dtype of `vb`.
+    /// Reads `vocoder.*`. All computation, including the bandwidth extension, is in the dtype of `vb`, which should be
+    /// [`VocoderConfig::dtype`].
     pub fn new(config: &VocoderConfig, vb: VarBuilder) -> Result<Self> {
         let (dtype, vb) = (vb.dtype(), vb.pp("vocoder"));
         let (generator, extension) = match &config.extension {
@@ -41,12 +42,13 @@ impl Vocoder {
     }
 
     /// Log-mel spectrogram `(1, 2, t, 64)` to samples `(1, 2, l)` in [-1, 1] at
-    /// [`VocoderConfig::output_sampling_rate`].
+    /// [`VocoderConfig::output_sampling_rate`], in the dtype of `mel`.
     pub fn forward(&self, mel: &Tensor) -> Result<Tensor> {
         let samples = self.generator.forward(&mel.to_dtype(self.dtype)?)?;
-        match &self.extension {
-            None => Ok(samples),
-            Some(extension) => extension.forward(&samples),
-        }
+        let samples = match &self.extension {
+            None => samples,
+            Some(extension) => extension.forward(&samples)?,
+        };
+        samples.to_dtype(mel.dtype())
     }
 }

@@ -116,11 +116,7 @@ fn latent_shape(latent: &Tensor) -> Result<VideoLatentShape> {
 fn replace_clean(state: &LatentState, tokens: &Tensor, start: usize, share: f32) -> Result<LatentState> {
     let mut denoise_mask = state.denoise_mask.clone();
     denoise_mask[start..start + tokens.dim(1)?].fill(share);
-    Ok(LatentState {
-        clean_latent: replace(&state.clean_latent, tokens, start)?,
-        denoise_mask,
-        ..state.clone()
-    })
+    Ok(LatentState { clean_latent: replace(&state.clean_latent, tokens, start)?, denoise_mask, ..state.clone() })
 }
 
 fn replace(tokens: &Tensor, by: &Tensor, start: usize) -> Result<Tensor> {

@@ -11,7 +11,6 @@ use crate::diffusion::noiser::add_noise;
 use crate::diffusion::patchifier::PixelShape;
 use crate::diffusion::token_layout::TokenLayout;
 use crate::error::{PipelineError, Result};
-use crate::execution::Precision;
 use crate::inputs::conditioning_pixels;
 use crate::plan::{ItemPlan, ModalityPlan, StagePlan, Start};
 
@@ -110,15 +109,11 @@ impl Engine {
         start: Option<&Tensor>,
         items: &[ConditioningItem],
     ) -> Result<LatentState> {
-        let (channels, positions) = match layout {
-            TokenLayout::Video { .. } => {
-                let positions = layout.positions();
-                let rounded = self.settings().precision == Precision::Bf16;
-                (self.models().latent_channels().video, if rounded { positions.rounded_to_bf16() } else { positions })
-            }
-            TokenLayout::Audio { .. } => (self.models().latent_channels().audio, layout.positions()),
+        let channels = match layout {
+            TokenLayout::Video { .. } => self.models().latent_channels().video,
+            TokenLayout::Audio { .. } => self.models().latent_channels().audio,
         };
-        let mut state = LatentState::new(positions, start, channels, &self.settings().device)?;
+        let mut state = LatentState::new(layout.positions(), start, channels, &self.settings().device)?;
         for item in items {
             state = item.apply(&state, layout)?;
         }

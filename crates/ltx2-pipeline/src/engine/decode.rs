@@ -4,8 +4,8 @@ use candle_core::{DType, Tensor};
 use ltx2_models::video_vae::Tiling;
 use ltx2_types::{AudioClip, Phase, VideoInfo};
 
-use super::session::Session;
 use super::Engine;
+use super::session::Session;
 use crate::error::{PipelineError, Result};
 use crate::plan::{Plan, TilingPlan};
 

@@ -116,7 +116,8 @@ impl ModelSet {
     }
 
     pub(crate) fn vocoder(&self, dtype: DType, device: &Device) -> Result<Vocoder, CheckpointError> {
-        self.checkpoint.load(dtype, device, |vb| Vocoder::new(&self.configs.vocoder, vb))
+        let config = &self.configs.vocoder;
+        self.checkpoint.load(config.dtype(dtype), device, |vb| Vocoder::new(config, vb))
     }
 
     /// Opens a LoRA and checks by its header that it can be merged.

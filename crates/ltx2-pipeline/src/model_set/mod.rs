@@ -147,7 +147,8 @@ impl ModelSet {
             transformer: transformer - connectors,
             blocks: self.checkpoint.loaded_bytes(&[&format!("{TRANSFORMER}transformer_blocks.")], dtype),
             num_blocks: self.configs.transformer.num_layers,
-            autoencoders: self.checkpoint.loaded_bytes(&["vae.", "audio_vae.", "vocoder."], dtype),
+            autoencoders: self.checkpoint.loaded_bytes(&["vae.", "audio_vae."], dtype)
+                + self.checkpoint.loaded_bytes(&["vocoder."], self.configs.vocoder.dtype(dtype)),
             upsampler: self.upsampler.as_ref().map_or(0, |(file, _)| file.loaded_bytes(&[""], dtype)),
             stream_widths: self.configs.transformer.streams.as_ref().map(|stream| stream.dim()),
             cached_text: self.configs.transformer.cached_text_elements(MAX_TOKENS),
