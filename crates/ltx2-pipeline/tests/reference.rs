@@ -48,10 +48,10 @@ fn models(fixture: &Path, folder: &Path) -> ModelSet {
     ModelSet::new(checkpoint, text_encoder, Tokenizer::open(&gemma).unwrap()).unwrap()
 }
 
-/// Writes `loras/lora_f32.safetensors`: `lora.safetensors` in float32, times 1.1, which bfloat16 does not represent
+/// Writes `loras/lora_f32.safetensors`: `distilled_lora.safetensors` in float32, times 1.1, which bfloat16 does not represent
 /// exactly.
 fn write_float32_lora(folder: &Path) {
-    let lora = candle_core::safetensors::load(folder.join("lora.safetensors"), &Device::Cpu).unwrap();
+    let lora = candle_core::safetensors::load(folder.join("distilled_lora.safetensors"), &Device::Cpu).unwrap();
     let scaled = lora.into_iter().map(|(name, value)| (name, (value.to_dtype(DType::F32).unwrap() * 1.1).unwrap()));
     let scaled: HashMap<String, Tensor> = scaled.collect();
     std::fs::create_dir_all(folder.join("loras")).unwrap();
