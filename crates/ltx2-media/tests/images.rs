@@ -249,7 +249,10 @@ fn crc32(data: &[u8]) -> u32 {
 #[test]
 fn a_huge_image_is_refused_by_its_header() {
     let error = read(&png_of_size(100_000, 100_000)).unwrap_err();
-    assert_eq!(error.to_string(), "the image is 100000x100000, 10000000000 pixels; the limit is 67108864 pixels");
+    assert_eq!(
+        error.to_string(),
+        "the image is 100000x100000, 10000000000 pixels; the limit is 128000000 pixels (ltx2 serve --max-image)"
+    );
     let error = read(&png_of_size(20_000, 2)).unwrap_err();
     assert_eq!(error.to_string(), "the image is 20000x2; a side may have at most 16384 pixels");
     let error = read(&png_of_size(0, 5)).unwrap_err();

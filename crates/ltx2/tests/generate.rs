@@ -174,7 +174,7 @@ fn an_unusable_model_set_is_reported() {
             path("x.mp4").to_str().unwrap(),
         ])
     };
-    assert!(error().contains("it lacks an LTX-2 checkpoint"), "{}", error());
+    assert!(error().contains("is not a model set: it has no files"), "{}", error());
 
     let original = std::fs::read(demo_model().join("ltx.safetensors")).unwrap();
     std::fs::write(path("ltx.safetensors"), &original[..original.len() / 2]).unwrap();

@@ -18,7 +18,7 @@ pub struct ModelCapabilities {
     pub upscaler: Option<SpatialScale>,
     /// LoRA that distils the second stage.
     pub distilled_lora: Option<PathBuf>,
-    /// All LoRAs; requests refer to them by the names of [`super::lora_names`].
+    /// All LoRAs; requests refer to them by the names of `lora_names`.
     pub loras: Vec<PathBuf>,
     /// Files in the folder for LoRAs that are not usable, with the reason.
     pub unusable_loras: Vec<(PathBuf, String)>,
