@@ -113,7 +113,7 @@ fn a_missing_network_is_named_with_the_files_seen() {
     for expected in [
         "it lacks the audio VAE, the vocoder of the checkpoint",
         "a Gemma 3 text encoder",
-        "vae/LTX2_video_vae.safetensors: a part of an LTX checkpoint 2.0: video VAE",
+        "vae/LTX2_video_vae.safetensors: a part of an LTX checkpoint 2.0.0: video VAE",
         "loras/LTX-2-19b-Distilled-LoRA-384.safetensors: a LoRA",
     ] {
         assert!(error.contains(expected), "{error}");

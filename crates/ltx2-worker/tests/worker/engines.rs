@@ -152,7 +152,7 @@ async fn images_beyond_the_limits_fail() {
     let id = store.enqueue(&image_request(&upload), vec![upload]).await.unwrap();
     let failure = failure(&store, &id).await;
     assert_eq!(failure.code, FailureCode::BadInput);
-    let reason = "the image is 1x1, 1 pixels; the limit is 0 pixels";
+    let reason = "the image is 1x1, 1 pixels; the limit is 0 pixels (ltx2 serve --max-image)";
     assert_eq!(failure.message, format!("cannot use image input 0 ({name}): {reason}"));
     worker.shutdown().await.unwrap();
 }

@@ -47,11 +47,13 @@ impl Entry {
         self.name().contains("distill")
     }
 
-    /// Returns the generation of the model by its metadata or its name; empty if neither says it.
+    /// Returns the generation of the model, such as `2.3`, by its metadata or its name; empty if neither says it.
     pub(super) fn generation(&self) -> String {
         let name = self.name();
         match &self.content {
-            Content::Checkpoint { version, .. } if !version.is_empty() => version.clone(),
+            Content::Checkpoint { version, .. } if !version.is_empty() => {
+                version.split(['.', '-']).take(2).collect::<Vec<_>>().join(".")
+            }
             _ if ["ltx-2.3", "ltx2.3", "ltx23", "ltxv2.3"].iter().any(|part| name.contains(part)) => "2.3".into(),
             _ if ["ltx-2", "ltx2", "ltxv2"].iter().any(|part| name.contains(part)) => "2.0".into(),
             _ => String::new(),
