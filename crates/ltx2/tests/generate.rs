@@ -181,7 +181,7 @@ fn an_unusable_model_set_is_reported() {
     assert!(error().contains("ltx.safetensors is not a usable safetensors file"), "{}", error());
 
     std::fs::write(path("ltx.safetensors"), &original).unwrap();
-    assert!(error().contains("it lacks a Gemma 3 folder"), "{}", error());
+    assert!(error().contains("it lacks a Gemma 3 text encoder"), "{}", error());
 
     // The same length, so that only the value changes.
     let text = br#"\"qk_norm\": \"rms_norm\""#;
