@@ -4,10 +4,10 @@
 use libfuzzer_sys::fuzz_target;
 use ltx2_fuzz::{Folder, build_all, join, read_all};
 use ltx2_models::Checkpoint;
-use ltx2_models::checkpoint::{GgufKind, gguf_kind};
+use ltx2_models::checkpoint::{CheckpointPart, Component, GgufKind, gguf_kind};
 
 /// Header of a checkpoint with one tensor.
-const BASE: &str = r#"{"__metadata__":{"config":"{}"},"vae.x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+const BASE: &str = r#"{"__metadata__":{"config":"{\"transformer\":{},\"vae\":{},\"audio_vae\":{},\"vocoder\":{}}"},"vae.x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
 
 thread_local! {
     static FOLDER: Folder = Folder::default();
@@ -25,7 +25,9 @@ fuzz_target!(|input: &[u8]| {
             }
             Ok(GgufKind::Transformer) => {
                 let base = folder.write("base.safetensors", &join(&[BASE.as_bytes(), &[0; 5]].concat()));
-                if let Ok(checkpoint) = Checkpoint::open_with_transformer(&base, &path) {
+                let transformer = CheckpointPart { path, components: vec![Component::Transformer] };
+                let others = CheckpointPart { path: base, components: Component::ALL[1..].to_vec() };
+                if let Ok(checkpoint) = Checkpoint::open_parts(&[transformer, others]) {
                     read_all(&checkpoint, &[]);
                 }
             }
