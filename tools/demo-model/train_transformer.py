@@ -208,7 +208,8 @@ class Trainer:
         if PATH.exists():
             saved = torch.load(PATH)
             self.parts.load_state_dict(saved["now"])
-            self.optimizer.load_state_dict(saved["opt"])
+            if "opt" in saved:  # not after import_weights.py
+                self.optimizer.load_state_dict(saved["opt"])
             self.step = saved["step"]
         else:
             text_encoder.pretrain(self.text, rng)
