@@ -7,12 +7,13 @@ use crate::submission::DueWebhook;
 use crate::{Store, StoreError};
 
 impl Store {
-    /// Leases the longest overdue webhook call to the caller for `lease`; `None` if no call is due. A call that is not
-    /// reported by [`Store::webhook_called`] in that time is due again.
+    /// Leases the longest overdue webhook call to the caller for `lease`; `None` if no call is due. Calls whose URL begins
+    /// with an element of `busy` are left out. A call that is not reported by [`Store::webhook_called`] in that time is
+    /// due again.
     ///
     /// A call becomes due at the end of its task, for which [`crate::Changes::queue`] returns.
-    pub async fn claim_webhook(&self, lease: Duration) -> Result<Option<DueWebhook>, StoreError> {
-        self.shared.database.claim_webhook(lease).await
+    pub async fn claim_webhook(&self, lease: Duration, busy: &[String]) -> Result<Option<DueWebhook>, StoreError> {
+        self.shared.database.claim_webhook(lease, busy).await
     }
 
     /// Reports a call. It is due again after `retry_after`, or never.

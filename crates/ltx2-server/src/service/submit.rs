@@ -60,7 +60,7 @@ impl Service {
         let Some(rules) = &self.webhooks else {
             return Err("this server has no webhook secret and calls no webhooks".into());
         };
-        rules.allowed.check(url)?;
+        let url = rules.allowed.check(url)?;
         Ok(Webhook { url: url.into(), base: base_url.into() })
     }
 

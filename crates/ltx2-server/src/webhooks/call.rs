@@ -1,5 +1,6 @@
 //! Calling the webhooks that the store has due.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use ltx2_store::{DueWebhook, Store, StoreError, TaskStatus};
 use ltx2_types::OutputRole;
 use reqwest::{Client, StatusCode};
 use serde::Serialize;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
+use url::{Position, Url};
 
 use super::WebhookRules;
 
@@ -22,9 +24,11 @@ const RETRY_AFTER: [u64; 8] = [5, 30, 120, 600, 1800, 3600, 3 * 3600, 6 * 3600];
 const POLL: Duration = Duration::from_secs(2);
 /// Maximum number of concurrent calls.
 const MAX_CALLS: usize = 64;
+/// Maximum number of concurrent calls to one receiver.
+const MAX_CALLS_TO_RECEIVER: usize = 8;
 
 /// Calls the due webhooks of `store`, forever. Each call stays in the store until it succeeds or is given up, so it
-/// survives restarts. Calls are concurrent: a slow receiver does not delay the others.
+/// survives restarts. Calls are concurrent, and few of them go to one receiver: a slow one does not delay the others.
 ///
 /// # Errors
 /// If the TLS root certificates of the system cannot be read.
@@ -32,24 +36,62 @@ pub async fn call_webhooks(store: Store, rules: WebhookRules) -> Result<(), reqw
     let client = rules.allowed.client(TIMEOUT)?;
     let mut changes = store.changes();
     let caller = Arc::new(Caller { client, store, rules });
-    let mut calls = JoinSet::new();
+    let mut calls = RunningCalls::default();
     loop {
-        while calls.len() < MAX_CALLS
-            && let Some(due) = caller.claim().await
+        while calls.tasks.len() < MAX_CALLS
+            && let Some(due) = caller.claim(&calls.busy()).await
         {
-            let caller = caller.clone();
-            calls.spawn(async move { caller.call(due).await });
+            calls.spawn(caller.clone(), due);
         }
         tokio::select! {
-            Some(ended) = calls.join_next() => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "webhook call panicked: {error}");
-                }
-            }
+            Some(()) = calls.join_next() => {}
             () = changes.queue() => {}
             () = tokio::time::sleep(POLL) => {}
         }
     }
+}
+
+/// Calls that run, with their receivers.
+#[derive(Default)]
+struct RunningCalls {
+    tasks: JoinSet<()>,
+    receivers: HashMap<task::Id, String>,
+}
+
+impl RunningCalls {
+    fn spawn(&mut self, caller: Arc<Caller>, due: DueWebhook) {
+        let receiver = receiver(&due.webhook.url);
+        let task = self.tasks.spawn(async move { caller.call(due).await });
+        self.receivers.insert(task.id(), receiver);
+    }
+
+    /// Waits for the end of a call; `None` if no call runs.
+    async fn join_next(&mut self) -> Option<()> {
+        let id = match self.tasks.join_next_with_id().await? {
+            Ok((id, ())) => id,
+            Err(error) => {
+                tracing::error!(%error, "webhook call panicked: {error}");
+                error.id()
+            }
+        };
+        self.receivers.remove(&id);
+        Some(())
+    }
+
+    /// Returns the receivers that take no further call for now.
+    fn busy(&self) -> Vec<String> {
+        let mut calls: HashMap<&str, usize> = HashMap::new();
+        for receiver in self.receivers.values() {
+            *calls.entry(receiver).or_default() += 1;
+        }
+        let full = calls.into_iter().filter(|&(_, count)| count >= MAX_CALLS_TO_RECEIVER);
+        full.map(|(receiver, _)| receiver.into()).collect()
+    }
+}
+
+/// Returns the receiver of calls to `url`: the URL up to its path.
+fn receiver(url: &str) -> String {
+    Url::parse(url).map_or_else(|_| url.into(), |url| format!("{}/", &url[..Position::BeforePath]))
 }
 
 struct Caller {
@@ -67,8 +109,8 @@ enum CallError {
 }
 
 impl Caller {
-    async fn claim(&self) -> Option<DueWebhook> {
-        match self.store.claim_webhook(LEASE).await {
+    async fn claim(&self, busy: &[String]) -> Option<DueWebhook> {
+        match self.store.claim_webhook(LEASE, busy).await {
             Ok(due) => due,
             Err(error) => {
                 tracing::error!(%error, "cannot claim a webhook call: {error}");

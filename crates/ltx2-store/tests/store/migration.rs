@@ -140,7 +140,7 @@ async fn tasks_of_the_third_version_keep_their_state_and_files() {
     let queued = record(&store, &old.queued).await;
     assert_eq!((queued.priority, queued.dialect, queued.owner, queued.plan), (2, None, None, None));
     for _ in 0..3 {
-        assert!(store.claim_webhook(MINUTE).await.unwrap().is_some());
+        assert!(store.claim_webhook(MINUTE, &[]).await.unwrap().is_some());
     }
 
     let store = restart(store, data.path()).await;
