@@ -16,4 +16,4 @@ pub use engine::{AudioComponents, Engine, EngineSettings, Probe, RunContext, Run
 pub use error::{FeasibleRequest, PipelineError, Shortage};
 pub use execution::{ExecutionConfig, Precision};
 pub use ltx2_models::AttentionKernel;
-pub use model_set::{FileReport, Inspection, ModelChoice, ModelSet};
+pub use model_set::{FileReport, Inspection, LoraReport, ModelChoice, ModelSet};

@@ -28,5 +28,7 @@ pub use cors::{CorsOrigins, InvalidOrigin};
 pub use outbound::{AllowedNetworks, Fetcher};
 pub use routes::router;
 pub use serve::{ConnectionLimits, serve};
-pub use state::{BodyLimits, EngineActivity, EngineControl, EngineStatus, ImageCheck, RequestPlanner, Service};
+pub use state::{
+    BodyLimits, EngineActivity, EngineControl, EngineStatus, ImageCheck, LoraList, RequestPlanner, Service,
+};
 pub use webhooks::{InvalidSecret, Secret, WebhookRules, call_webhooks};

@@ -46,7 +46,7 @@ struct Index {
     name: &'static str,
     version: &'static str,
     /// Routes to begin with, by purpose.
-    routes: [(&'static str, &'static str); 4],
+    routes: [(&'static str, &'static str); 5],
 }
 
 async fn index() -> Json<Index> {
@@ -54,6 +54,7 @@ async fn index() -> Json<Index> {
         ("generate from text", "POST /v1/video/async_t2v"),
         ("generate from images", "POST /v1/video/async_i2v"),
         ("tasks", "GET /v1/video/tasks"),
+        ("LoRAs", "GET /v1/loras"),
         ("health", "GET /health"),
     ];
     Json(Index { name: "ltx2", version: env!("CARGO_PKG_VERSION"), routes })

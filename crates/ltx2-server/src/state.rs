@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ltx2_store::Store;
-use ltx2_types::{FieldError, Limits, PlanSummary, ValidRequest};
+use ltx2_types::{CameraMotion, FieldError, Limits, PlanSummary, ValidRequest};
 use tokio_util::sync::CancellationToken;
 
 use crate::api_keys::ApiKeys;
@@ -29,6 +29,8 @@ pub struct Service {
     pub check_image: Arc<ImageCheck>,
     /// Plans a request; runs on a blocking thread.
     pub plan_request: Arc<RequestPlanner>,
+    /// LoRAs that requests can name.
+    pub loras: LoraList,
     /// URL of the server in responses; `None` derives it from the headers of each request.
     pub public_url: Option<PublicUrl>,
     /// Limits of request bodies.
@@ -50,6 +52,17 @@ pub type ImageCheck = dyn Fn(&[u8]) -> Result<(), String> + Send + Sync;
 
 /// Plans a request for the model set of this server, or returns the field that rules it out.
 pub type RequestPlanner = dyn Fn(&ValidRequest) -> Result<PlanSummary, FieldError> + Send + Sync;
+
+/// LoRAs of the model set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoraList {
+    /// Names of the usable LoRAs.
+    pub names: Vec<String>,
+    /// Camera motions that have a LoRA.
+    pub cameras: Vec<CameraMotion>,
+    /// Files that cannot be used, with the reason.
+    pub unusable: Vec<(String, String)>,
+}
 
 /// Limits of a request body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

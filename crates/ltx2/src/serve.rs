@@ -3,16 +3,17 @@
 mod arguments;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ltx2_media::read_image;
 use ltx2_pipeline::plan::{WeightSizes, estimate, plan_request};
-use ltx2_pipeline::{ExecutionConfig, ModelSet};
+use ltx2_pipeline::{ExecutionConfig, LoraReport, ModelSet};
 use ltx2_server::{
-    EngineActivity, EngineControl, EngineStatus, PublicUrl, RequestPlanner, Service, WebhookRules, call_webhooks,
+    EngineActivity, EngineControl, EngineStatus, LoraList, PublicUrl, RequestPlanner, Service, WebhookRules,
+    call_webhooks,
 };
 use ltx2_store::{Store, StoreOptions};
 use ltx2_types::{Field, FieldError, PlanSummary, Rule, ValidRequest};
@@ -74,6 +75,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let webhooks = arguments.webhooks.rules()?;
     let models = arguments.models.open()?;
     let limits = limits_for(arguments.limits.request(), &models)?;
+    let loras = lora_list(&models.lora_report(), &arguments.models.models);
     let plan_request = request_planner(&arguments, models)?;
     let image_limits = arguments.limits.image();
     let store = Store::open_with(&arguments.data_dir, StoreOptions { max_starts: arguments.max_starts }).await?;
@@ -99,6 +101,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
             read_image(bytes, image_limits).map(drop).map_err(|error| error.to_string())
         }),
         plan_request,
+        loras,
         public_url,
         body: arguments.connections.body(arguments.limits.max_body()),
         api_keys,
@@ -160,6 +163,20 @@ fn engine_control(worker: WorkerControl) -> EngineControl {
             let worker = unloading.clone();
             Box::pin(async move { worker.unload().await })
         }),
+    }
+}
+
+/// Returns the LoRAs of `report`, with the files below `folder`.
+fn lora_list(report: &LoraReport, folder: &Path) -> LoraList {
+    let unusable = |(path, reason): &(PathBuf, String)| {
+        let file = path.strip_prefix(folder).unwrap_or(path).display().to_string();
+        tracing::warn!(file, reason, "{file} cannot be used as a LoRA: {reason}");
+        (file, reason.clone())
+    };
+    LoraList {
+        names: report.usable.iter().map(|(name, _)| name.clone()).collect(),
+        cameras: report.cameras.clone(),
+        unusable: report.unusable.iter().map(unusable).collect(),
     }
 }
 

@@ -5,6 +5,7 @@ mod components;
 mod configs;
 mod defaults;
 mod files;
+mod lora_report;
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,7 @@ use configs::Configs;
 use files::ModelFiles;
 
 pub use files::{FileReport, Inspection, ModelChoice};
+pub use lora_report::LoraReport;
 
 /// Prefix of the transformer's tensors, and prefixes below it of those that belong to the text encoder.
 const TRANSFORMER: &str = "model.diffusion_model.";

@@ -7,6 +7,7 @@ use candle_core::{DType, Device};
 use ltx2_models::lora::LoraStrength;
 use ltx2_models::{Checkpoint, CheckpointError};
 use ltx2_pipeline::ModelSet;
+use ltx2_types::CameraMotion;
 use safetensors::Dtype;
 
 use crate::edit::{Contents, Stored, to_e4m3};
@@ -280,4 +281,29 @@ fn a_lora_that_does_not_fit_fails_before_any_step() {
     });
     let failure = run(fixture.demo.open().unwrap(), vec![lora_input(&path)]).map(drop).unwrap_err();
     assert!(failure.message.contains("half.safetensors does not fit"), "{}", failure.message);
+}
+
+#[test]
+fn the_report_names_usable_loras_and_cameras_and_why_others_are_not() {
+    let fixture = Fixture::new();
+    let demo = &fixture.demo;
+    let write = |name: &str, lora: &Contents| lora.write(&demo.path(name));
+    std::fs::create_dir(demo.path("loras")).unwrap();
+    write("ink.safetensors", &fixture.lora);
+    write("loras/ink.safetensors", &fixture.lora);
+    write("loras/ltx-camera-control-dolly-in.safetensors", &fixture.lora);
+    // A camera LoRA of another model is no camera motion of this one.
+    write("loras/ltx-camera-control-jib-up.safetensors", &fixture.pair(TO_Q, 3, 5));
+    std::fs::write(demo.path("loras/page.safetensors"), "<!DOCTYPE html><html></html>").unwrap();
+    let report = demo.open().unwrap().lora_report();
+    let names: Vec<&str> = report.usable.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["distilled_lora", "ink", "loras/ink", "ltx-camera-control-dolly-in"]);
+    assert_eq!(report.cameras, [CameraMotion::DollyIn]);
+    let reason = |name: &str| {
+        let of = |(path, reason): &(PathBuf, String)| (*path == demo.path(name)).then(|| reason.clone());
+        report.unusable.iter().find_map(of).unwrap_or_else(|| panic!("{name} in {report:?}"))
+    };
+    assert!(reason("loras/ltx-camera-control-jib-up.safetensors").contains("has shape [3, 5]"));
+    assert!(reason("loras/page.safetensors").contains("HTML"));
+    assert_eq!(report.unusable.len(), 2);
 }

@@ -73,6 +73,7 @@ async fn every_route_except_health_and_outputs_requires_a_key() {
         (Method::GET, format!("/v1/video/tasks/{id}")),
         (Method::DELETE, format!("/v1/video/tasks/{id}")),
         (Method::GET, format!("/v1/video/tasks/{id}/events")),
+        (Method::GET, "/v1/loras".to_owned()),
         (Method::POST, "/v1/internal/unload".to_owned()),
         (Method::GET, "/v1/internal/status".to_owned()),
     ];

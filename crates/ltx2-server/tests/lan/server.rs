@@ -1,9 +1,11 @@
 //! Responses outside of tasks.
 
 use axum::http::{Method, StatusCode, header};
+use ltx2_server::LoraList;
+use ltx2_types::CameraMotion;
 use serde_json::json;
 
-use crate::support::bench;
+use crate::support::{bench, bench_with};
 
 #[tokio::test]
 async fn health_reports_the_device() {
@@ -30,6 +32,24 @@ async fn the_root_names_the_server_and_its_routes() {
         let path = route.split_once(' ').unwrap().1;
         assert_ne!(bench().await.get(path).await.status, StatusCode::NOT_FOUND, "{route}");
     }
+}
+
+#[tokio::test]
+async fn loras_are_listed_with_the_reasons_why_others_cannot_be_used() {
+    let bench = bench_with(|service| {
+        service.loras = LoraList {
+            names: vec!["ink".into(), "loras/ink".into()],
+            cameras: vec![CameraMotion::DollyIn],
+            unusable: vec![("loras/page.safetensors".into(), "it is an HTML page".into())],
+        };
+    })
+    .await;
+    let expected = json!({
+        "loras": ["ink", "loras/ink"],
+        "cameras": ["dolly_in"],
+        "unusable": [{"file": "loras/page.safetensors", "reason": "it is an HTML page"}],
+    });
+    assert_eq!(bench.get("/v1/loras").await.json(), expected);
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use ltx2_server::{
-    AllowedNetworks, ApiKeys, BodyLimits, CorsOrigins, EngineActivity, EngineControl, EngineStatus, Fetcher, PublicUrl,
-    Service, router,
+    AllowedNetworks, ApiKeys, BodyLimits, CorsOrigins, EngineActivity, EngineControl, EngineStatus, Fetcher, LoraList,
+    PublicUrl, Service, router,
 };
 use ltx2_store::{Artifact, Claim, Completion, FileName, Store, TaskId};
 use ltx2_types::{Field, FieldError, Limits, OutputRole, Pipeline, PlanSummary, Rule, ValidRequest};
@@ -86,6 +86,7 @@ pub async fn bench_with(change: impl FnOnce(&mut Service)) -> Bench {
         engine: EngineControl { status: Arc::new(move || status), unload: Arc::new(|| Box::pin(async {})) },
         check_image: Arc::new(check_image),
         plan_request: Arc::new(plan_request),
+        loras: LoraList::default(),
         public_url: None,
         body: BodyLimits { max_bytes: MAX_BODY, timeout: Duration::from_secs(60) },
         api_keys: ApiKeys::default(),

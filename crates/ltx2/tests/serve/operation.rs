@@ -123,6 +123,9 @@ fn a_lora_that_does_not_fit_is_refused_when_it_is_requested() {
     assert_eq!(status, 422, "{answer}");
     let text = answer.to_string();
     assert!(text.contains("its update of model.diffusion_model.patchify_proj.weight has shape [1, 1]"), "{text}");
+    let list = server.path("/v1/loras");
+    assert!(list["loras"].as_array().unwrap().iter().all(|name| name != "other"), "{list}");
+    assert_eq!(list["unusable"][0]["file"], "loras/other.safetensors", "{list}");
 }
 
 #[test]

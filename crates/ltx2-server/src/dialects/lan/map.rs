@@ -7,12 +7,14 @@ use ltx2_types::{
 };
 
 use super::wire::{
-    Detail, ErrorBody, Keyframe, Lora, Problem, Steps, TaskBody, TaskInfo, TaskProgress, Timings, VideoRequest,
+    Detail, ErrorBody, Keyframe, Lora, LoraListBody, Problem, Steps, TaskBody, TaskInfo, TaskProgress, Timings,
+    UnusableLora, VideoRequest,
 };
 use crate::body::{Fields, Item};
 use crate::error::{ApiError, FieldProblem, Location, ProblemKind};
 use crate::service::{ImageSource, eta_seconds, fraction, now};
 
+use crate::state::LoraList;
 /// Maximum number of keyframes in a request.
 const MAX_KEYFRAMES: usize = 32;
 /// Maximum absolute priority.
@@ -300,6 +302,21 @@ pub(super) fn task_body(record: TaskRecord, base_url: &str) -> TaskBody {
 pub(super) fn task_progress(record: &TaskRecord) -> TaskProgress {
     let eta_seconds = eta_seconds(record);
     match record.status {
+/// Returns the body for `list`.
+pub(super) fn lora_list(list: &LoraList) -> LoraListBody {
+    let unusable = |(file, reason): &(String, String)| UnusableLora { file: file.clone(), reason: reason.clone() };
+    LoraListBody {
+        loras: list.names.clone(),
+        cameras: list.cameras.clone(),
+        unusable: list.unusable.iter().map(unusable).collect(),
+    }
+}
+
+/// Returns the path of the preview of the task `id`.
+pub(super) fn preview_path(id: &TaskId) -> String {
+    format!("/v1/video/tasks/{id}/preview")
+}
+
         TaskStatus::Running { progress } => TaskProgress { eta_seconds, ..run_progress(progress, record.is_stopping) },
         TaskStatus::Queued { position } => TaskProgress { queue_position: Some(position), eta_seconds, ..queued() },
         TaskStatus::Completed(_) | TaskStatus::Failed(_) => run_progress(None, false),

@@ -14,7 +14,8 @@ use ltx2_types::{OutputRole, VariantArray};
 
 use super::submit::submit;
 use super::wire::{
-    ListQuery, RemoveResponse, StatusResponse, SubmitResponse, TaskBody, TaskList, UNKNOWN_TASK, UnloadResponse,
+    ListQuery, LoraListBody, RemoveResponse, StatusResponse, SubmitResponse, TaskBody, TaskList, UNKNOWN_TASK,
+    UnloadResponse,
 };
 use super::{events, map};
 use crate::caller::Caller;
@@ -36,6 +37,7 @@ pub(crate) fn routes() -> Router<Arc<Service>> {
         .route("/v1/video/tasks/{id}", get(poll).delete(remove))
         .route("/v1/video/tasks/{id}/events", get(watch))
         .route("/v1/video/tasks/{id}/preview", get(preview))
+        .route("/v1/loras", get(loras))
         .route("/v1/internal/unload", get(unload).post(unload))
         .route("/v1/internal/status", get(status))
 }
@@ -231,6 +233,11 @@ async fn preview(State(service): Shared, path: Result<Path<String>, PathRejectio
     let jpeg = service.preview(&record).await?.ok_or_else(ApiError::not_found)?;
     let headers = [(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, jpeg).into_response())
+}
+
+/// Lists the LoRAs and camera motions that requests can name, and the files that cannot be used.
+async fn loras(State(service): Shared) -> Json<LoraListBody> {
+    Json(map::lora_list(&service.loras))
 }
 
 /// Unloads the model once the running task has ended.

@@ -1,6 +1,6 @@
 //! Wire types of the native API.
 
-use ltx2_types::{Camera, Pipeline, Quality, Sampler, VideoFormat};
+use ltx2_types::{Camera, CameraMotion, Pipeline, Quality, Sampler, VideoFormat};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -277,6 +277,24 @@ pub(super) struct PreviewBody {
 #[derive(Serialize)]
 pub(super) struct UnloadResponse {
     pub(super) status: &'static str,
+/// LoRAs of the model set.
+#[derive(Serialize)]
+pub(super) struct LoraListBody {
+    /// Names for the field `loras`.
+    pub(super) loras: Vec<String>,
+    /// Values of the field `camera`.
+    pub(super) cameras: Vec<CameraMotion>,
+    pub(super) unusable: Vec<UnusableLora>,
+}
+
+/// File that cannot be used as a LoRA.
+#[derive(Serialize)]
+pub(super) struct UnusableLora {
+    /// Path below the folder of the model set.
+    pub(super) file: String,
+    pub(super) reason: String,
+}
+
 }
 
 /// Response of `/v1/internal/status`.
