@@ -13,13 +13,15 @@ use crate::api_keys::ApiKeys;
 use crate::error::ApiError;
 
 /// Middleware that admits clients with one of `keys`, and adds their [`Principal`](crate::api_keys::Principal) to the
-/// request.
+/// request. A signed URL admits any client to its path.
 pub(crate) async fn authenticate(
     State(keys): State<Arc<ApiKeys>>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    if !keys.is_empty() {
+    if let Some(signer) = keys.signer()
+        && !signer.admits(request.uri().path(), request.uri().query().unwrap_or_default())
+    {
         let principal = keys.authenticate(&offered_keys(request.headers())).ok_or_else(ApiError::unauthorized)?;
         request.extensions_mut().insert(principal);
     }

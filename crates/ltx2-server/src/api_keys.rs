@@ -5,9 +5,14 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::signed_url::UrlSigner;
+
 /// API keys, stored as hashes: all have the same length, so a comparison in constant time reveals nothing.
-#[derive(Clone, Default)]
-pub struct ApiKeys(Vec<[u8; 32]>);
+#[derive(Clone)]
+pub struct ApiKeys {
+    hashes: Vec<[u8; 32]>,
+    signer: UrlSigner,
+}
 
 /// Client that an API key identifies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,12 +24,18 @@ pub(crate) struct Principal {
 impl ApiKeys {
     /// Returns the keys of a configuration. Without any, every client is admitted.
     pub fn new(keys: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        Self(keys.into_iter().map(|key| hash(key.as_ref().as_bytes())).collect())
+        let hashes = keys.into_iter().map(|key| hash(key.as_ref().as_bytes())).collect();
+        Self { hashes, signer: UrlSigner::random() }
     }
 
     /// Whether every client is admitted.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.hashes.is_empty()
+    }
+
+    /// Returns the signer of URLs that work without a key; `None` if every client is admitted anyway.
+    pub(crate) fn signer(&self) -> Option<&UrlSigner> {
+        (!self.is_empty()).then_some(&self.signer)
     }
 
     /// Returns the client with one of the `offered` keys. Compares all pairs, so that the time does not depend on the
@@ -32,13 +43,19 @@ impl ApiKeys {
     pub(crate) fn authenticate(&self, offered: &[Vec<u8>]) -> Option<Principal> {
         let mut principal = None;
         for offered in offered.iter().map(|key| hash(key)) {
-            for key in &self.0 {
+            for key in &self.hashes {
                 if bool::from(key.as_slice().ct_eq(&offered)) {
                     principal = Some(Principal::of(key));
                 }
             }
         }
         principal
+    }
+}
+
+impl Default for ApiKeys {
+    fn default() -> Self {
+        Self::new([""; 0])
     }
 }
 
@@ -52,7 +69,7 @@ impl Principal {
 
 impl fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} API keys", self.0.len())
+        write!(f, "{} API keys", self.hashes.len())
     }
 }
 

@@ -19,6 +19,7 @@ mod outputs;
 mod routes;
 mod serve;
 mod service;
+mod signed_url;
 mod state;
 mod webhooks;
 

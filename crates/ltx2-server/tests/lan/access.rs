@@ -86,6 +86,42 @@ async fn every_route_except_health_and_outputs_requires_a_key() {
 }
 
 #[tokio::test]
+async fn urls_in_the_body_of_a_task_work_without_a_key() {
+    let bench = bench_with(|service| service.api_keys = ApiKeys::new(["key"])).await;
+    let id = bench.store.enqueue(&ltx2_types::Limits::server().defaults, vec![]).await.unwrap();
+    let task = async || {
+        let request = Request::get(format!("/v1/video/tasks/{id}")).header("x-api-key", "key").header("host", "x");
+        bench.send(request.body(Body::empty()).unwrap()).await.json()
+    };
+    let body = task().await;
+    let path = |name: &str| body[name].as_str().unwrap().strip_prefix("http://x").unwrap().to_owned();
+    let (events, preview) = (path("events_url"), path("preview_url"));
+    let claim = bench.claim().await;
+    bench.store.put_preview(&claim.lease, b"\xff\xd8\xff").await.unwrap();
+    assert_eq!(bench.get(&preview).await.headers["content-type"], "image/jpeg");
+    let server = crate::network::start(&bench).await;
+    let mut watcher = crate::watch::Watcher::open_path(&server, &events, None).await;
+    let update = loop {
+        let (_, name, data) = watcher.next().await.unwrap();
+        if name == "preview" {
+            break data["url"].as_str().unwrap().to_owned();
+        }
+    };
+    assert!(update.ends_with("&number=1"), "{update}");
+    assert_eq!(bench.get(update.strip_prefix("http://x").unwrap()).await.status, StatusCode::OK);
+    // The signature is for this path and method only.
+    let other = events.replace(id.as_str(), &"0".repeat(32));
+    let query = events.split_once('?').unwrap().1;
+    for closed in [other, format!("/v1/video/tasks/{id}?{query}"), preview.split_once('?').unwrap().0.into()] {
+        assert_eq!(bench.get(&closed).await.status, StatusCode::UNAUTHORIZED, "{closed}");
+    }
+    let delete = bench.call(Method::DELETE, &format!("/v1/video/tasks/{id}?{query}")).await;
+    assert_eq!(delete.status, StatusCode::UNAUTHORIZED);
+    bench.complete(&claim, b"video").await;
+    assert_eq!(task().await.get("events_url"), None);
+}
+
+#[tokio::test]
 async fn cors_headers_allow_configured_origins_only() {
     let preflight = async |bench: &Bench, origin: &str| {
         let request = Request::builder().method(Method::OPTIONS).uri("/v1/video/async_t2v").header("origin", origin);

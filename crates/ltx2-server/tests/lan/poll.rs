@@ -23,6 +23,11 @@ async fn poll(bench: &Bench, id: &TaskId) -> Value {
     let finished = fields.remove("finished_at").map(|at| at.as_i64().unwrap());
     assert_eq!(finished.is_some(), fields["status"] != "processing");
     assert!(finished.is_none_or(|at| (created..created + 60).contains(&at)));
+    for part in ["events", "preview"] {
+        let url = format!("http://lan:8004/v1/video/tasks/{id}/{part}");
+        let expected = (fields["status"] == "processing").then(|| json!(url));
+        assert_eq!(fields.remove(&format!("{part}_url")), expected);
+    }
     // An estimate, which depends on the machine.
     fields.remove("eta_seconds").inspect(|eta| assert!(eta.is_u64()));
     body

@@ -20,10 +20,14 @@ pub struct Watcher(BufReader<TcpStream>);
 
 impl Watcher {
     pub async fn open(server: &Server, task: &TaskId, seen: Option<u64>) -> Self {
+        Self::open_path(server, &format!("/v1/video/tasks/{task}/events"), seen).await
+    }
+
+    pub async fn open_path(server: &Server, path: &str, seen: Option<u64>) -> Self {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         let seen = seen.map_or(String::new(), |seen| format!("Last-Event-ID: {seen}\r\n"));
         // In HTTP 1.0 the response ends with the connection and is not chunked.
-        let request = format!("GET /v1/video/tasks/{task}/events HTTP/1.0\r\nHost: x\r\n{seen}\r\n");
+        let request = format!("GET {path} HTTP/1.0\r\nHost: x\r\n{seen}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut reader = BufReader::new(stream);
         let mut head = String::new();

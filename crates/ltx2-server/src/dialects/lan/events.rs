@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::map;
 use super::wire::{PreviewBody, TaskProgress};
+use crate::caller::Urls;
 use crate::error::{ApiError, FieldProblem, ProblemKind};
 use crate::service::{Update, Watcher};
 
@@ -31,32 +32,34 @@ pub(super) fn last_event_id(headers: &HeaderMap) -> Result<u64, ApiError> {
 }
 
 /// Returns the updates of `watcher` as an event stream.
-pub(super) fn stream(watcher: Watcher, base_url: String) -> Response {
-    let events = unfold((watcher, base_url), |(mut watcher, base_url)| async move {
+pub(super) fn stream(watcher: Watcher, urls: Urls) -> Response {
+    let events = unfold((watcher, urls), |(mut watcher, urls)| async move {
         let update = watcher.next().await?;
         let event = match update {
-            Update::Event(event, record) => stored(&event, &record, &base_url),
+            Update::Event(event, record) => stored(&event, &record, &urls),
             Update::Position(record) => data(Event::default().event("queued"), &map::task_progress(&record)),
-            Update::Preview(number) => preview(watcher.id(), number, &base_url),
+            Update::Preview(number) => preview(watcher.id(), number, &urls),
         };
-        Some((Ok::<_, Infallible>(event), (watcher, base_url)))
+        Some((Ok::<_, Infallible>(event), (watcher, urls)))
     });
     let sse = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     ([("x-accel-buffering", "no")], sse).into_response()
 }
 
 /// The number makes each URL unique, so that browsers load the new image.
-fn preview(id: &TaskId, number: u32, base_url: &str) -> Event {
-    let url = format!("{base_url}/v1/video/tasks/{id}/preview?number={number}");
+fn preview(id: &TaskId, number: u32, urls: &Urls) -> Event {
+    let mut url = urls.signed(&map::preview_path(id));
+    let separator = if url.contains('?') { '&' } else { '?' };
+    url.push_str(&format!("{separator}number={number}"));
     data(Event::default().event("preview"), &PreviewBody { url })
 }
 
-fn stored(event: &TaskEvent, record: &TaskRecord, base_url: &str) -> Event {
+fn stored(event: &TaskEvent, record: &TaskRecord, urls: &Urls) -> Event {
     let sse = Event::default().id(event.number.to_string()).event(name(event));
     match event.kind {
         EventKind::Queued => data(sse, &queued(record)),
         EventKind::Started | EventKind::Stage | EventKind::Step => data(sse, &map::run_progress(event.progress, false)),
-        EventKind::Completed | EventKind::Failed => data(sse, &map::task_body(record.clone(), base_url)),
+        EventKind::Completed | EventKind::Failed => data(sse, &map::task_body(record.clone(), urls)),
     }
 }
 

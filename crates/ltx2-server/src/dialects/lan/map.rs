@@ -1,6 +1,6 @@
 //! Mapping between the wire types of the native API and the types of the service layer.
 
-use ltx2_store::{TaskRecord, TaskStatus};
+use ltx2_store::{TaskId, TaskRecord, TaskStatus};
 use ltx2_types::{
     Field, FieldError, GenerationRequest, GuidanceRequest, ImageInput, InputRef, LoraInput, LoraSource, OutputRole,
     OutputSpec, Progress, Quality, Rule, Task, ValidRequest, VideoFormat,
@@ -11,10 +11,11 @@ use super::wire::{
     UnusableLora, VideoRequest,
 };
 use crate::body::{Fields, Item};
+use crate::caller::Urls;
 use crate::error::{ApiError, FieldProblem, Location, ProblemKind};
 use crate::service::{ImageSource, eta_seconds, fraction, now};
-
 use crate::state::LoraList;
+
 /// Maximum number of keyframes in a request.
 const MAX_KEYFRAMES: usize = 32;
 /// Maximum absolute priority.
@@ -276,15 +277,18 @@ fn problem_body(problem: FieldProblem) -> Problem {
     Problem { kind: problem.kind.into(), loc, msg: problem.message, input: problem.value }
 }
 
-/// Returns the body for `record`; `base_url` is the URL of the server.
-pub(super) fn task_body(record: TaskRecord, base_url: &str) -> TaskBody {
+/// Returns the body for `record`.
+pub(super) fn task_body(record: TaskRecord, urls: &Urls) -> TaskBody {
     let info = task_info(&record);
     match record.status {
-        TaskStatus::Queued { .. } | TaskStatus::Running { .. } => {
-            TaskBody::Processing { progress: task_progress(&record), info }
-        }
+        TaskStatus::Queued { .. } | TaskStatus::Running { .. } => TaskBody::Processing {
+            progress: task_progress(&record),
+            events_url: urls.signed(&format!("/v1/video/tasks/{}/events", record.id)),
+            preview_url: urls.signed(&preview_path(&record.id)),
+            info,
+        },
         TaskStatus::Completed(completion) => {
-            let url = |role| completion.output(role).map(|output| format!("{base_url}/outputs/{}", output.key));
+            let url = |role| completion.output(role).map(|output| urls.open(&format!("/outputs/{}", output.key)));
             TaskBody::Completed {
                 url: url(OutputRole::Video).unwrap_or_default(),
                 thumbnail_url: url(OutputRole::Thumbnail),
@@ -298,10 +302,6 @@ pub(super) fn task_body(record: TaskRecord, base_url: &str) -> TaskBody {
     }
 }
 
-/// Returns the progress of a task that has not ended.
-pub(super) fn task_progress(record: &TaskRecord) -> TaskProgress {
-    let eta_seconds = eta_seconds(record);
-    match record.status {
 /// Returns the body for `list`.
 pub(super) fn lora_list(list: &LoraList) -> LoraListBody {
     let unusable = |(file, reason): &(String, String)| UnusableLora { file: file.clone(), reason: reason.clone() };
@@ -317,6 +317,10 @@ pub(super) fn preview_path(id: &TaskId) -> String {
     format!("/v1/video/tasks/{id}/preview")
 }
 
+/// Returns the progress of a task that has not ended.
+pub(super) fn task_progress(record: &TaskRecord) -> TaskProgress {
+    let eta_seconds = eta_seconds(record);
+    match record.status {
         TaskStatus::Running { progress } => TaskProgress { eta_seconds, ..run_progress(progress, record.is_stopping) },
         TaskStatus::Queued { position } => TaskProgress { queue_position: Some(position), eta_seconds, ..queued() },
         TaskStatus::Completed(_) | TaskStatus::Failed(_) => run_progress(None, false),

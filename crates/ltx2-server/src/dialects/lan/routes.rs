@@ -149,7 +149,7 @@ async fn poll(
         Some(id) => service.task(&id).await?,
         None => None,
     };
-    Ok(Json(record.map_or_else(TaskBody::unknown, |record| map::task_body(record, &caller.base_url))))
+    Ok(Json(record.map_or_else(TaskBody::unknown, |record| map::task_body(record, &caller.urls))))
 }
 
 async fn list(
@@ -161,7 +161,7 @@ async fn list(
         .map_err(|rejection| FieldProblem::query(ProblemKind::QueryInvalid, "query", rejection.body_text(), ""))?;
     let query = ListQuery::new(query)?;
     let page = service.list(page(&query).map_err(ApiError::invalid)?).await?;
-    let tasks = page.tasks.into_iter().map(|record| map::task_body(record, &caller.base_url)).collect();
+    let tasks = page.tasks.into_iter().map(|record| map::task_body(record, &caller.urls)).collect();
     Ok(Json(TaskList { tasks, next_cursor: page.next.map(Cursor::text) }))
 }
 
@@ -222,7 +222,7 @@ async fn watch(
         Watch::Unknown => unknown(),
         // Browsers reconnect until they get this status.
         Watch::Ended => StatusCode::NO_CONTENT.into_response(),
-        Watch::Open(watcher) => events::stream(watcher, caller.base_url),
+        Watch::Open(watcher) => events::stream(watcher, caller.urls),
     })
 }
 

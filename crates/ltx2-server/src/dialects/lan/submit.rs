@@ -32,7 +32,7 @@ pub(super) async fn submit(
     let (inputs, sources) = load(service, &images, &mut fields).await?;
     let priority = map::priority(video.priority, &mut fields);
     let webhook = match video.webhook_url.take() {
-        Some(url) => service.webhook(&url, &caller.base_url).map(Some).unwrap_or_else(|reason| {
+        Some(url) => service.webhook(&url, &caller.urls.base).map(Some).unwrap_or_else(|reason| {
             let message = format!("webhook_url is {}, but {reason}", shortened(url.clone().into()));
             fields.push(FieldProblem::field(ProblemKind::WebhookRefused, "webhook_url", message, url.into()));
             None

@@ -122,6 +122,10 @@ pub(super) enum TaskBody {
     Processing {
         #[serde(flatten)]
         progress: TaskProgress,
+        /// URL of the events; with API keys it is signed, for browsers.
+        events_url: String,
+        /// URL of the preview, as that of the events.
+        preview_url: String,
         #[serde(flatten)]
         info: TaskInfo,
     },
@@ -273,10 +277,6 @@ pub(super) struct PreviewBody {
     pub(super) url: String,
 }
 
-/// Response of `/v1/internal/unload`.
-#[derive(Serialize)]
-pub(super) struct UnloadResponse {
-    pub(super) status: &'static str,
 /// LoRAs of the model set.
 #[derive(Serialize)]
 pub(super) struct LoraListBody {
@@ -295,6 +295,10 @@ pub(super) struct UnusableLora {
     pub(super) reason: String,
 }
 
+/// Response of `/v1/internal/unload`.
+#[derive(Serialize)]
+pub(super) struct UnloadResponse {
+    pub(super) status: &'static str,
 }
 
 /// Response of `/v1/internal/status`.
