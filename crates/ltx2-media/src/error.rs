@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use ltx2_types::{Failure, FailureCode};
 
+use crate::demux::DemuxError;
+
 /// Error of writing a video or of the H.264 pass of an image.
 #[derive(Debug, thiserror::Error)]
 pub enum MediaError {
@@ -59,6 +61,20 @@ pub enum MediaError {
         /// Number of bytes received.
         received: usize,
     },
+    /// The file is above its maximum size at the lowest acceptable rate.
+    #[error(
+        "max_bytes is {max_bytes}, but the smallest video of acceptable quality has {least} bytes; allow at least that, \
+         or take fewer frames, a smaller size or another format"
+    )]
+    TooLarge {
+        /// Maximum size, bytes.
+        max_bytes: u64,
+        /// Size at the lowest acceptable rate, bytes.
+        least: u64,
+    },
+    /// The kept frames of a video cannot be read.
+    #[error("cannot encode the video again: {0}")]
+    Reread(String),
     /// The audio cannot be encoded.
     #[error("cannot encode the audio: {0}")]
     Audio(&'static str),
@@ -77,12 +93,22 @@ impl MediaError {
     }
 }
 
+impl From<DemuxError> for MediaError {
+    fn from(error: DemuxError) -> Self {
+        Self::Reread(error.to_string())
+    }
+}
+
 impl From<MediaError> for Failure {
     /// Errors of files and encoders have the code [`FailureCode::Output`], errors of the caller
     /// [`FailureCode::Internal`].
     fn from(error: MediaError) -> Self {
         let code = match error {
-            MediaError::File { .. } | MediaError::Ffmpeg { .. } | MediaError::Thumbnail(_) => FailureCode::Output,
+            MediaError::File { .. }
+            | MediaError::Ffmpeg { .. }
+            | MediaError::Thumbnail(_)
+            | MediaError::TooLarge { .. }
+            | MediaError::Reread(_) => FailureCode::Output,
             MediaError::CrfRoundtrip { .. }
             | MediaError::Size { .. }
             | MediaError::FrameCount { .. }

@@ -35,6 +35,11 @@ impl PendingFile {
         self.file.path()
     }
 
+    /// Returns the path that the file gets.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// Returns the hidden file, open for writing.
     pub(crate) fn file_mut(&mut self) -> &mut File {
         self.file.as_file_mut()

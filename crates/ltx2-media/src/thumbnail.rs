@@ -51,6 +51,7 @@ impl ThumbnailWriter {
             width: Some(width),
             height: Some(height),
             duration: None,
+            note: None,
         };
         Ok(PendingOutput { file: self.file, info })
     }

@@ -11,7 +11,7 @@ use tempfile::tempdir;
 
 fn spec(format: VideoFormat, quality: Quality) -> OutputSpec {
     let (container, codec) = format.streams();
-    OutputSpec { container, codec, quality, audio: true }
+    OutputSpec { container, codec, quality, ..OutputSpec::default() }
 }
 
 fn write(path: &Path, info: VideoInfo, spec: OutputSpec) -> OutputInfo {

@@ -25,6 +25,7 @@ fn a_video_is_h264_high_and_stereo_aac_lc() {
         width: Some(96),
         height: Some(64),
         duration: Some(49.0 / 24.0),
+        note: None,
     };
     let written = write(&path, info, tone(48000, 3.0));
     assert_eq!(written, OutputInfo { bytes: std::fs::metadata(&path).unwrap().len(), ..expected });

@@ -202,6 +202,7 @@ fn all_outputs_of_a_job_are_published_together() {
         width: Some(512),
         height: Some(32),
         duration: None,
+        note: None,
     };
     assert_eq!(thumbnail, expected);
     let decoded = ltx2_media::read_image(&jpeg, ltx2_types::ImageLimits::default()).unwrap();

@@ -112,13 +112,15 @@ pub struct Artifact {
     pub height: Option<u32>,
     /// Duration, seconds.
     pub duration: Option<f64>,
+    /// Difference from the request, for people.
+    pub note: Option<String>,
 }
 
 impl Artifact {
     /// Returns the artifact for a file `key` with the properties `info`.
     pub fn new(key: FileName, info: OutputInfo) -> Self {
-        let OutputInfo { role, mime, bytes, width, height, duration } = info;
-        Self { role, key, mime, bytes, width, height, duration }
+        let OutputInfo { role, mime, bytes, width, height, duration, note } = info;
+        Self { role, key, mime, bytes, width, height, duration, note }
     }
 }
 

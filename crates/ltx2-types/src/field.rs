@@ -62,6 +62,8 @@ pub enum Field {
     ImageCrf,
     /// Encoding quality of the result.
     Quality,
+    /// Maximum size of the result.
+    MaxBytes,
     /// A video input.
     Video,
     /// An audio input.

@@ -17,12 +17,21 @@ pub struct OutputSpec {
     pub quality: Quality,
     /// Whether audio is generated and muxed.
     pub audio: bool,
+    /// Maximum size of the file. A larger one is encoded again, at the best quality below `quality` that fits.
+    #[serde(default)]
+    pub max_bytes: Option<u64>,
 }
 
 impl Default for OutputSpec {
     /// MP4 with H.264 and AAC at high quality.
     fn default() -> Self {
-        Self { container: Container::Mp4, codec: VideoCodec::H264, quality: Quality::High, audio: true }
+        Self {
+            container: Container::Mp4,
+            codec: VideoCodec::H264,
+            quality: Quality::High,
+            audio: true,
+            max_bytes: None,
+        }
     }
 }
 
@@ -203,4 +212,6 @@ pub struct OutputInfo {
     pub height: Option<u32>,
     /// Duration, seconds.
     pub duration: Option<f64>,
+    /// Difference from the request, for people: the file was encoded again to fit `max_bytes`.
+    pub note: Option<String>,
 }

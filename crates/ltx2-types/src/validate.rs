@@ -139,6 +139,14 @@ impl Checker<'_> {
             let rule = "ProRes has no lossless mode; it must be low, balanced or high";
             self.reject(Field::Quality, output.quality.name(), Rule::Supported(rule.into()));
         }
+        match output.max_bytes {
+            Some(0) => self.reject(Field::MaxBytes, 0, Rule::AtLeast(1)),
+            Some(bytes) if output.quality == Quality::Lossless => {
+                let rule = "the size of a lossless video cannot be reduced; quality must be low, balanced or high";
+                self.reject(Field::MaxBytes, bytes, Rule::Supported(rule.into()));
+            }
+            Some(_) | None => {}
+        }
     }
 
     fn loras(&mut self, request: &GenerationRequest) {
@@ -198,6 +206,19 @@ mod tests {
         let errors = validate(GenerationRequest { output, ..request() }, &Limits::server(), || 7).unwrap_err();
         let message = "quality is lossless, but ProRes has no lossless mode; it must be low, balanced or high";
         assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), [message]);
+    }
+
+    #[test]
+    fn the_maximum_size_is_positive_and_excludes_lossless_quality() {
+        let error = |quality, bytes| {
+            let output = OutputSpec { quality, max_bytes: Some(bytes), ..OutputSpec::default() };
+            validate(GenerationRequest { output, ..request() }, &Limits::server(), || 7).unwrap_err()[0].to_string()
+        };
+        assert_eq!(error(Quality::High, 0), "max_bytes is 0, but it must be at least 1");
+        assert_eq!(
+            error(Quality::Lossless, 5000),
+            "max_bytes is 5000, but the size of a lossless video cannot be reduced; quality must be low, balanced or high"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::bail;
+use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
 use ltx2_media::{FileInputs, VideoWriter};
 use ltx2_types::{Generator, ImageLimits, InputFile, Job, OutputSpec, Phase, Progress, Quality, VideoFormat, Watch};
@@ -27,6 +28,9 @@ pub struct Arguments {
     /// Quality: low, balanced, high or lossless.
     #[arg(long, default_value = "high")]
     quality: Quality,
+    /// Maximum size of the file, such as 16MB; a larger video is encoded again at a lower quality.
+    #[arg(long, value_name = "SIZE")]
+    max_bytes: Option<ByteSize>,
     /// Write a video without audio.
     #[arg(long)]
     no_audio: bool,
@@ -36,7 +40,8 @@ impl Arguments {
     /// Returns the format of the file.
     fn output(&self) -> anyhow::Result<OutputSpec> {
         let (container, codec) = self.format.map_or_else(|| format_of(&self.out), Ok)?.streams();
-        Ok(OutputSpec { container, codec, quality: self.quality, audio: !self.no_audio })
+        let max_bytes = self.max_bytes.map(|size| size.as_u64());
+        Ok(OutputSpec { container, codec, quality: self.quality, audio: !self.no_audio, max_bytes })
     }
 }
 
@@ -64,8 +69,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut output = VideoWriter::create(&arguments.out, request.output)?;
     let bar = Bar::new();
     let report = engine.generate(Job { request: &request, inputs: &mut inputs }, &mut output, &bar)?;
-    output.finish()?.publish()?;
+    let written = output.finish()?.publish()?;
     bar.finish();
+    if let Some(note) = written.note {
+        eprintln!("note: {note}");
+    }
     if let Some(prompt) = report.enhanced_prompt {
         eprintln!("prompt: {prompt}");
     }

@@ -7,4 +7,5 @@ mod reader;
 mod video;
 
 pub(crate) use audio::read_audio;
+pub(crate) use error::DemuxError;
 pub(crate) use video::open_video;

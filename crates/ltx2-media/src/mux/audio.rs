@@ -60,15 +60,21 @@ impl Settings {
 }
 
 impl AudioEncoder {
-    /// Opens the encoder. `clip` is cut or padded with silence to the duration of `info`.
-    pub(super) fn open(clip: AudioClip, info: VideoInfo, container: Container) -> Result<Self, MediaError> {
+    /// Opens the encoder, with at most `max_bit_rate` bits per second if it compresses. `clip` is cut or padded with
+    /// silence to the duration of `info`.
+    pub(super) fn open(
+        clip: AudioClip,
+        info: VideoInfo,
+        container: Container,
+        max_bit_rate: usize,
+    ) -> Result<Self, MediaError> {
         if clip.samples.iter().any(|sample| !sample.is_finite()) {
             return Err(MediaError::Audio("it has samples that are not finite"));
         }
         let settings = Settings::of(container);
         let clip = at_supported_rate(clip, settings.rates)?;
-        let encoder =
-            open_encoder(&settings, clip.sample_rate).map_err(MediaError::ffmpeg("set up the audio encoder"))?;
+        let encoder = open_encoder(&settings, clip.sample_rate, max_bit_rate);
+        let encoder = encoder.map_err(MediaError::ffmpeg("set up the audio encoder"))?;
         let seconds = info.frame_rate.seconds(info.num_frames);
         let length = (seconds * f64::from(clip.sample_rate)).round() as usize;
         Ok(Self { encoder, clip, length, sent: 0 })
@@ -148,13 +154,13 @@ fn fill(frame: &mut frame::Audio, samples: &[f32]) {
     }
 }
 
-fn open_encoder(settings: &Settings, sample_rate: u32) -> Result<encoder::audio::Encoder, Error> {
+fn open_encoder(settings: &Settings, sample_rate: u32, max_bit_rate: usize) -> Result<encoder::audio::Encoder, Error> {
     let mut context = new_encoder(settings.encoder)?.audio()?;
     context.set_rate(sample_rate as i32);
     context.set_format(settings.sample);
     context.set_channel_layout(ChannelLayout::STEREO);
     if let Some(bits) = settings.bits_per_sample {
-        context.set_bit_rate((sample_rate as usize * bits).max(MIN_BIT_RATE));
+        context.set_bit_rate((sample_rate as usize * bits).max(MIN_BIT_RATE).min(max_bit_rate));
     }
     context.set_time_base((1, sample_rate as i32));
     context.set_flags(codec::Flags::GLOBAL_HEADER);

@@ -5,14 +5,16 @@
 mod audio;
 mod container;
 mod muxer;
+mod reencode;
 mod resample;
+mod settings;
 mod video;
 
 use std::path::Path;
 
-use ltx2_types::{AudioClip, Failure, Output, OutputInfo, OutputRole, OutputSpec, VideoInfo};
+use ltx2_types::{AudioClip, Failure, Output, OutputInfo, OutputRole, OutputSpec, Quality, VideoInfo};
 
-use self::muxer::Muxer;
+use self::{muxer::Muxer, reencode::Source};
 use crate::{MediaError, PendingOutput, pending_file::PendingFile};
 
 /// Writer of a video, encoding frames as they come. Nothing appears under the final name before
@@ -25,6 +27,8 @@ pub struct VideoWriter {
     state: State,
     file: PendingFile,
     spec: OutputSpec,
+    /// The frames, kept if the size of the file is limited.
+    source: Option<Source>,
 }
 
 enum State {
@@ -40,28 +44,37 @@ impl VideoWriter {
     /// The file cannot be created.
     pub fn create(path: &Path, spec: OutputSpec) -> Result<Self, MediaError> {
         crate::ffmpeg::init();
-        Ok(Self { state: State::Created, file: PendingFile::create(path)?, spec })
+        Ok(Self { state: State::Created, file: PendingFile::create(path)?, spec, source: None })
     }
 
-    /// Completes the pending file and flushes it to disk.
+    /// Completes the pending file and flushes it to disk. A file above the maximum size is encoded again.
     ///
     /// # Errors
-    /// Frames are missing, or the file cannot be written.
+    /// Frames are missing, the file cannot be written, or its maximum size cannot be reached.
     pub fn finish(self) -> Result<PendingOutput, MediaError> {
         let info = match self.state {
             State::Created => return Err(MediaError::Order("the video was finished before it was started")),
             State::Started(info) => return Err(MediaError::FrameCount { expected: info.num_frames, received: 0 }),
             State::Open(muxer) => muxer.close()?,
         };
+        let bytes = self.file.sync()?;
+        let (file, bytes, note) = match (self.source, self.spec.max_bytes) {
+            (Some(source), Some(max_bytes)) if bytes > max_bytes => {
+                let fit = source.fit(bytes, max_bytes)?;
+                (fit.file, fit.bytes, Some(reduction_note(self.spec.quality, bytes, max_bytes)))
+            }
+            _ => (self.file, bytes, None),
+        };
         let info = OutputInfo {
             role: OutputRole::Video,
             mime: self.spec.container.mime().into(),
-            bytes: self.file.sync()?,
+            bytes,
             width: Some(info.width),
             height: Some(info.height),
             duration: Some(info.frame_rate.seconds(info.num_frames)),
+            note,
         };
-        Ok(PendingOutput { file: self.file, info })
+        Ok(PendingOutput { file, info })
     }
 
     fn add_audio(&mut self, clip: AudioClip) -> Result<(), MediaError> {
@@ -76,16 +89,28 @@ impl VideoWriter {
             self.open(info, None)?;
         }
         match &mut self.state {
-            State::Open(muxer) => muxer.frame(rgb),
-            State::Created | State::Started(_) => Err(MediaError::Order("a frame came before the start")),
+            State::Open(muxer) => muxer.frame(rgb)?,
+            State::Created | State::Started(_) => return Err(MediaError::Order("a frame came before the start")),
         }
+        self.source.as_mut().map_or(Ok(()), |source| source.frame(rgb))
     }
 
     fn open(&mut self, info: VideoInfo, audio: Option<AudioClip>) -> Result<(), MediaError> {
-        let muxer = Muxer::open(self.file.path(), self.spec, info, audio)?;
+        if self.spec.max_bytes.is_some() {
+            self.source = Some(Source::create(self.file.target(), self.spec, info, audio.clone())?);
+        }
+        let muxer = Muxer::open(self.file.path(), self.spec, 0, info, audio)?;
         self.state = State::Open(Box::new(muxer));
         Ok(())
     }
+}
+
+/// Returns the note on a video of `bytes` bytes that was encoded again.
+fn reduction_note(quality: Quality, bytes: u64, max_bytes: u64) -> String {
+    let quality = quality.name();
+    format!(
+        "the quality is below {quality}: at {quality} quality the video has {bytes} bytes, above max_bytes {max_bytes}"
+    )
 }
 
 impl Output for VideoWriter {

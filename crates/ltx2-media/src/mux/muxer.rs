@@ -2,9 +2,10 @@
 
 use std::{io, path::Path};
 
-use ffmpeg_next::{Packet, Rational, codec, format};
+use ffmpeg_next::{Dictionary, Packet, Rational, codec, format};
 use ltx2_types::{AudioClip, OutputSpec, VideoInfo};
 
+use super::settings::{VideoSettings, max_reduction};
 use super::{audio::AudioEncoder, container, video::VideoEncoder};
 use crate::{MediaError, ffmpeg::file_url};
 
@@ -13,6 +14,8 @@ const WRITE: &str = "write the video";
 const VIDEO: usize = 0;
 /// Index of the audio stream.
 const AUDIO: usize = 1;
+/// Bit rate of audio beside a video whose rate is far below the requested quality.
+const LOW_AUDIO_BIT_RATE: usize = 64_000;
 
 /// An open container file.
 pub(super) struct Muxer {
@@ -24,22 +27,41 @@ pub(super) struct Muxer {
 }
 
 impl Muxer {
-    /// Opens the encoders and writes the header to `path`. Without `audio` there is no audio stream.
+    /// Opens the encoders and writes the header to `path`. The rate is `reduction` steps below the quality of `spec`.
+    /// Without `audio` there is no audio stream.
     pub(super) fn open(
         path: &Path,
         spec: OutputSpec,
+        reduction: u32,
         info: VideoInfo,
         audio: Option<AudioClip>,
     ) -> Result<Self, MediaError> {
-        let mut file = create(path, container::name(spec.container))?;
-        let video = VideoEncoder::open(info, spec.codec, spec.quality);
-        let video = video.map_err(MediaError::ffmpeg("set up the video encoder"))?;
-        let audio = audio.map(|clip| AudioEncoder::open(clip, info, spec.container)).transpose()?;
+        let is_reduced_far = reduction > max_reduction(spec.codec, spec.quality) / 2;
+        let max_bit_rate = if is_reduced_far { LOW_AUDIO_BIT_RATE } else { usize::MAX };
+        let audio = audio.map(|clip| AudioEncoder::open(clip, info, spec.container, max_bit_rate)).transpose()?;
+        let file = create(path, container::name(spec.container))?;
+        let video = VideoSettings::of(spec.codec, spec.quality, reduction);
+        Self::with(file, container::options(spec.container), &video, info, audio)
+    }
+
+    /// Opens a Matroska file at `path` with exactly the frames and no audio.
+    pub(super) fn open_intermediate(path: &Path, info: VideoInfo) -> Result<Self, MediaError> {
+        Self::with(create(path, "matroska")?, Dictionary::new(), &VideoSettings::intermediate(), info, None)
+    }
+
+    fn with(
+        mut file: format::context::Output,
+        options: Dictionary<'_>,
+        video: &VideoSettings,
+        info: VideoInfo,
+        audio: Option<AudioEncoder>,
+    ) -> Result<Self, MediaError> {
+        let video = VideoEncoder::open(info, video).map_err(MediaError::ffmpeg("set up the video encoder"))?;
         add_stream(&mut file, video.context(), video.time_base(), Some(video.time_base().invert()))?;
         if let Some(audio) = &audio {
             add_stream(&mut file, audio.context(), audio.time_base(), None)?;
         }
-        file.write_header_with(container::options(spec.container)).map_err(MediaError::ffmpeg(WRITE))?;
+        file.write_header_with(options).map_err(MediaError::ffmpeg(WRITE))?;
         Ok(Self { file, video, audio, info, received: 0 })
     }
 

@@ -3,8 +3,9 @@
 use ffmpeg_next::{
     Dictionary, Error, Packet, Rational, codec, color, encoder, format::Pixel, frame, software::scaling::Flags,
 };
-use ltx2_types::{Quality, VideoCodec, VideoInfo};
+use ltx2_types::VideoInfo;
 
+use super::settings::VideoSettings;
 use crate::ffmpeg::{Converter, fill_rgb, new_encoder, new_frame};
 
 /// Chroma is the mean of 2x2 pixels, as in the official code.
@@ -18,15 +19,15 @@ pub(super) struct VideoEncoder {
     encoder: encoder::video::Encoder,
     converter: Converter,
     rgb: frame::Video,
+    is_yuv: bool,
     time_base: Rational,
     sent: i64,
 }
 
 impl VideoEncoder {
-    pub(super) fn open(info: VideoInfo, codec: VideoCodec, quality: Quality) -> Result<Self, Error> {
+    pub(super) fn open(info: VideoInfo, settings: &VideoSettings) -> Result<Self, Error> {
         let (rate, per) = info.frame_rate.rational();
         let time_base = Rational::new(per as i32, rate as i32);
-        let settings = Settings::of(codec, quality);
         let mut context = new_encoder(settings.encoder)?.video()?;
         context.set_width(info.width);
         context.set_height(info.height);
@@ -35,10 +36,12 @@ impl VideoEncoder {
         context.set_time_base(time_base);
         context.set_frame_rate(Some(time_base.invert()));
         context.set_gop((info.frame_rate.as_f64() * KEYFRAME_SECONDS).ceil() as u32);
-        context.set_colorspace(color::Space::BT709);
-        context.set_color_primaries(color::Primaries::BT709);
-        context.set_color_transfer_characteristic(color::TransferCharacteristic::BT709);
-        context.set_color_range(color::Range::MPEG);
+        if settings.is_yuv() {
+            context.set_colorspace(color::Space::BT709);
+            context.set_color_primaries(color::Primaries::BT709);
+            context.set_color_transfer_characteristic(color::TransferCharacteristic::BT709);
+            context.set_color_range(color::Range::MPEG);
+        }
         // Containers store the parameter sets in their header, not in the stream.
         context.set_flags(codec::Flags::GLOBAL_HEADER);
         let mut options = Dictionary::new();
@@ -49,8 +52,11 @@ impl VideoEncoder {
         }
         let encoder = context.open_with(options)?;
         let rgb = new_frame(Pixel::RGB24, info.width, info.height)?;
-        let converter = Converter::bt709(&rgb, settings.format, CHROMA)?;
-        Ok(Self { encoder, converter, rgb, time_base, sent: 0 })
+        let converter = match settings.is_yuv() {
+            true => Converter::bt709(&rgb, settings.format, CHROMA)?,
+            false => Converter::new(&rgb, settings.format, CHROMA)?,
+        };
+        Ok(Self { encoder, converter, rgb, is_yuv: settings.is_yuv(), time_base, sent: 0 })
     }
 
     /// Returns the codec context, for the header of the stream.
@@ -69,10 +75,12 @@ impl VideoEncoder {
         fill_rgb(&mut self.rgb, rgb, row_bytes);
         let mut frame = self.converter.run(&self.rgb)?;
         // ProRes takes the colour space from the frames.
-        frame.set_color_space(color::Space::BT709);
-        frame.set_color_primaries(color::Primaries::BT709);
-        frame.set_color_transfer_characteristic(color::TransferCharacteristic::BT709);
-        frame.set_color_range(color::Range::MPEG);
+        if self.is_yuv {
+            frame.set_color_space(color::Space::BT709);
+            frame.set_color_primaries(color::Primaries::BT709);
+            frame.set_color_transfer_characteristic(color::TransferCharacteristic::BT709);
+            frame.set_color_range(color::Range::MPEG);
+        }
         frame.set_pts(Some(self.sent));
         self.sent += 1;
         self.encoder.send_frame(&frame)
@@ -94,70 +102,6 @@ impl VideoEncoder {
             }
             Err(Error::Eof | Error::Other { errno: ffmpeg_next::error::EAGAIN }) => Ok(None),
             Err(error) => Err(error),
-        }
-    }
-}
-
-/// Encoder of ffmpeg with its options.
-struct Settings {
-    encoder: &'static str,
-    format: Pixel,
-    options: Vec<(&'static str, &'static str)>,
-    /// Code of the stream in the container, where the muxer's default is not the common one.
-    tag: Option<&'static [u8; 4]>,
-}
-
-impl Settings {
-    fn of(codec: VideoCodec, quality: Quality) -> Self {
-        let is_lossless = quality == Quality::Lossless;
-        let full_chroma = if is_lossless { Pixel::YUV444P } else { Pixel::YUV420P };
-        let by_quality = |low, balanced, high, lossless| match quality {
-            Quality::Low => low,
-            Quality::Balanced => balanced,
-            Quality::High => high,
-            Quality::Lossless => lossless,
-        };
-        match codec {
-            VideoCodec::H264 => Self {
-                encoder: "libx264",
-                format: full_chroma,
-                options: vec![
-                    ("preset", "medium"),
-                    ("crf", by_quality("28", "23", "18", "0")),
-                    ("profile", if is_lossless { "high444" } else { "high" }),
-                ],
-                tag: None,
-            },
-            VideoCodec::H265 => Self {
-                encoder: "libx265",
-                format: full_chroma,
-                options: vec![
-                    ("preset", "medium"),
-                    ("crf", by_quality("32", "27", "22", "0")),
-                    ("x265-params", if is_lossless { "log-level=error:lossless=1" } else { "log-level=error" }),
-                ],
-                // Apple's players require it.
-                tag: Some(b"hvc1"),
-            },
-            VideoCodec::Vp9 => Self {
-                encoder: "libvpx-vp9",
-                format: full_chroma,
-                options: vec![
-                    ("crf", by_quality("42", "34", "24", "0")),
-                    ("b", "0"),
-                    ("lossless", if is_lossless { "1" } else { "0" }),
-                    ("deadline", "good"),
-                    ("cpu-used", "4"),
-                    ("row-mt", "1"),
-                ],
-                tag: None,
-            },
-            VideoCodec::ProRes => Self {
-                encoder: "prores_ks",
-                format: Pixel::YUV422P10LE,
-                options: vec![("profile", by_quality("lt", "standard", "hq", "hq")), ("vendor", "apl0")],
-                tag: None,
-            },
         }
     }
 }

@@ -28,6 +28,16 @@ pub fn moving_frame(info: VideoInfo, index: u32) -> Vec<u8> {
     (0..info.height).flat_map(|y| (0..info.width).flat_map(move |x| pixel(x, y))).collect()
 }
 
+/// Returns frame `index` of a moving gradient with noise, which does not compress well.
+pub fn noisy_frame(info: VideoInfo, index: u32) -> Vec<u8> {
+    let mut state = index + 1;
+    let mut noise = || {
+        state = state.wrapping_mul(1664525).wrapping_add(1013904223);
+        (state >> 27) as u8
+    };
+    moving_frame(info, index).into_iter().map(|value| (value / 2).saturating_add(noise())).collect()
+}
+
 /// Returns a writer of an MP4 at `path`.
 pub fn create(path: &Path) -> VideoWriter {
     VideoWriter::create(path, OutputSpec::default()).unwrap()

@@ -310,10 +310,15 @@ async fn compressed_bodies_are_decoded_within_the_size_limit() {
 #[tokio::test]
 async fn format_quality_and_audio_of_the_result_are_chosen_by_the_request() {
     let bench = bench().await;
-    let body = r#"{"prompt":"x","format":"webm","quality":"low","generate_audio":false}"#;
+    let body = r#"{"prompt":"x","format":"webm","quality":"low","generate_audio":false,"max_bytes":16000000}"#;
     let output = bench.accepted(bench.t2v(body).await).await.request.output;
-    let expected =
-        OutputSpec { container: Container::Webm, codec: VideoCodec::Vp9, quality: Quality::Low, audio: false };
+    let expected = OutputSpec {
+        container: Container::Webm,
+        codec: VideoCodec::Vp9,
+        quality: Quality::Low,
+        audio: false,
+        max_bytes: Some(16_000_000),
+    };
     assert_eq!(output, expected);
     for (body, message) in [
         (r#"{"prompt":"x","format":"avi"}"#, "format is avi, but it must be one of mp4, mp4-h265, webm, mov"),
@@ -321,6 +326,7 @@ async fn format_quality_and_audio_of_the_result_are_chosen_by_the_request() {
             r#"{"prompt":"x","format":"mov","quality":"lossless"}"#,
             "quality is lossless, but ProRes has no lossless mode; it must be low, balanced or high",
         ),
+        (r#"{"prompt":"x","max_bytes":0}"#, "max_bytes is 0, but it must be at least 1"),
     ] {
         assert_eq!(bench.t2v(body).await.problems()[0].2, message);
     }

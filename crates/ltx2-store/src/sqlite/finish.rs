@@ -93,8 +93,8 @@ async fn store_result(
     check_lease(lease, &query.execute(&mut *connection).await?)?;
     sqlx::query("DELETE FROM artifacts WHERE task = ?").bind(task).execute(&mut *connection).await?;
     for (number, output) in (0_i64..).zip(&completion.outputs) {
-        let sql = "INSERT INTO artifacts (task, number, role, key, mime, bytes, width, height, duration)
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let sql = "INSERT INTO artifacts (task, number, role, key, mime, bytes, width, height, duration, note)
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         sqlx::query(sql)
             .bind(task)
             .bind(number)
@@ -105,6 +105,7 @@ async fn store_result(
             .bind(output.width)
             .bind(output.height)
             .bind(output.duration)
+            .bind(&output.note)
             .execute(&mut *connection)
             .await?;
     }

@@ -14,7 +14,7 @@ pub(super) const TASK_COLUMNS: &str =
     started_at, finished_at,
     CASE WHEN state = 'completed' THEN
         (SELECT json_group_array(json_object('role', role, 'key', key, 'mime', mime, 'bytes', bytes, 'width', width,
-                'height', height, 'duration', duration) ORDER BY number)
+                'height', height, 'duration', duration, 'note', note) ORDER BY number)
          FROM artifacts WHERE task = tasks.id)
     END AS artifacts";
 
@@ -125,12 +125,13 @@ struct ArtifactRow {
     width: Option<u32>,
     height: Option<u32>,
     duration: Option<f64>,
+    note: Option<String>,
 }
 
 impl ArtifactRow {
     fn into_artifact(self) -> Option<Artifact> {
-        let Self { role, key, mime, bytes, width, height, duration } = self;
+        let Self { role, key, mime, bytes, width, height, duration, note } = self;
         let role: OutputRole = role.parse().ok()?;
-        Some(Artifact { role, key: FileName::parse(&key)?, mime, bytes, width, height, duration })
+        Some(Artifact { role, key: FileName::parse(&key)?, mime, bytes, width, height, duration, note })
     }
 }

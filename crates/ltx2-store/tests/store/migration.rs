@@ -111,7 +111,7 @@ async fn insert_old(pool: &SqlitePool, data: &Path) -> Old {
 }
 
 fn artifact(role: OutputRole, key: FileName, mime: &str, bytes: u64) -> Artifact {
-    Artifact { role, key, mime: mime.into(), bytes, width: None, height: None, duration: None }
+    Artifact { role, key, mime: mime.into(), bytes, width: None, height: None, duration: None, note: None }
 }
 
 fn completion(outputs: Vec<Artifact>) -> TaskStatus {

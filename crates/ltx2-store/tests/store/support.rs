@@ -94,7 +94,7 @@ pub fn thumbnail_name(id: &TaskId) -> FileName {
 }
 
 fn artifact(role: OutputRole, key: FileName, mime: &str, bytes: u64) -> Artifact {
-    Artifact { role, key, mime: mime.into(), bytes, width: Some(64), height: Some(32), duration: None }
+    Artifact { role, key, mime: mime.into(), bytes, width: Some(64), height: Some(32), duration: None, note: None }
 }
 
 /// The result of `id`, with a video of `bytes` bytes and a thumbnail of 3.

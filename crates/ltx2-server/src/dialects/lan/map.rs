@@ -3,7 +3,7 @@
 use ltx2_store::{TaskId, TaskRecord, TaskStatus};
 use ltx2_types::{
     Field, FieldError, GenerationRequest, GuidanceRequest, ImageInput, InputRef, LoraInput, LoraSource, OutputRole,
-    OutputSpec, Progress, Quality, Rule, Task, ValidRequest, VideoFormat,
+    OutputSpec, Progress, Rule, Task, ValidRequest, VideoFormat,
 };
 
 use super::wire::{
@@ -149,6 +149,7 @@ pub(super) fn generation_request(video: VideoRequest, task: Task, fields: &mut F
         modality: video.modality_scale,
         rescale: None,
     };
+    let output = output(&video);
     GenerationRequest {
         enhance_prompt: video.enhance_prompt.unwrap_or(false),
         negative_prompt: video.negative_prompt,
@@ -164,16 +165,22 @@ pub(super) fn generation_request(video: VideoRequest, task: Task, fields: &mut F
         seed: video.seed,
         video_guidance: guidance(video.cfg_scale_video),
         audio_guidance: guidance(video.cfg_scale_audio),
-        output: output(video.format, video.quality, video.generate_audio),
+        output,
         ..GenerationRequest::new(task, video.prompt)
     }
 }
 
 /// Returns the format of the result, where omitted values have their defaults.
-fn output(format: Option<VideoFormat>, quality: Option<Quality>, audio: Option<bool>) -> OutputSpec {
+fn output(video: &VideoRequest) -> OutputSpec {
     let default = OutputSpec::default();
-    let (container, codec) = format.map_or((default.container, default.codec), VideoFormat::streams);
-    OutputSpec { container, codec, quality: quality.unwrap_or(default.quality), audio: audio.unwrap_or(default.audio) }
+    let (container, codec) = video.format.map_or((default.container, default.codec), VideoFormat::streams);
+    OutputSpec {
+        container,
+        codec,
+        quality: video.quality.unwrap_or(default.quality),
+        audio: video.generate_audio.unwrap_or(default.audio),
+        max_bytes: video.max_bytes,
+    }
 }
 
 fn loras(items: Vec<Item<Lora>>, fields: &mut Fields) -> Vec<LoraInput> {
@@ -247,6 +254,7 @@ fn name_of(field: Field, fields: &Fields) -> Option<&'static str> {
         | Field::NumInferenceSteps
         | Field::Seed
         | Field::Quality
+        | Field::MaxBytes
         | Field::CfgScaleVideo
         | Field::CfgScaleAudio => field.name(),
         Field::ModelVersion
@@ -292,6 +300,7 @@ pub(super) fn task_body(record: TaskRecord, urls: &Urls) -> TaskBody {
             TaskBody::Completed {
                 url: url(OutputRole::Video).unwrap_or_default(),
                 thumbnail_url: url(OutputRole::Thumbnail),
+                note: completion.output(OutputRole::Video).and_then(|video| video.note.clone()),
                 pipeline: completion.pipeline,
                 enhanced_prompt: completion.enhanced_prompt,
                 progress: 1.0,

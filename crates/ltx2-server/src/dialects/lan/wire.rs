@@ -70,6 +70,8 @@ pub(super) struct VideoRequest {
     pub(super) format: Option<VideoFormat>,
     /// Quality of the video file.
     pub(super) quality: Option<Quality>,
+    /// Maximum size of the video file, bytes.
+    pub(super) max_bytes: Option<u64>,
     /// Whether the video has audio; true by default.
     pub(super) generate_audio: Option<bool>,
     /// Priority, -100 to 100; higher runs first.
@@ -136,6 +138,9 @@ pub(super) enum TaskBody {
         /// URL of the first frame.
         #[serde(skip_serializing_if = "Option::is_none")]
         thumbnail_url: Option<String>,
+        /// Difference of the video from the request, such as a lower quality to fit `max_bytes`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
         /// Pipeline that ran.
         pipeline: Pipeline,
         /// Enhanced prompt, if the request asked for one.
