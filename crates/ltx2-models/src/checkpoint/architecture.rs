@@ -33,3 +33,24 @@ pub(super) fn published(shapes: &TensorShapes) -> Option<Architecture> {
         is_equal.then(|| Architecture { config: spec["config"].take(), version })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transformer_without_config_has_the_architecture_of_the_published_one_with_its_vectors() {
+        for text in PUBLISHED {
+            let spec: Value = serde_json::from_str(text).unwrap();
+            let config = TransformerConfig::new(&Section::root(&spec["config"]).section("transformer")).unwrap();
+            let shapes = requested_tensors(|vb| Transformer::new(&config, vb)).unwrap();
+            let found = published(&shapes).unwrap();
+            assert_eq!((&found.config, &found.version.into()), (&spec["config"], &spec["model_version"]));
+            let block = |index: usize| format!("model.diffusion_model.transformer_blocks.{index}.attn1.q_norm.weight");
+            let (mut fewer, mut more) = (shapes.clone(), shapes.clone());
+            fewer.remove(&block(0)).unwrap();
+            more.insert(block(config.num_layers), shapes[&block(0)].clone());
+            assert!(published(&fewer).is_none() && published(&more).is_none());
+        }
+    }
+}

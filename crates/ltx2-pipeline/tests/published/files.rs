@@ -59,6 +59,8 @@ fn damaged_unrelated_files_are_reported_and_skipped() {
         ("cut.safetensors", &truncated[..truncated.len() / 2], "it is truncated or damaged: download it again"),
         ("text.safetensors", b"not a model at all, but text", "has another format or is damaged"),
         ("old.ckpt", b"x", "not a safetensors or GGUF file"),
+        ("old.pt", b"x", "not a safetensors or GGUF file"),
+        ("old.bin", b"x", "not a safetensors or GGUF file"),
     ] {
         write(&models.path().join(name), content);
         let report = report(&inspect(models.path()), name);

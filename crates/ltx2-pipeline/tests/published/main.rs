@@ -1,5 +1,6 @@
 //! Other published file formats: the same model in each of them gives the same video as in single safetensors files.
 
+mod accepted;
 #[path = "../common/mod.rs"]
 mod common;
 mod diffusers;

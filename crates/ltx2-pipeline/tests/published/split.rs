@@ -13,14 +13,14 @@ use super::{demo, largest_error, open_error, run};
 const MODEL: &str = "model.diffusion_model.";
 const CONNECTOR: &str = "embeddings_connector.";
 
-type Tensors = HashMap<String, Tensor>;
+pub(super) type Tensors = HashMap<String, Tensor>;
 
-fn load(path: &Path) -> Tensors {
+pub(super) fn load(path: &Path) -> Tensors {
     candle_core::safetensors::load(path, &Device::Cpu).unwrap()
 }
 
 /// Writes a file with the sections of the architecture of `like` in its metadata.
-fn save(tensors: &Tensors, like: &Path, sections: &[&str], path: &Path) {
+pub(super) fn save(tensors: &Tensors, like: &Path, sections: &[&str], path: &Path) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let mut metadata = read_metadata(like).unwrap();
     let mut config: Value = serde_json::from_str(&metadata["config"]).unwrap();
@@ -33,17 +33,17 @@ fn save(tensors: &Tensors, like: &Path, sections: &[&str], path: &Path) {
 }
 
 /// Returns the tensors whose names satisfy `wanted`, under the names that `rename` returns.
-fn select(all: &Tensors, wanted: impl Fn(&str) -> bool, rename: impl Fn(&str) -> String) -> Tensors {
+pub(super) fn select(all: &Tensors, wanted: impl Fn(&str) -> bool, rename: impl Fn(&str) -> String) -> Tensors {
     let selected = all.iter().filter(|(name, _)| wanted(name));
     selected.map(|(name, tensor)| (rename(name), tensor.clone())).collect()
 }
 
-fn is_transformer(name: &str) -> bool {
+pub(super) fn is_transformer(name: &str) -> bool {
     name.starts_with(MODEL) && !name.contains(CONNECTOR)
 }
 
 /// Writes the networks of `from` to ComfyUI's folders, without the prefixes that such files omit.
-fn split(from: &Path, to: &Path, version: &str) {
+pub(super) fn split(from: &Path, to: &Path, version: &str) {
     let file = from.join("ltx.safetensors");
     let all = load(&file);
     let as_is = |name: &str| name.to_string();
@@ -78,7 +78,7 @@ fn split(from: &Path, to: &Path, version: &str) {
 }
 
 /// Writes the text model alone in one file without `config.json`, with the names of ComfyUI's.
-fn single_gemma(from: &Path, to: &Path) {
+pub(super) fn single_gemma(from: &Path, to: &Path) {
     let all = load(&from.join("gemma/model.safetensors"));
     let rename = |name: &str| name.replacen("language_model.model.", "model.", 1);
     let mut text = select(&all, |name| name.starts_with("language_model.model."), rename);
