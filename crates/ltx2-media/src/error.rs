@@ -61,6 +61,14 @@ pub enum MediaError {
         /// Number of bytes received.
         received: usize,
     },
+    /// A file that is not written by ffmpeg cannot be written.
+    #[error("cannot write the {format}: {reason}")]
+    Encoder {
+        /// Format of the file.
+        format: &'static str,
+        /// Error of the encoder. A full disk is reported here.
+        reason: String,
+    },
     /// The file is above its maximum size at the lowest acceptable rate.
     #[error(
         "max_bytes is {max_bytes}, but the smallest video of acceptable quality has {least} bytes; allow at least that, \
@@ -81,9 +89,9 @@ pub enum MediaError {
     /// The methods of [`ltx2_types::Output`] were called in the wrong order.
     #[error("invalid order of calls: {0}")]
     Order(&'static str),
-    /// The thumbnail cannot be encoded.
-    #[error("cannot encode the thumbnail: {0}")]
-    Thumbnail(#[from] crate::JpegError),
+    /// The thumbnail or the last frame cannot be encoded.
+    #[error("cannot encode a still: {0}")]
+    Still(#[from] crate::JpegError),
 }
 
 impl MediaError {
@@ -106,7 +114,8 @@ impl From<MediaError> for Failure {
         let code = match error {
             MediaError::File { .. }
             | MediaError::Ffmpeg { .. }
-            | MediaError::Thumbnail(_)
+            | MediaError::Still(_)
+            | MediaError::Encoder { .. }
             | MediaError::TooLarge { .. }
             | MediaError::Reread(_) => FailureCode::Output,
             MediaError::CrfRoundtrip { .. }

@@ -20,7 +20,7 @@ pub enum JpegError {
         received: usize,
     },
     /// The encoder failed.
-    #[error("cannot encode the JPEG: {0}")]
+    #[error("cannot encode the image: {0}")]
     Encoder(#[from] image::ImageError),
 }
 

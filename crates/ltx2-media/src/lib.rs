@@ -17,7 +17,7 @@ mod outputs;
 mod pending_file;
 mod pending_output;
 mod resample;
-mod thumbnail;
+mod still;
 mod webp_frames;
 
 pub use crf_roundtrip::{ConditioningError, conditioning_image, crf_roundtrip};

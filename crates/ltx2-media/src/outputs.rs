@@ -2,7 +2,10 @@
 
 use ltx2_types::{AudioClip, Failure, Output, OutputFile, OutputInfo, OutputRole, VideoInfo};
 
-use crate::{MediaError, PendingOutput, VideoWriter, thumbnail::ThumbnailWriter};
+use crate::{
+    MediaError, PendingOutput, VideoWriter,
+    still::{StillKind, StillWriter},
+};
 
 /// Writer of all output files of a job. No file appears under its final name before [`PendingOutputs::publish`].
 pub struct FileOutputs {
@@ -11,7 +14,7 @@ pub struct FileOutputs {
 
 enum Writer {
     Video(Box<VideoWriter>),
-    Thumbnail(ThumbnailWriter),
+    Still(StillWriter),
 }
 
 impl FileOutputs {
@@ -22,7 +25,8 @@ impl FileOutputs {
     pub fn create(files: &[OutputFile]) -> Result<Self, MediaError> {
         let writer = |file: &OutputFile| match file.role {
             OutputRole::Video => Ok(Writer::Video(Box::new(VideoWriter::create(&file.path, file.spec)?))),
-            OutputRole::Thumbnail => Ok(Writer::Thumbnail(ThumbnailWriter::create(&file.path)?)),
+            OutputRole::Thumbnail => Ok(Writer::Still(StillWriter::create(StillKind::Thumbnail, &file.path)?)),
+            OutputRole::LastFrame => Ok(Writer::Still(StillWriter::create(StillKind::LastFrame, &file.path)?)),
         };
         Ok(Self { writers: files.iter().map(writer).collect::<Result<_, MediaError>>()? })
     }
@@ -34,7 +38,7 @@ impl FileOutputs {
     pub fn finish(self) -> Result<PendingOutputs, MediaError> {
         let finish = |writer| match writer {
             Writer::Video(writer) => writer.finish(),
-            Writer::Thumbnail(writer) => writer.finish(),
+            Writer::Still(writer) => writer.finish(),
         };
         Ok(PendingOutputs(self.writers.into_iter().map(finish).collect::<Result<_, MediaError>>()?))
     }
@@ -44,7 +48,7 @@ impl Output for FileOutputs {
     fn start(&mut self, info: VideoInfo) -> Result<(), Failure> {
         self.writers.iter_mut().try_for_each(|writer| match writer {
             Writer::Video(writer) => writer.start(info),
-            Writer::Thumbnail(writer) => {
+            Writer::Still(writer) => {
                 writer.start(info);
                 Ok(())
             }
@@ -54,14 +58,14 @@ impl Output for FileOutputs {
     fn audio(&mut self, clip: AudioClip) -> Result<(), Failure> {
         self.writers.iter_mut().try_for_each(|writer| match writer {
             Writer::Video(writer) => writer.audio(clip.clone()),
-            Writer::Thumbnail(_) => Ok(()),
+            Writer::Still(_) => Ok(()),
         })
     }
 
     fn frame(&mut self, rgb: &[u8]) -> Result<(), Failure> {
         self.writers.iter_mut().try_for_each(|writer| match writer {
             Writer::Video(writer) => writer.frame(rgb),
-            Writer::Thumbnail(writer) => {
+            Writer::Still(writer) => {
                 writer.frame(rgb);
                 Ok(())
             }

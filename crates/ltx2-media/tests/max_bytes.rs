@@ -14,8 +14,7 @@ fn info() -> VideoInfo {
 }
 
 fn write(path: &Path, format: VideoFormat, max_bytes: Option<u64>) -> Result<OutputInfo, MediaError> {
-    let (container, codec) = format.streams();
-    let spec = OutputSpec { container, codec, max_bytes, ..OutputSpec::default() };
+    let spec = OutputSpec { max_bytes, ..OutputSpec::new(format) };
     let mut writer = VideoWriter::create(path, spec)?;
     writer.start(info()).unwrap();
     writer.audio(tone(24000, 1.0)).unwrap();

@@ -180,7 +180,11 @@ fn writers_are_send() {
 fn all_outputs_of_a_job_are_published_together() {
     let dir = tempdir().unwrap();
     let file = |role, name| OutputFile { role, spec: OutputSpec::default(), path: dir.path().join(name) };
-    let files = [file(OutputRole::Video, "video.mp4"), file(OutputRole::Thumbnail, "video.jpg")];
+    let files = [
+        file(OutputRole::Video, "video.mp4"),
+        file(OutputRole::Thumbnail, "video.jpg"),
+        file(OutputRole::LastFrame, "video.png"),
+    ];
     let info = video_info(1024, 64, 2, 24.0);
     let mut outputs = FileOutputs::create(&files).unwrap();
     outputs.start(info).unwrap();
@@ -190,9 +194,9 @@ fn all_outputs_of_a_job_are_published_together() {
     }
     let pending = outputs.finish().unwrap();
     assert!(names(dir.path()).iter().all(|name| name.starts_with('.')));
-    let [video, thumbnail]: [OutputInfo; 2] = pending.info().try_into().unwrap();
+    let [video, thumbnail, last_frame]: [OutputInfo; 3] = pending.info().try_into().unwrap();
     pending.publish().unwrap();
-    assert_eq!(names(dir.path()), ["video.jpg", "video.mp4"]);
+    assert_eq!(names(dir.path()), ["video.jpg", "video.mp4", "video.png"]);
     assert_eq!((video.role, video.width, video.height), (OutputRole::Video, Some(1024), Some(64)));
     let jpeg = fs::read(dir.path().join("video.jpg")).unwrap();
     let expected = OutputInfo {
@@ -207,6 +211,11 @@ fn all_outputs_of_a_job_are_published_together() {
     assert_eq!(thumbnail, expected);
     let decoded = ltx2_media::read_image(&jpeg, ltx2_types::ImageLimits::default()).unwrap();
     assert_eq!((decoded.width, decoded.height), (512, 32));
+    assert_eq!((last_frame.role, last_frame.mime.as_str()), (OutputRole::LastFrame, "image/png"));
+    let png = fs::read(dir.path().join("video.png")).unwrap();
+    assert_eq!(last_frame.bytes, png.len() as u64);
+    let decoded = ltx2_media::read_image(&png, ltx2_types::ImageLimits::default()).unwrap();
+    assert_eq!((decoded.width, decoded.height, decoded.data), (1024, 64, moving_frame(info, 1)));
 }
 
 #[test]

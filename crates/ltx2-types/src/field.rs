@@ -60,6 +60,8 @@ pub enum Field {
     ImageFrame,
     /// CRF of a conditioning image.
     ImageCrf,
+    /// Format of the result.
+    Format,
     /// Encoding quality of the result.
     Quality,
     /// Maximum size of the result.

@@ -14,6 +14,7 @@ mod media;
 mod model_defaults;
 mod names;
 mod output;
+mod output_rules;
 mod plan_summary;
 mod progress;
 mod request;

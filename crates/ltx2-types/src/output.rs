@@ -22,16 +22,18 @@ pub struct OutputSpec {
     pub max_bytes: Option<u64>,
 }
 
+impl OutputSpec {
+    /// Returns `format` at high quality, with audio if it can hold audio.
+    pub fn new(format: VideoFormat) -> Self {
+        let (container, codec) = format.streams();
+        Self { container, codec, quality: Quality::High, audio: container.has_audio(), max_bytes: None }
+    }
+}
+
 impl Default for OutputSpec {
     /// MP4 with H.264 and AAC at high quality.
     fn default() -> Self {
-        Self {
-            container: Container::Mp4,
-            codec: VideoCodec::H264,
-            quality: Quality::High,
-            audio: true,
-            max_bytes: None,
-        }
+        Self::new(VideoFormat::Mp4)
     }
 }
 
@@ -60,6 +62,10 @@ pub enum VideoFormat {
     Webm,
     /// QuickTime with ProRes and uncompressed audio, for editing.
     Mov,
+    /// Animated GIF that repeats, without audio.
+    Gif,
+    /// ZIP of one PNG per frame, without audio.
+    PngZip,
 }
 
 impl VideoFormat {
@@ -75,6 +81,8 @@ impl VideoFormat {
             Self::Mp4H265 => (Container::Mp4, VideoCodec::H265),
             Self::Webm => (Container::Webm, VideoCodec::Vp9),
             Self::Mov => (Container::Mov, VideoCodec::ProRes),
+            Self::Gif => (Container::Gif, VideoCodec::Gif),
+            Self::PngZip => (Container::Zip, VideoCodec::Png),
         }
     }
 }
@@ -93,6 +101,10 @@ pub enum Container {
     Webm,
     /// QuickTime with the index in front, and 16-bit PCM audio.
     Mov,
+    /// GIF, without audio.
+    Gif,
+    /// ZIP of images, without audio.
+    Zip,
 }
 
 impl Container {
@@ -102,6 +114,8 @@ impl Container {
             Self::Mp4 => "mp4",
             Self::Webm => "webm",
             Self::Mov => "mov",
+            Self::Gif => "gif",
+            Self::Zip => "zip",
         }
     }
 
@@ -111,6 +125,16 @@ impl Container {
             Self::Mp4 => "video/mp4",
             Self::Webm => "video/webm",
             Self::Mov => "video/quicktime",
+            Self::Gif => "image/gif",
+            Self::Zip => "application/zip",
+        }
+    }
+
+    /// Whether it can hold audio.
+    pub fn has_audio(self) -> bool {
+        match self {
+            Self::Mp4 | Self::Webm | Self::Mov => true,
+            Self::Gif | Self::Zip => false,
         }
     }
 }
@@ -127,6 +151,10 @@ pub enum VideoCodec {
     Vp9,
     /// ProRes, 10-bit 4:2:2.
     ProRes,
+    /// GIF, with a palette of 256 colours per frame.
+    Gif,
+    /// PNG, 8-bit RGB.
+    Png,
 }
 
 /// Quality of the encoding.
@@ -177,6 +205,8 @@ pub enum OutputRole {
     Video,
     /// The first frame as a small JPEG.
     Thumbnail,
+    /// The last frame as a PNG, to continue the video from.
+    LastFrame,
 }
 
 impl OutputRole {

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use crate::output_rules::check_output;
 use crate::{
-    Field, FieldError, FrameRate, GenerationRequest, Guidance, GuidanceRequest, ImageInput, Limits, OutputSpec,
-    Quality, Rule, ValidRequest, VideoCodec,
+    Field, FieldError, FrameRate, GenerationRequest, Guidance, GuidanceRequest, ImageInput, Limits, OutputSpec, Rule,
+    ValidRequest,
 };
 
 /// Checks `request` against `limits` and fills in defaults. `random_seed` draws the seed when the request has -1.
@@ -47,7 +48,7 @@ pub fn validate(
     let audio_guidance = check.guidance(AUDIO_FIELDS, request.audio_guidance, &sampling.audio_guidance);
     request.task.images().iter().for_each(|image| check.image(image, num_frames));
     check.loras(&request);
-    check.output(request.output);
+    check.output(request.output, frame_rate);
     if !check.errors.is_empty() {
         return Err(check.errors);
     }
@@ -134,19 +135,8 @@ impl Checker<'_> {
         }
     }
 
-    fn output(&mut self, output: OutputSpec) {
-        if output.codec == VideoCodec::ProRes && output.quality == Quality::Lossless {
-            let rule = "ProRes has no lossless mode; it must be low, balanced or high";
-            self.reject(Field::Quality, output.quality.name(), Rule::Supported(rule.into()));
-        }
-        match output.max_bytes {
-            Some(0) => self.reject(Field::MaxBytes, 0, Rule::AtLeast(1)),
-            Some(bytes) if output.quality == Quality::Lossless => {
-                let rule = "the size of a lossless video cannot be reduced; quality must be low, balanced or high";
-                self.reject(Field::MaxBytes, bytes, Rule::Supported(rule.into()));
-            }
-            Some(_) | None => {}
-        }
+    fn output(&mut self, output: OutputSpec, frame_rate: FrameRate) {
+        self.errors.extend(check_output(output, frame_rate));
     }
 
     fn loras(&mut self, request: &GenerationRequest) {
@@ -198,27 +188,6 @@ mod tests {
         };
         assert_eq!((valid(None).num_inference_steps, valid(None).video_guidance.stg), (15, 0.0));
         assert_eq!(valid(Some(4)).num_inference_steps, 4);
-    }
-
-    #[test]
-    fn lossless_prores_is_refused() {
-        let output = OutputSpec { codec: VideoCodec::ProRes, quality: Quality::Lossless, ..OutputSpec::default() };
-        let errors = validate(GenerationRequest { output, ..request() }, &Limits::server(), || 7).unwrap_err();
-        let message = "quality is lossless, but ProRes has no lossless mode; it must be low, balanced or high";
-        assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), [message]);
-    }
-
-    #[test]
-    fn the_maximum_size_is_positive_and_excludes_lossless_quality() {
-        let error = |quality, bytes| {
-            let output = OutputSpec { quality, max_bytes: Some(bytes), ..OutputSpec::default() };
-            validate(GenerationRequest { output, ..request() }, &Limits::server(), || 7).unwrap_err()[0].to_string()
-        };
-        assert_eq!(error(Quality::High, 0), "max_bytes is 0, but it must be at least 1");
-        assert_eq!(
-            error(Quality::Lossless, 5000),
-            "max_bytes is 5000, but the size of a lossless video cannot be reduced; quality must be low, balanced or high"
-        );
     }
 
     #[test]

@@ -269,7 +269,7 @@ async fn job(store: &Store, claim: &Claim, limits: ImageLimits) -> Result<Engine
     Ok(EngineJob {
         request: claim.request.clone(),
         inputs,
-        outputs: [OutputRole::Video, OutputRole::Thumbnail].map(output).into(),
+        outputs: [OutputRole::Video, OutputRole::Thumbnail, OutputRole::LastFrame].map(output).into(),
         limits,
     })
 }
@@ -279,6 +279,7 @@ fn output_name(id: &TaskId, role: OutputRole, spec: OutputSpec) -> FileName {
     let extension = match role {
         OutputRole::Video => spec.container.extension(),
         OutputRole::Thumbnail => "jpg",
+        OutputRole::LastFrame => "png",
     };
     FileName::of_output(id, extension)
 }

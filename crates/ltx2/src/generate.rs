@@ -22,7 +22,7 @@ pub struct Arguments {
     /// Video file to write.
     #[arg(long, value_name = "FILE", default_value = "ltx2.mp4")]
     out: PathBuf,
-    /// Format: mp4 (H.264), mp4-h265, webm (VP9) or mov (ProRes) [default: by the extension of --out].
+    /// Format: mp4 (H.264), mp4-h265, webm (VP9), mov (ProRes), gif or png-zip (one PNG per frame) [default: by the extension of --out].
     #[arg(long)]
     format: Option<VideoFormat>,
     /// Quality: low, balanced, high or lossless.
@@ -31,7 +31,7 @@ pub struct Arguments {
     /// Maximum size of the file, such as 16MB; a larger video is encoded again at a lower quality.
     #[arg(long, value_name = "SIZE")]
     max_bytes: Option<ByteSize>,
-    /// Write a video without audio.
+    /// Write a video without audio. A GIF and a ZIP of PNGs have none.
     #[arg(long)]
     no_audio: bool,
 }
@@ -39,9 +39,13 @@ pub struct Arguments {
 impl Arguments {
     /// Returns the format of the file.
     fn output(&self) -> anyhow::Result<OutputSpec> {
-        let (container, codec) = self.format.map_or_else(|| format_of(&self.out), Ok)?.streams();
-        let max_bytes = self.max_bytes.map(|size| size.as_u64());
-        Ok(OutputSpec { container, codec, quality: self.quality, audio: !self.no_audio, max_bytes })
+        let default = OutputSpec::new(self.format.map_or_else(|| format_of(&self.out), Ok)?);
+        Ok(OutputSpec {
+            quality: self.quality,
+            audio: default.audio && !self.no_audio,
+            max_bytes: self.max_bytes.map(|size| size.as_u64()),
+            ..default
+        })
     }
 }
 
@@ -52,7 +56,12 @@ fn format_of(path: &Path) -> anyhow::Result<VideoFormat> {
         Some("mp4" | "m4v") => Ok(VideoFormat::Mp4),
         Some("webm") => Ok(VideoFormat::Webm),
         Some("mov") => Ok(VideoFormat::Mov),
-        _ => bail!("out is {}, but its extension must be mp4, webm or mov, unless --format is given", path.display()),
+        Some("gif") => Ok(VideoFormat::Gif),
+        Some("zip") => Ok(VideoFormat::PngZip),
+        _ => bail!(
+            "out is {}, but its extension must be mp4, webm, mov, gif or zip, unless --format is given",
+            path.display()
+        ),
     }
 }
 

@@ -68,7 +68,10 @@ fn the_format_follows_the_extension_or_the_option() {
     }
     let unknown = generate(&folder.path().join("x.avi"), &small);
     let error = String::from_utf8_lossy(&unknown.stderr);
-    assert!(error.contains("but its extension must be mp4, webm or mov, unless --format is given"), "{error}");
+    assert!(
+        error.contains("but its extension must be mp4, webm, mov, gif or zip, unless --format is given"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -37,8 +37,8 @@ struct Settings {
 const MIN_BIT_RATE: usize = 128_000;
 
 impl Settings {
-    fn of(container: Container) -> Self {
-        match container {
+    fn of(container: Container) -> Result<Self, MediaError> {
+        Ok(match container {
             // AAC-LC; the rates that a header can encode and players accept. 192 kbit/s at 48 kHz.
             Container::Mp4 => Self {
                 encoder: "aac",
@@ -55,7 +55,8 @@ impl Settings {
             Container::Mov => {
                 Self { encoder: "pcm_s16le", sample: Sample::I16(Type::Packed), rates: &[], bits_per_sample: None }
             }
-        }
+            Container::Gif | Container::Zip => return Err(MediaError::Audio("the format has no audio")),
+        })
     }
 }
 
@@ -71,7 +72,7 @@ impl AudioEncoder {
         if clip.samples.iter().any(|sample| !sample.is_finite()) {
             return Err(MediaError::Audio("it has samples that are not finite"));
         }
-        let settings = Settings::of(container);
+        let settings = Settings::of(container)?;
         let clip = at_supported_rate(clip, settings.rates)?;
         let encoder = open_encoder(&settings, clip.sample_rate, max_bit_rate);
         let encoder = encoder.map_err(MediaError::ffmpeg("set up the audio encoder"))?;

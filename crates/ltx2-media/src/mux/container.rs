@@ -16,6 +16,8 @@ pub(super) fn options(container: Container) -> Dictionary<'static> {
         Container::Mp4 => options.set("movflags", "+faststart"),
         Container::Mov => options.set("movflags", "+faststart+write_colr"),
         Container::Webm => options.set("cues_to_front", "1"),
+        // Written without ffmpeg.
+        Container::Gif | Container::Zip => {}
     }
     options
 }

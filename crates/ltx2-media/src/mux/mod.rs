@@ -4,7 +4,10 @@
 
 mod audio;
 mod container;
+mod encoding;
+mod gif;
 mod muxer;
+mod png_zip;
 mod reencode;
 mod resample;
 mod settings;
@@ -14,7 +17,7 @@ use std::path::Path;
 
 use ltx2_types::{AudioClip, Failure, Output, OutputInfo, OutputRole, OutputSpec, Quality, VideoInfo};
 
-use self::{muxer::Muxer, reencode::Source};
+use self::{encoding::Encoding, reencode::Source};
 use crate::{MediaError, PendingOutput, pending_file::PendingFile};
 
 /// Writer of a video, encoding frames as they come. Nothing appears under the final name before
@@ -34,7 +37,7 @@ pub struct VideoWriter {
 enum State {
     Created,
     Started(VideoInfo),
-    Open(Box<Muxer>),
+    Open(Encoding),
 }
 
 impl VideoWriter {
@@ -55,7 +58,7 @@ impl VideoWriter {
         let info = match self.state {
             State::Created => return Err(MediaError::Order("the video was finished before it was started")),
             State::Started(info) => return Err(MediaError::FrameCount { expected: info.num_frames, received: 0 }),
-            State::Open(muxer) => muxer.close()?,
+            State::Open(encoding) => encoding.close()?,
         };
         let bytes = self.file.sync()?;
         let (file, bytes, note) = match (self.source, self.spec.max_bytes) {
@@ -89,7 +92,7 @@ impl VideoWriter {
             self.open(info, None)?;
         }
         match &mut self.state {
-            State::Open(muxer) => muxer.frame(rgb)?,
+            State::Open(encoding) => encoding.frame(rgb)?,
             State::Created | State::Started(_) => return Err(MediaError::Order("a frame came before the start")),
         }
         self.source.as_mut().map_or(Ok(()), |source| source.frame(rgb))
@@ -99,8 +102,7 @@ impl VideoWriter {
         if self.spec.max_bytes.is_some() {
             self.source = Some(Source::create(self.file.target(), self.spec, info, audio.clone())?);
         }
-        let muxer = Muxer::open(self.file.path(), self.spec, 0, info, audio)?;
-        self.state = State::Open(Box::new(muxer));
+        self.state = State::Open(Encoding::open(self.file.path(), self.spec, info, audio)?);
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use ffmpeg_next::{Dictionary, Packet, Rational, codec, format};
+use ffmpeg_next::{Dictionary, Error, Packet, Rational, codec, format};
 use ltx2_types::{AudioClip, OutputSpec, VideoInfo};
 
 use super::settings::{VideoSettings, max_reduction};
@@ -22,8 +22,6 @@ pub(super) struct Muxer {
     file: format::context::Output,
     video: VideoEncoder,
     audio: Option<AudioEncoder>,
-    info: VideoInfo,
-    received: u32,
 }
 
 impl Muxer {
@@ -40,7 +38,8 @@ impl Muxer {
         let max_bit_rate = if is_reduced_far { LOW_AUDIO_BIT_RATE } else { usize::MAX };
         let audio = audio.map(|clip| AudioEncoder::open(clip, info, spec.container, max_bit_rate)).transpose()?;
         let file = create(path, container::name(spec.container))?;
-        let video = VideoSettings::of(spec.codec, spec.quality, reduction);
+        let video = VideoSettings::of(spec.codec, spec.quality, reduction).ok_or(Error::EncoderNotFound);
+        let video = video.map_err(MediaError::ffmpeg("set up the video encoder"))?;
         Self::with(file, container::options(spec.container), &video, info, audio)
     }
 
@@ -62,35 +61,21 @@ impl Muxer {
             add_stream(&mut file, audio.context(), audio.time_base(), None)?;
         }
         file.write_header_with(options).map_err(MediaError::ffmpeg(WRITE))?;
-        Ok(Self { file, video, audio, info, received: 0 })
+        Ok(Self { file, video, audio })
     }
 
     /// Encodes one frame and writes the packets that are ready.
     pub(super) fn frame(&mut self, rgb: &[u8]) -> Result<(), MediaError> {
-        let VideoInfo { width, height, num_frames, .. } = self.info;
-        let expected = width as usize * height as usize * 3;
-        if rgb.len() != expected {
-            return Err(MediaError::FrameBytes { expected, received: rgb.len() });
-        }
-        self.received += 1;
-        if self.received > num_frames {
-            return Err(MediaError::FrameCount { expected: num_frames, received: self.received });
-        }
         self.video.send(rgb).map_err(MediaError::ffmpeg("encode a frame"))?;
         self.write_video()
     }
 
     /// Flushes the encoders and writes the index.
-    pub(super) fn close(mut self) -> Result<VideoInfo, MediaError> {
-        let expected = self.info.num_frames;
-        if self.received != expected {
-            return Err(MediaError::FrameCount { expected, received: self.received });
-        }
+    pub(super) fn close(mut self) -> Result<(), MediaError> {
         self.video.end().map_err(MediaError::ffmpeg("encode the last frames"))?;
         self.write_video()?;
         self.write_audio_until(f64::INFINITY)?;
-        self.file.write_trailer().map_err(MediaError::ffmpeg(WRITE))?;
-        Ok(self.info)
+        self.file.write_trailer().map_err(MediaError::ffmpeg(WRITE))
     }
 
     fn write_video(&mut self) -> Result<(), MediaError> {

@@ -24,34 +24,36 @@ struct Rate {
 }
 
 impl Rate {
-    fn of(codec: VideoCodec, quality: Quality) -> Self {
+    /// Returns the rate of `codec` at `quality`; `None` for a codec without a rate.
+    fn of(codec: VideoCodec, quality: Quality) -> Option<Self> {
         let (by_quality, lowest) = match codec {
             VideoCodec::H264 => ([28, 23, 18, 0], 40),
             VideoCodec::H265 => ([32, 27, 22, 0], 42),
             VideoCodec::Vp9 => ([42, 34, 24, 0], 58),
             VideoCodec::ProRes => ([1, 2, 3, 3], 0),
+            VideoCodec::Gif | VideoCodec::Png => return None,
         };
-        Self { at_quality: by_quality[quality as usize], lowest }
+        Some(Self { at_quality: by_quality[quality as usize], lowest })
     }
 }
 
 /// Returns the number of steps by which the rate of `codec` can be reduced below `quality`.
 pub(super) fn max_reduction(codec: VideoCodec, quality: Quality) -> u32 {
-    let Rate { at_quality, lowest } = Rate::of(codec, quality);
-    at_quality.abs_diff(lowest)
+    Rate::of(codec, quality).map_or(0, |rate| rate.at_quality.abs_diff(rate.lowest))
 }
 
 impl VideoSettings {
-    /// Returns the settings of `codec` at `quality`, with the rate reduced by `reduction` steps.
-    pub(super) fn of(codec: VideoCodec, quality: Quality, reduction: u32) -> Self {
+    /// Returns the settings of `codec` at `quality`, with the rate reduced by `reduction` steps; `None` for a codec that
+    /// is written without ffmpeg.
+    pub(super) fn of(codec: VideoCodec, quality: Quality, reduction: u32) -> Option<Self> {
         let is_lossless = quality == Quality::Lossless;
         let full_chroma = if is_lossless { Pixel::YUV444P } else { Pixel::YUV420P };
-        let rate = Rate::of(codec, quality).at_quality;
+        let rate = Rate::of(codec, quality)?.at_quality;
         let crf = (rate + reduction).to_string();
         let text = |options: &[(&'static str, &str)]| {
             options.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
         };
-        match codec {
+        Some(match codec {
             VideoCodec::H264 => Self {
                 encoder: "libx264",
                 format: full_chroma,
@@ -92,7 +94,8 @@ impl VideoSettings {
                 options: text(&[("profile", PRORES[rate.saturating_sub(reduction) as usize]), ("vendor", "apl0")]),
                 tag: None,
             },
-        }
+            VideoCodec::Gif | VideoCodec::Png => return None,
+        })
     }
 
     /// Returns the settings of a file with exactly the RGB frames.

@@ -30,7 +30,7 @@ async fn previews_exist_while_the_task_runs() {
     bench.complete(&claim, b"video").await;
     assert_eq!(bench.get(&path).await.status, StatusCode::NOT_FOUND);
     assert_eq!(bench.get(&format!("/outputs/ltx2_{id}.preview.jpg")).await.status, StatusCode::NOT_FOUND);
-    assert_eq!(std::fs::read_dir(bench.store.outputs_dir()).unwrap().count(), 2);
+    assert_eq!(std::fs::read_dir(bench.store.outputs_dir()).unwrap().count(), 3);
 }
 
 #[tokio::test]

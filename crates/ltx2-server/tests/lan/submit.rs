@@ -320,8 +320,18 @@ async fn format_quality_and_audio_of_the_result_are_chosen_by_the_request() {
         max_bytes: Some(16_000_000),
     };
     assert_eq!(output, expected);
+    for (format, container, codec) in
+        [("gif", Container::Gif, VideoCodec::Gif), ("png-zip", Container::Zip, VideoCodec::Png)]
+    {
+        let body = format!(r#"{{"prompt":"x","format":"{format}","generate_audio":true}}"#);
+        let output = bench.accepted(bench.t2v(&body).await).await.request.output;
+        assert_eq!((output.container, output.codec, output.audio), (container, codec, false));
+    }
     for (body, message) in [
-        (r#"{"prompt":"x","format":"avi"}"#, "format is avi, but it must be one of mp4, mp4-h265, webm, mov"),
+        (
+            r#"{"prompt":"x","format":"avi"}"#,
+            "format is avi, but it must be one of mp4, mp4-h265, webm, mov, gif, png-zip",
+        ),
         (
             r#"{"prompt":"x","format":"mov","quality":"lossless"}"#,
             "quality is lossless, but ProRes has no lossless mode; it must be low, balanced or high",

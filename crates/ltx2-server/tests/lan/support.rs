@@ -153,7 +153,7 @@ impl Bench {
         claim.lease.task().clone()
     }
 
-    /// Completes a task with the video `content` and a thumbnail.
+    /// Completes a task with the video `content`, a thumbnail and a last frame.
     pub async fn complete(&self, claim: &Claim, content: &[u8]) {
         let output = |role, extension, mime: &str, content: &[u8]| {
             let key = FileName::of_output(claim.lease.task(), extension);
@@ -163,6 +163,7 @@ impl Bench {
         let outputs = vec![
             output(OutputRole::Video, "mp4", "video/mp4", content),
             output(OutputRole::Thumbnail, "jpg", "image/jpeg", b"\xff\xd8\xff"),
+            output(OutputRole::LastFrame, "png", "image/png", b"\x89PNG"),
         ];
         let enhanced_prompt = claim.request.enhance_prompt.then(|| format!("{}, at length", claim.request.prompt));
         let completion = Completion { outputs, pipeline: Pipeline::TwoStage, enhanced_prompt };

@@ -65,7 +65,7 @@ async fn a_task_runs_again_after_an_engine_crash() {
     let id = store.enqueue(&request("a fox"), vec![]).await.unwrap();
     video(&store, &id).await;
     assert_eq!(store.task(&id).await.unwrap().unwrap().attempts, 3);
-    assert_eq!(outputs(&store), 2);
+    assert_eq!(outputs(&store), 3);
     worker.shutdown().await.unwrap();
 }
 
@@ -82,7 +82,7 @@ async fn a_task_that_crashes_three_engines_fails_and_the_next_one_runs() {
         "given up after 3 engine crashes; the last one: the engine was killed, probably because memory ran out";
     assert!(failure.message.starts_with(expected), "{failure}");
     video(&store, &next).await;
-    assert_eq!(outputs(&store), 2);
+    assert_eq!(outputs(&store), 3);
     worker.shutdown().await.unwrap();
 }
 

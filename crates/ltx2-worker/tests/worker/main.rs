@@ -25,9 +25,12 @@ async fn a_task_is_run_and_its_outputs_are_stored() {
     let thumbnail = completion.output(OutputRole::Thumbnail).unwrap();
     assert_eq!((&thumbnail.key, thumbnail.mime.as_str()), (&FileName::of_output(&id, "jpg"), "image/jpeg"));
     assert_eq!(std::fs::read(store.output_path(&thumbnail.key)).unwrap()[..3], *b"\xff\xd8\xff");
+    let last_frame = completion.output(OutputRole::LastFrame).unwrap();
+    assert_eq!((&last_frame.key, last_frame.mime.as_str()), (&FileName::of_output(&id, "png"), "image/png"));
+    assert_eq!(std::fs::read(store.output_path(&last_frame.key)).unwrap()[..4], *b"\x89PNG");
     let video = completion.output(OutputRole::Video).unwrap();
     assert_eq!((video.mime.as_str(), video.width, video.height), ("video/mp4", Some(64), Some(64)));
-    assert_eq!(outputs(&store), 2);
+    assert_eq!(outputs(&store), 3);
     assert_eq!(completion.enhanced_prompt.as_deref(), Some("a fox, at length"));
     let mut status = worker.watch_status();
     status.wait_for(|status| status.activity == Activity::Idle).await.unwrap();
@@ -65,7 +68,7 @@ async fn failures_and_panics_are_stored_and_the_next_task_runs() {
     assert_eq!(failure(&store, &panicking).await, Failure::new(FailureCode::Internal, message));
     video(&store, &fine).await;
     until_ended(&ended, 1).await;
-    assert_eq!(outputs(&store), 2);
+    assert_eq!(outputs(&store), 3);
     worker.shutdown().await.unwrap();
 }
 
@@ -98,7 +101,7 @@ async fn a_cancelled_task_leaves_no_files() {
     assert_eq!(store.remove(&id).await.unwrap(), Some(Removal::Stopping));
     assert_eq!(failure(&store, &id).await, Failure::new(FailureCode::Cancelled, "cancelled"));
     video(&store, &next).await;
-    assert_eq!(outputs(&store), 2);
+    assert_eq!(outputs(&store), 3);
     worker.shutdown().await.unwrap();
 }
 

@@ -88,7 +88,8 @@ fn twelve_tasks_complete_once_despite_twenty_five_kills() {
         contents.insert(std::fs::read(file).unwrap());
     }
     assert_eq!(contents.len(), TASKS, "each seed gives another video");
-    let expected = tasks.iter().flat_map(|task| [format!("ltx2_{task}.jpg"), format!("ltx2_{task}.mp4")]).collect();
+    let names = |task: &String| ["jpg", "mp4", "png"].map(|extension| format!("ltx2_{task}.{extension}"));
+    let expected = tasks.iter().flat_map(names).collect();
     assert_eq!(server.outputs(), expected);
     assert!(files_in(&data.join("inputs")).is_empty());
 }

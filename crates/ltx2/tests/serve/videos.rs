@@ -52,6 +52,6 @@ fn requests_produce_videos_and_invalid_requests_are_refused() {
 
     assert_eq!(server.get(&format!("{}/health", server.base))["vram_loaded"], true);
     assert_eq!(server.wait("0123456789abcdef0123456789abcdef")["status"], "failed");
-    // Each video with its thumbnail.
-    assert_eq!(server.outputs().len(), 4);
+    // Each video with its thumbnail and last frame.
+    assert_eq!(server.outputs().len(), 6);
 }

@@ -172,14 +172,12 @@ pub(super) fn generation_request(video: VideoRequest, task: Task, fields: &mut F
 
 /// Returns the format of the result, where omitted values have their defaults.
 fn output(video: &VideoRequest) -> OutputSpec {
-    let default = OutputSpec::default();
-    let (container, codec) = video.format.map_or((default.container, default.codec), VideoFormat::streams);
+    let default = OutputSpec::new(video.format.unwrap_or(VideoFormat::Mp4));
     OutputSpec {
-        container,
-        codec,
         quality: video.quality.unwrap_or(default.quality),
-        audio: video.generate_audio.unwrap_or(default.audio),
+        audio: default.audio && video.generate_audio.unwrap_or(true),
         max_bytes: video.max_bytes,
+        ..default
     }
 }
 
@@ -253,6 +251,7 @@ fn name_of(field: Field, fields: &Fields) -> Option<&'static str> {
         | Field::FrameRate
         | Field::NumInferenceSteps
         | Field::Seed
+        | Field::Format
         | Field::Quality
         | Field::MaxBytes
         | Field::CfgScaleVideo
@@ -300,6 +299,7 @@ pub(super) fn task_body(record: TaskRecord, urls: &Urls) -> TaskBody {
             TaskBody::Completed {
                 url: url(OutputRole::Video).unwrap_or_default(),
                 thumbnail_url: url(OutputRole::Thumbnail),
+                last_frame_url: url(OutputRole::LastFrame),
                 note: completion.output(OutputRole::Video).and_then(|video| video.note.clone()),
                 pipeline: completion.pipeline,
                 enhanced_prompt: completion.enhanced_prompt,

@@ -72,7 +72,7 @@ pub(super) struct VideoRequest {
     pub(super) quality: Option<Quality>,
     /// Maximum size of the video file, bytes.
     pub(super) max_bytes: Option<u64>,
-    /// Whether the video has audio; true by default.
+    /// Whether the video has audio; true by default. Formats without audio ignore it.
     pub(super) generate_audio: Option<bool>,
     /// Priority, -100 to 100; higher runs first.
     pub(super) priority: Option<i64>,
@@ -138,6 +138,9 @@ pub(super) enum TaskBody {
         /// URL of the first frame.
         #[serde(skip_serializing_if = "Option::is_none")]
         thumbnail_url: Option<String>,
+        /// URL of the last frame, a PNG.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        last_frame_url: Option<String>,
         /// Difference of the video from the request, such as a lower quality to fit `max_bytes`.
         #[serde(skip_serializing_if = "Option::is_none")]
         note: Option<String>,
