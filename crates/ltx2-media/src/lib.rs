@@ -25,7 +25,7 @@ pub use error::MediaError;
 pub use image::{ImageError, read_image};
 pub use inputs::FileInputs;
 pub use jpeg::{JpegError, small_jpeg};
-pub use mux::VideoWriter;
+pub use mux::{VideoWriter, missing_encoders};
 pub use outputs::{FileOutputs, PendingOutputs};
 pub use pending_file::remove_leftovers;
 pub use pending_output::PendingOutput;

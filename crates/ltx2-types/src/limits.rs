@@ -1,6 +1,6 @@
 //! Limits and defaults of a deployment.
 
-use crate::{FrameRate, Guidance, OutputSpec, Pipeline, Task, ValidRequest};
+use crate::{FrameRate, Guidance, OutputSpec, Pipeline, Task, ValidRequest, VideoFormat};
 
 /// Limits of request fields, and their defaults.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,8 @@ pub struct Limits {
     pub max_lora_strength: f64,
     /// Maximum length of a prompt, characters.
     pub max_prompt: usize,
+    /// Formats that this build cannot write, each with the ffmpeg encoder that it lacks.
+    pub missing_encoders: Vec<(VideoFormat, &'static str)>,
     /// Values of omitted fields.
     pub defaults: ValidRequest,
     /// Steps and guidance of [`Pipeline::Hq`], whose steps are second-order.
@@ -53,6 +55,7 @@ impl Limits {
             max_scale: 100.0,
             max_lora_strength: 2.0,
             max_prompt: 20_000,
+            missing_encoders: Vec::new(),
             defaults: ValidRequest {
                 task: Task::TextToVideo,
                 prompt: String::new(),

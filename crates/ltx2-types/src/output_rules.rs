@@ -1,14 +1,26 @@
 //! Rules for the format of a result.
 
-use crate::{Field, FieldError, FrameRate, OutputSpec, Quality, Rule, VideoCodec};
+use crate::{Field, FieldError, FrameRate, OutputSpec, Quality, Rule, VariantArray, VideoCodec, VideoFormat};
 
 /// Maximum frame rate of a GIF: players slow down shorter frames than 20 ms.
 const MAX_GIF_RATE: f64 = 50.0;
 
-/// Returns the fields of `output` that its format does not support.
-pub(crate) fn check_output(output: OutputSpec, frame_rate: FrameRate) -> Vec<FieldError> {
+/// Returns the fields of `output` that its format does not support, and the format if its encoder is among `missing`.
+pub(crate) fn check_output(
+    output: OutputSpec,
+    frame_rate: FrameRate,
+    missing: &[(VideoFormat, &'static str)],
+) -> Vec<FieldError> {
     let refused = |field, value: String, rule: &str| FieldError::new(field, value, Rule::Supported(rule.into()));
     let mut errors = Vec::new();
+    let is_chosen = |format: VideoFormat| format.streams() == (output.container, output.codec);
+    if let Some((format, encoder)) = missing.iter().find(|(format, _)| is_chosen(*format)) {
+        let is_offered = |format: &&VideoFormat| !missing.iter().any(|(missing, _)| missing == *format);
+        let offered: Vec<_> = VideoFormat::VARIANTS.iter().filter(is_offered).map(|format| format.name()).collect();
+        let rule =
+            format!("this build of ffmpeg has no {encoder} encoder; format must be one of {}", offered.join(", "));
+        errors.push(refused(Field::Format, format.name().into(), &rule));
+    }
     if output.quality == Quality::Lossless {
         let rule = match output.codec {
             VideoCodec::ProRes => Some("ProRes has no lossless mode; it must be low, balanced or high"),
@@ -37,7 +49,6 @@ pub(crate) fn check_output(output: OutputSpec, frame_rate: FrameRate) -> Vec<Fie
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::VideoFormat;
 
     #[test]
     fn what_a_format_does_not_support_is_refused() {
@@ -71,10 +82,22 @@ mod tests {
                 "max_bytes is 5000, but GIF and PNG have no bit rate; format must be mp4, mp4-h265, webm or mov",
             ),
         ] {
-            let errors = check_output(output, FrameRate::new(rate).unwrap());
+            let errors = check_output(output, FrameRate::new(rate).unwrap(), &[]);
             assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), [message]);
         }
         let accepted = spec(VideoFormat::PngZip, Quality::Lossless, None);
-        assert_eq!(check_output(accepted, FrameRate::new(120.0).unwrap()), []);
+        assert_eq!(check_output(accepted, FrameRate::new(120.0).unwrap(), &[]), []);
+    }
+
+    #[test]
+    fn a_format_without_an_encoder_is_refused_with_those_that_are_offered() {
+        let missing = [(VideoFormat::Webm, "libvpx-vp9")];
+        let errors = |format| check_output(OutputSpec::new(format), FrameRate::new(25.0).unwrap(), &missing);
+        assert_eq!(errors(VideoFormat::Mp4), []);
+        assert_eq!(
+            errors(VideoFormat::Webm)[0].to_string(),
+            "format is webm, but this build of ffmpeg has no libvpx-vp9 encoder; format must be one of mp4, mp4-h265, \
+             mov, gif, png-zip"
+        );
     }
 }

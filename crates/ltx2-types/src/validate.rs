@@ -136,7 +136,7 @@ impl Checker<'_> {
     }
 
     fn output(&mut self, output: OutputSpec, frame_rate: FrameRate) {
-        self.errors.extend(check_output(output, frame_rate));
+        self.errors.extend(check_output(output, frame_rate, &self.limits.missing_encoders));
     }
 
     fn loras(&mut self, request: &GenerationRequest) {

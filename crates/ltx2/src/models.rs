@@ -129,13 +129,22 @@ impl ModelArguments {
     }
 }
 
-/// Returns `limits` with the defaults of the model's generation and of the model set.
+/// Returns `limits` with the defaults of the model's generation and of the model set, and with the encoders that this
+/// build of ffmpeg lacks.
 ///
 /// # Errors
 /// A default of the model set breaks a limit.
 pub fn limits_for(mut limits: Limits, models: &ModelSet) -> anyhow::Result<Limits> {
     if let Some(steps) = default_steps(&models.capabilities().version) {
         limits.defaults.num_inference_steps = steps;
+    }
+    #[cfg(feature = "media")]
+    {
+        limits.missing_encoders = ltx2_media::missing_encoders();
+        for (format, encoder) in &limits.missing_encoders {
+            let format = format.name();
+            tracing::warn!(format, encoder, "format not offered: this build of ffmpeg has no {encoder} encoder");
+        }
     }
     limits.with_defaults(models.defaults()).map_err(|errors| {
         let errors = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");

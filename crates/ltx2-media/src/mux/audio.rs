@@ -60,6 +60,11 @@ impl Settings {
     }
 }
 
+/// Returns the name of the audio encoder of `container`; `None` if it has no audio.
+pub(super) fn encoder(container: Container) -> Option<&'static str> {
+    Settings::of(container).ok().map(|settings| settings.encoder)
+}
+
 impl AudioEncoder {
     /// Opens the encoder, with at most `max_bit_rate` bits per second if it compresses. `clip` is cut or padded with
     /// silence to the duration of `info`.

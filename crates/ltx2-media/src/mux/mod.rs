@@ -4,6 +4,7 @@
 
 mod audio;
 mod container;
+mod encoders;
 mod encoding;
 mod gif;
 mod muxer;
@@ -17,6 +18,7 @@ use std::path::Path;
 
 use ltx2_types::{AudioClip, Failure, Output, OutputInfo, OutputRole, OutputSpec, Quality, VideoInfo};
 
+pub use self::encoders::missing_encoders;
 use self::{encoding::Encoding, reencode::Source};
 use crate::{MediaError, PendingOutput, pending_file::PendingFile};
 
