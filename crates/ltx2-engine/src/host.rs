@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use ltx2_media::{FileInputs, FileOutputs};
+use ltx2_media::{FileInputs, FileOutputs, metadata};
 use ltx2_types::{Failure, FailureCode, Generator, Job};
 
 use crate::progress::{JobSignals, JobWatch, send};
@@ -115,7 +115,8 @@ impl<G: Generator> Host<G> {
 
     fn run(&mut self, job: &EngineJob) -> Result<(), Failure> {
         let mut inputs = FileInputs::new(job.inputs.clone(), job.limits);
-        let mut outputs = FileOutputs::create(&job.outputs)?;
+        let metadata = metadata(&job.request, self.generator.provenance(&job.request).as_ref());
+        let mut outputs = FileOutputs::create(&job.outputs, metadata.as_deref())?;
         let watch = JobWatch::new(&self.stream.0, &self.signals);
         let report =
             self.generator.generate(Job { request: &job.request, inputs: &mut inputs }, &mut outputs, &watch)?;

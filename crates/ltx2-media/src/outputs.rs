@@ -18,13 +18,16 @@ enum Writer {
 }
 
 impl FileOutputs {
-    /// Creates the pending files. Their folders must exist.
+    /// Creates the pending files, with `metadata` in the video. Their folders must exist.
     ///
     /// # Errors
     /// A file cannot be created.
-    pub fn create(files: &[OutputFile]) -> Result<Self, MediaError> {
+    pub fn create(files: &[OutputFile], metadata: Option<&str>) -> Result<Self, MediaError> {
         let writer = |file: &OutputFile| match file.role {
-            OutputRole::Video => Ok(Writer::Video(Box::new(VideoWriter::create(&file.path, file.spec)?))),
+            OutputRole::Video => {
+                let writer = VideoWriter::create(&file.path, file.spec)?;
+                Ok(Writer::Video(Box::new(writer.with_metadata(metadata.map(str::to_owned)))))
+            }
             OutputRole::Thumbnail => Ok(Writer::Still(StillWriter::create(StillKind::Thumbnail, &file.path)?)),
             OutputRole::LastFrame => Ok(Writer::Still(StillWriter::create(StillKind::LastFrame, &file.path)?)),
         };

@@ -4,9 +4,9 @@ mod common;
 
 use std::path::Path;
 
-use common::{decoded_rgb, decoded_samples, moving_frame, probe, tone, video_info, warnings};
+use common::{comment, decoded_rgb, decoded_samples, moving_frame, probe, tone, video_info, warnings};
 use ltx2_media::VideoWriter;
-use ltx2_types::{Output, OutputInfo, OutputSpec, Quality, VideoFormat, VideoInfo};
+use ltx2_types::{Output, OutputInfo, OutputSpec, Quality, VariantArray, VideoFormat, VideoInfo};
 use tempfile::tempdir;
 
 fn spec(format: VideoFormat, quality: Quality) -> OutputSpec {
@@ -14,7 +14,11 @@ fn spec(format: VideoFormat, quality: Quality) -> OutputSpec {
 }
 
 fn write(path: &Path, info: VideoInfo, spec: OutputSpec) -> OutputInfo {
-    let mut writer = VideoWriter::create(path, spec).unwrap();
+    write_with(path, info, spec, None)
+}
+
+fn write_with(path: &Path, info: VideoInfo, spec: OutputSpec, metadata: Option<String>) -> OutputInfo {
+    let mut writer = VideoWriter::create(path, spec).unwrap().with_metadata(metadata);
     writer.start(info).unwrap();
     writer.audio(tone(24000, 2.0)).unwrap();
     for index in 0..info.num_frames {
@@ -126,4 +130,42 @@ fn a_zip_of_pngs_has_exactly_the_frames() {
     let again = dir.path().join("again.zip");
     write(&again, info, spec(VideoFormat::PngZip, Quality::Lossless));
     assert_eq!(std::fs::read(path).unwrap(), std::fs::read(again).unwrap(), "equal frames give equal files");
+}
+
+#[test]
+fn metadata_is_read_back_from_every_format() {
+    let dir = tempdir().unwrap();
+    let info = video_info(64, 64, 2, 24.0);
+    let metadata =
+        format!(r#"{{"prompt":"a \"red\" fox; ü=1\n","seed":18446744073709551615,"more":"{}"}}"#, "x".repeat(2000));
+    for format in VideoFormat::VARIANTS {
+        let path = dir.path().join(format.name());
+        write_with(&path, info, OutputSpec::new(*format), Some(metadata.clone()));
+        let found = match format {
+            VideoFormat::PngZip => {
+                let mut zip = zip::ZipArchive::new(std::fs::File::open(&path).unwrap()).unwrap();
+                std::io::read_to_string(zip.by_name("metadata.json").unwrap()).unwrap()
+            }
+            VideoFormat::Gif => {
+                let bytes = std::fs::read(&path).unwrap();
+                let start = bytes.windows(2).position(|window| window == [0x21, 0xfe]).unwrap() + 2;
+                gif_blocks(&bytes[start..])
+            }
+            _ => comment(&path),
+        };
+        assert_eq!(found, metadata, "{}", format.name());
+        write(&path, info, OutputSpec::new(*format));
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(!bytes.windows(5).any(|window| window == b"\"seed"), "{} without metadata", format.name());
+    }
+}
+
+/// Joins the data blocks of a GIF extension.
+fn gif_blocks(mut bytes: &[u8]) -> String {
+    let mut text = Vec::new();
+    while let Some((&length, rest)) = bytes.split_first().filter(|(length, _)| **length > 0) {
+        text.extend_from_slice(&rest[..length.into()]);
+        bytes = &rest[length.into()..];
+    }
+    String::from_utf8(text).unwrap()
 }

@@ -186,7 +186,7 @@ fn all_outputs_of_a_job_are_published_together() {
         file(OutputRole::LastFrame, "video.png"),
     ];
     let info = video_info(1024, 64, 2, 24.0);
-    let mut outputs = FileOutputs::create(&files).unwrap();
+    let mut outputs = FileOutputs::create(&files, None).unwrap();
     outputs.start(info).unwrap();
     outputs.audio(tone(24000, 1.0)).unwrap();
     for index in 0..2 {
@@ -223,7 +223,7 @@ fn a_thumbnail_without_a_frame_is_an_error_and_leaves_no_file() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("video.jpg");
     let files = [OutputFile { role: OutputRole::Thumbnail, spec: OutputSpec::default(), path }];
-    let mut outputs = FileOutputs::create(&files).unwrap();
+    let mut outputs = FileOutputs::create(&files, None).unwrap();
     outputs.start(video_info(64, 32, 1, 24.0)).unwrap();
     assert!(matches!(outputs.finish(), Err(MediaError::Order(_))));
     assert!(names(dir.path()).is_empty());

@@ -1,6 +1,6 @@
 //! The engine as a [`Generator`].
 
-use ltx2_types::{Device, Failure, Generator, Job, Output, Report, Watch};
+use ltx2_types::{Device, Failure, Generator, Job, Output, Provenance, Report, ValidRequest, Watch};
 
 use crate::device::GpuInfo;
 use crate::engine::{Engine, NoProbe, RunContext};
@@ -18,6 +18,12 @@ impl Generator for Engine {
 
     fn is_loaded(&self) -> bool {
         Engine::is_loaded(self)
+    }
+
+    fn provenance(&self, request: &ValidRequest) -> Option<Provenance> {
+        let capabilities = self.models().capabilities();
+        let pipeline = plan_request(request, &capabilities).ok()?.pipeline;
+        Some(Provenance { model_version: capabilities.version, pipeline })
     }
 
     fn device(&self) -> Device {

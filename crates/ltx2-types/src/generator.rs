@@ -11,12 +11,26 @@ pub trait Generator {
     fn generate(&mut self, job: Job<'_>, output: &mut dyn Output, watch: &dyn Watch) -> Result<Report, Failure>;
     /// Whether a model is in memory.
     fn is_loaded(&self) -> bool;
+    /// Returns the model version and the pipeline that would run `request`; `None` if they are unknown.
+    fn provenance(&self, request: &ValidRequest) -> Option<Provenance> {
+        let _ = request;
+        None
+    }
     /// Returns the device.
     fn device(&self) -> Device;
     /// Returns the model name of the GPU, if there is one and it is known.
     fn gpu_name(&self) -> Option<String> {
         None
     }
+}
+
+/// Model and pipeline of a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provenance {
+    /// Version of the checkpoint.
+    pub model_version: String,
+    /// Pipeline that runs.
+    pub pipeline: Pipeline,
 }
 
 /// Device of a generator.

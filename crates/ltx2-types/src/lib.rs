@@ -25,7 +25,7 @@ pub use camera::{Camera, CameraMotion};
 pub use failure::{Failure, FailureCode};
 pub use field::{Field, FieldError, Rule};
 pub use frame_rate::FrameRate;
-pub use generator::{Device, Generator, Inputs, Job, Output, Report, VideoInput, Watch};
+pub use generator::{Device, Generator, Inputs, Job, Output, Provenance, Report, VideoInput, Watch};
 pub use ids::{AssetId, TaskId};
 pub use input::{ImageInput, InputFile, InputId, InputKind, InputRef, TaskInput, TimeWindow};
 pub use limits::{DEFAULT_NEGATIVE_PROMPT, Limits, SamplingDefaults};

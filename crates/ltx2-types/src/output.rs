@@ -20,13 +20,20 @@ pub struct OutputSpec {
     /// Maximum size of the file. A larger one is encoded again, at the best quality below `quality` that fits.
     #[serde(default)]
     pub max_bytes: Option<u64>,
+    /// Whether the file holds the prompt, the seed, the model version and the settings.
+    #[serde(default = "with_metadata")]
+    pub metadata: bool,
+}
+
+fn with_metadata() -> bool {
+    true
 }
 
 impl OutputSpec {
     /// Returns `format` at high quality, with audio if it can hold audio.
     pub fn new(format: VideoFormat) -> Self {
         let (container, codec) = format.streams();
-        Self { container, codec, quality: Quality::High, audio: container.has_audio(), max_bytes: None }
+        Self { container, codec, quality: Quality::High, audio: container.has_audio(), max_bytes: None, metadata: true }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use anyhow::bail;
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
-use ltx2_media::{FileInputs, VideoWriter};
+use ltx2_media::{FileInputs, VideoWriter, metadata};
 use ltx2_types::{Generator, ImageLimits, InputFile, Job, OutputSpec, Phase, Progress, Quality, VideoFormat, Watch};
 
 use crate::models::ModelArguments;
@@ -34,6 +34,9 @@ pub struct Arguments {
     /// Write a video without audio. A GIF and a ZIP of PNGs have none.
     #[arg(long)]
     no_audio: bool,
+    /// Write no prompt, seed, model version and settings into the file.
+    #[arg(long)]
+    no_metadata: bool,
 }
 
 impl Arguments {
@@ -44,6 +47,7 @@ impl Arguments {
             quality: self.quality,
             audio: default.audio && !self.no_audio,
             max_bytes: self.max_bytes.map(|size| size.as_u64()),
+            metadata: !self.no_metadata,
             ..default
         })
     }
@@ -75,7 +79,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         path: input.source.to_string().into(),
     });
     let mut inputs = FileInputs::new(files.collect(), ImageLimits::default());
-    let mut output = VideoWriter::create(&arguments.out, request.output)?;
+    let metadata = metadata(&request, engine.provenance(&request).as_ref());
+    let mut output = VideoWriter::create(&arguments.out, request.output)?.with_metadata(metadata);
     let bar = Bar::new();
     let report = engine.generate(Job { request: &request, inputs: &mut inputs }, &mut output, &bar)?;
     let written = output.finish()?.publish()?;

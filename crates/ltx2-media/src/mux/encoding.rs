@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use ltx2_types::{AudioClip, Container, OutputSpec, VideoInfo};
+use ltx2_types::{Container, VideoInfo};
 
-use super::{gif::GifWriter, muxer::Muxer, png_zip::PngZipWriter};
+use super::{Video, gif::GifWriter, muxer::Muxer, png_zip::PngZipWriter};
 use crate::MediaError;
 
 /// An open file that takes frames.
@@ -21,19 +21,13 @@ enum Format {
 }
 
 impl Encoding {
-    /// Opens the encoders of `spec` and writes the header to `path`. Without `audio` there is no audio stream.
-    pub(super) fn open(
-        path: &Path,
-        spec: OutputSpec,
-        info: VideoInfo,
-        audio: Option<AudioClip>,
-    ) -> Result<Self, MediaError> {
-        let format = match spec.container {
-            Container::Mp4 | Container::Webm | Container::Mov => {
-                Format::Muxed(Box::new(Muxer::open(path, spec, 0, info, audio)?))
-            }
-            Container::Gif => Format::Gif(GifWriter::open(path, info)?),
-            Container::Zip => Format::PngZip(PngZipWriter::open(path, info)?),
+    /// Opens the encoders and writes the header to `path`.
+    pub(super) fn open(path: &Path, video: Video) -> Result<Self, MediaError> {
+        let info = video.info;
+        let format = match video.spec.container {
+            Container::Mp4 | Container::Webm | Container::Mov => Format::Muxed(Box::new(Muxer::open(path, video, 0)?)),
+            Container::Gif => Format::Gif(GifWriter::open(path, &video)?),
+            Container::Zip => Format::PngZip(PngZipWriter::open(path, &video)?),
         };
         Ok(Self { format, info, received: 0 })
     }

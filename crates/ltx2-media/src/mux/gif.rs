@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use gif::{Encoder, Frame, Repeat};
+use gif::{Encoder, Extension, Frame, Repeat};
 use ltx2_types::VideoInfo;
 
+use super::Video;
 use crate::MediaError;
 
 /// Pixels per sample from which a palette is computed; 1 takes the longest.
@@ -20,11 +21,17 @@ pub(super) struct GifWriter {
 }
 
 impl GifWriter {
-    pub(super) fn open(path: &Path, info: VideoInfo) -> Result<Self, MediaError> {
+    pub(super) fn open(path: &Path, video: &Video) -> Result<Self, MediaError> {
+        let info = video.info;
         let file = File::options().write(true).truncate(true).open(path).map_err(|error| failed(error.into()))?;
         let (width, height) = size(info)?;
         let mut encoder = Encoder::new(BufWriter::new(file), width, height, &[]).map_err(failed)?;
         encoder.set_repeat(Repeat::Infinite).map_err(failed)?;
+        if let Some(metadata) = &video.metadata {
+            // An extension is a list of blocks of up to 255 bytes.
+            let blocks: Vec<&[u8]> = metadata.as_bytes().chunks(255).collect();
+            encoder.write_raw_extension(Extension::Comment.into(), &blocks).map_err(failed)?;
+        }
         Ok(Self { encoder, info, sent: 0 })
     }
 

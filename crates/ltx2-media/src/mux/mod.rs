@@ -32,8 +32,18 @@ pub struct VideoWriter {
     state: State,
     file: PendingFile,
     spec: OutputSpec,
+    metadata: Option<String>,
     /// The frames, kept if the size of the file is limited.
     source: Option<Source>,
+}
+
+/// Everything about a video but its frames.
+#[derive(Clone)]
+struct Video {
+    spec: OutputSpec,
+    info: VideoInfo,
+    audio: Option<AudioClip>,
+    metadata: Option<String>,
 }
 
 enum State {
@@ -49,7 +59,13 @@ impl VideoWriter {
     /// The file cannot be created.
     pub fn create(path: &Path, spec: OutputSpec) -> Result<Self, MediaError> {
         crate::ffmpeg::init();
-        Ok(Self { state: State::Created, file: PendingFile::create(path)?, spec, source: None })
+        Ok(Self { state: State::Created, file: PendingFile::create(path)?, spec, metadata: None, source: None })
+    }
+
+    /// Sets the comment in the file's metadata.
+    #[must_use]
+    pub fn with_metadata(self, metadata: Option<String>) -> Self {
+        Self { metadata, ..self }
     }
 
     /// Completes the pending file and flushes it to disk. A file above the maximum size is encoded again.
@@ -101,10 +117,11 @@ impl VideoWriter {
     }
 
     fn open(&mut self, info: VideoInfo, audio: Option<AudioClip>) -> Result<(), MediaError> {
+        let video = Video { spec: self.spec, info, audio, metadata: self.metadata.take() };
         if self.spec.max_bytes.is_some() {
-            self.source = Some(Source::create(self.file.target(), self.spec, info, audio.clone())?);
+            self.source = Some(Source::create(self.file.target(), video.clone())?);
         }
-        self.state = State::Open(Encoding::open(self.file.path(), self.spec, info, audio)?);
+        self.state = State::Open(Encoding::open(self.file.path(), video)?);
         Ok(())
     }
 }

@@ -3,8 +3,9 @@
 use std::{io, path::Path};
 
 use ffmpeg_next::{Dictionary, Error, Packet, Rational, codec, format};
-use ltx2_types::{AudioClip, OutputSpec, VideoInfo};
+use ltx2_types::VideoInfo;
 
+use super::Video;
 use super::settings::{VideoSettings, max_reduction};
 use super::{audio::AudioEncoder, container, video::VideoEncoder};
 use crate::{MediaError, ffmpeg::file_url};
@@ -25,22 +26,20 @@ pub(super) struct Muxer {
 }
 
 impl Muxer {
-    /// Opens the encoders and writes the header to `path`. The rate is `reduction` steps below the quality of `spec`.
-    /// Without `audio` there is no audio stream.
-    pub(super) fn open(
-        path: &Path,
-        spec: OutputSpec,
-        reduction: u32,
-        info: VideoInfo,
-        audio: Option<AudioClip>,
-    ) -> Result<Self, MediaError> {
+    /// Opens the encoders and writes the header to `path`. The rate is `reduction` steps below the requested quality.
+    /// Without audio there is no audio stream.
+    pub(super) fn open(path: &Path, video: Video, reduction: u32) -> Result<Self, MediaError> {
+        let Video { spec, info, audio, metadata } = video;
         let is_reduced_far = reduction > max_reduction(spec.codec, spec.quality) / 2;
         let max_bit_rate = if is_reduced_far { LOW_AUDIO_BIT_RATE } else { usize::MAX };
         let audio = audio.map(|clip| AudioEncoder::open(clip, info, spec.container, max_bit_rate)).transpose()?;
-        let file = create(path, container::name(spec.container))?;
-        let video = VideoSettings::of(spec.codec, spec.quality, reduction).ok_or(Error::EncoderNotFound);
-        let video = video.map_err(MediaError::ffmpeg("set up the video encoder"))?;
-        Self::with(file, container::options(spec.container), &video, info, audio)
+        let mut file = create(path, container::name(spec.container))?;
+        if let Some(metadata) = metadata {
+            file.set_metadata(Dictionary::from_iter([("comment", metadata.as_str())]));
+        }
+        let settings = VideoSettings::of(spec.codec, spec.quality, reduction).ok_or(Error::EncoderNotFound);
+        let settings = settings.map_err(MediaError::ffmpeg("set up the video encoder"))?;
+        Self::with(file, container::options(spec.container), &settings, info, audio)
     }
 
     /// Opens a Matroska file at `path` with exactly the frames and no audio.

@@ -10,9 +10,10 @@ use ltx2_types::VideoInfo;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
+use super::Video;
 use crate::MediaError;
 
-/// Writer of a ZIP with the files `frame_00000.png`, `frame_00001.png` and so on. They are stored as they are, because
+/// Writer of a ZIP with the files `frame_00000.png`, `frame_00001.png` and so on, and `metadata.json`. They are stored as they are, because
 /// PNG is compressed already, and have no times, so that equal frames give equal files.
 pub(super) struct PngZipWriter {
     zip: ZipWriter<BufWriter<File>>,
@@ -21,9 +22,14 @@ pub(super) struct PngZipWriter {
 }
 
 impl PngZipWriter {
-    pub(super) fn open(path: &Path, info: VideoInfo) -> Result<Self, MediaError> {
+    pub(super) fn open(path: &Path, video: &Video) -> Result<Self, MediaError> {
         let file = File::options().write(true).truncate(true).open(path).map_err(failed)?;
-        Ok(Self { zip: ZipWriter::new(BufWriter::new(file)), info, sent: 0 })
+        let mut zip = ZipWriter::new(BufWriter::new(file));
+        if let Some(metadata) = &video.metadata {
+            zip.start_file("metadata.json", options()).map_err(failed)?;
+            zip.write_all(metadata.as_bytes()).map_err(failed)?;
+        }
+        Ok(Self { zip, info: video.info, sent: 0 })
     }
 
     pub(super) fn frame(&mut self, rgb: &[u8]) -> Result<(), MediaError> {

@@ -4,8 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use ltx2_types::{AudioClip, ImageLimits, OutputSpec, VideoInfo};
+use ltx2_types::ImageLimits;
 
+use super::Video;
 use super::muxer::Muxer;
 use super::settings::max_reduction;
 use crate::{MediaError, demux::open_video, pending_file::PendingFile};
@@ -24,9 +25,7 @@ pub(super) struct Source {
 
 struct Kept {
     frames: PendingFile,
-    audio: Option<AudioClip>,
-    spec: OutputSpec,
-    info: VideoInfo,
+    video: Video,
     /// Path that the video gets.
     target: PathBuf,
 }
@@ -42,14 +41,10 @@ pub(super) struct Attempt {
 
 impl Source {
     /// Creates the file of the frames, a hidden one beside `target`.
-    pub(super) fn create(
-        target: &Path,
-        spec: OutputSpec,
-        info: VideoInfo,
-        audio: Option<AudioClip>,
-    ) -> Result<Self, MediaError> {
-        let kept = Kept { frames: PendingFile::create(target)?, audio, spec, info, target: target.to_owned() };
-        Ok(Self { frames: Muxer::open_intermediate(kept.frames.path(), info)?, kept })
+    pub(super) fn create(target: &Path, video: Video) -> Result<Self, MediaError> {
+        let file = PendingFile::create(target)?;
+        let frames = Muxer::open_intermediate(file.path(), video.info)?;
+        Ok(Self { frames, kept: Kept { frames: file, video, target: target.to_owned() } })
     }
 
     /// Keeps one frame.
@@ -64,7 +59,7 @@ impl Source {
     pub(super) fn fit(self, bytes: u64, max_bytes: u64) -> Result<Attempt, MediaError> {
         let Self { frames, kept } = self;
         frames.close()?;
-        let lowest = max_reduction(kept.spec.codec, kept.spec.quality);
+        let lowest = max_reduction(kept.video.spec.codec, kept.video.spec.quality);
         let (mut above, mut above_bytes) = (0, bytes);
         let mut fit = loop {
             if above == lowest {
@@ -94,7 +89,7 @@ impl Kept {
     /// Encodes the video with the rate `reduction` steps below the requested quality.
     fn encode(&self, reduction: u32) -> Result<Attempt, MediaError> {
         let file = PendingFile::create(&self.target)?;
-        let mut muxer = Muxer::open(file.path(), self.spec, reduction, self.info, self.audio.clone())?;
+        let mut muxer = Muxer::open(file.path(), self.video.clone(), reduction)?;
         let unlimited = ImageLimits { max_pixels: u64::MAX, max_side: u32::MAX };
         for frame in open_video(self.frames.path(), unlimited)?.1 {
             muxer.frame(&frame?.data)?;
@@ -104,7 +99,7 @@ impl Kept {
         tracing::info!(
             reduction,
             bytes,
-            max_bytes = self.spec.max_bytes,
+            max_bytes = self.video.spec.max_bytes,
             "video encoded again to fit its maximum size"
         );
         Ok(Attempt { file, bytes, reduction })

@@ -60,6 +60,13 @@ pub fn probe(path: &Path, stream: &str) -> HashMap<String, String> {
     text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
 }
 
+/// Returns the comment in the metadata of the file.
+pub fn comment(path: &Path) -> String {
+    let arguments = ["-v", "error", "-show_entries", "format_tags=comment", "-of", "default=nw=1:nk=1"];
+    let text = tool("ffprobe", &arguments, path);
+    text.trim_end_matches('\n').to_owned()
+}
+
 /// Returns the warnings and errors of ffmpeg when it decodes the file.
 pub fn warnings(path: &Path) -> String {
     let run = Command::new("ffmpeg").args(["-v", "warning", "-i"]).arg(path).args(["-f", "null", "-"]).output();

@@ -310,7 +310,7 @@ async fn compressed_bodies_are_decoded_within_the_size_limit() {
 #[tokio::test]
 async fn format_quality_and_audio_of_the_result_are_chosen_by_the_request() {
     let bench = bench().await;
-    let body = r#"{"prompt":"x","format":"webm","quality":"low","generate_audio":false,"max_bytes":16000000}"#;
+    let body = r#"{"prompt":"x","format":"webm","quality":"low","generate_audio":false,"max_bytes":16000000,"metadata":false}"#;
     let output = bench.accepted(bench.t2v(body).await).await.request.output;
     let expected = OutputSpec {
         container: Container::Webm,
@@ -318,6 +318,7 @@ async fn format_quality_and_audio_of_the_result_are_chosen_by_the_request() {
         quality: Quality::Low,
         audio: false,
         max_bytes: Some(16_000_000),
+        metadata: false,
     };
     assert_eq!(output, expected);
     for (format, container, codec) in

@@ -177,6 +177,7 @@ fn output(video: &VideoRequest) -> OutputSpec {
         quality: video.quality.unwrap_or(default.quality),
         audio: default.audio && video.generate_audio.unwrap_or(true),
         max_bytes: video.max_bytes,
+        metadata: video.metadata.unwrap_or(default.metadata),
         ..default
     }
 }

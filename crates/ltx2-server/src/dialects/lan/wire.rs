@@ -72,6 +72,8 @@ pub(super) struct VideoRequest {
     pub(super) quality: Option<Quality>,
     /// Maximum size of the video file, bytes.
     pub(super) max_bytes: Option<u64>,
+    /// Whether the file holds the prompt, the seed, the model version and the settings; true by default.
+    pub(super) metadata: Option<bool>,
     /// Whether the video has audio; true by default. Formats without audio ignore it.
     pub(super) generate_audio: Option<bool>,
     /// Priority, -100 to 100; higher runs first.
