@@ -106,7 +106,7 @@ fn a_gif_repeats_and_has_every_frame_at_its_time() {
     let bytes = std::fs::read(&path).unwrap();
     let repeats = b"NETSCAPE2.0\x03\x01\0\0\0";
     assert!(bytes.windows(repeats.len()).any(|window| window == repeats), "it does not repeat");
-    assert!(psnr(&path, info) > 28.0, "{} dB", psnr(&path, info));
+    assert!(psnr(&path, info) > 25.0, "{} dB", psnr(&path, info));
     assert_eq!(warnings(&path), "");
 }
 

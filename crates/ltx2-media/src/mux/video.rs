@@ -14,6 +14,10 @@ const CHROMA: Flags =
 /// Seconds between keyframes, to which a player can seek.
 const KEYFRAME_SECONDS: f64 = 2.0;
 
+/// Number of frames up to which there are no B-frames: x265 leaves timestamps uninitialised if it ends before the first
+/// group of them.
+const SHORT: u32 = 5;
+
 /// Encoder of RGB frames.
 pub(super) struct VideoEncoder {
     encoder: encoder::video::Encoder,
@@ -35,6 +39,9 @@ impl VideoEncoder {
         context.set_aspect_ratio((1, 1));
         context.set_time_base(time_base);
         context.set_frame_rate(Some(time_base.invert()));
+        if info.num_frames <= SHORT {
+            context.set_max_b_frames(0);
+        }
         context.set_gop((info.frame_rate.as_f64() * KEYFRAME_SECONDS).ceil() as u32);
         if settings.is_yuv() {
             context.set_colorspace(color::Space::BT709);
