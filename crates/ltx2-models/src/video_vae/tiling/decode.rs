@@ -5,7 +5,7 @@ use std::ops::Range;
 use candle_core::{DType, Result, Tensor};
 use rayon::prelude::*;
 
-use super::{Interval, TileExtent, Tiling, cut, split};
+use super::{Interval, TileExtent, Tiling, cut, split, trapezoid};
 use crate::video_vae::config::{SPACE_SCALE, TIME_SCALE};
 use crate::video_vae::decoder::VideoDecoder;
 
@@ -47,21 +47,13 @@ impl Tiling {
 
     /// Tiles of `latents` latent frames.
     fn temporal(&self, latents: usize) -> Vec<TileExtent> {
-        let size = self.frames.map(|(size, overlap)| (size / TIME_SCALE, overlap / TIME_SCALE));
-        let mut intervals = split(latents, size);
-        // The first latent frame of a tile has a single frame, so later tiles start one latent frame earlier, with a
-        // weight that rises from 0.
-        for interval in intervals.iter_mut().skip(1) {
-            interval.range.start -= 1;
-            interval.left += 1;
-        }
         let extent = |interval: Interval| {
-            let outputs = interval.range.start * TIME_SCALE..1 + (interval.range.end - 1) * TIME_SCALE;
+            let outputs = interval.frames();
             let left = if interval.left == 0 { 0 } else { 1 + (interval.left - 1) * TIME_SCALE };
             let weights = trapezoid(outputs.len(), left, interval.right * TIME_SCALE, true);
             TileExtent { inputs: interval.range, outputs, weights }
         };
-        intervals.into_iter().map(extent).collect()
+        self.latent_frames(latents).into_iter().map(extent).collect()
     }
 
     /// Tiles of `latents` rows or columns. The tile size is proportional to the share of the `longest` side.
@@ -79,21 +71,6 @@ impl Tiling {
         };
         split(latents, size).into_iter().map(extent).collect()
     }
-}
-
-/// Trapezoid of `length` weights: rises over the first `left` ones, is 1, and falls over the last `right` ones. It
-/// rises from 0 if `from_zero`, else from the first step above 0, and falls to the last step above 0.
-fn trapezoid(length: usize, left: usize, right: usize, from_zero: bool) -> Vec<f32> {
-    let mut weights = vec![1f32; length];
-    let (left, right) = (left.min(length), right.min(length));
-    let rise = |i: usize| match from_zero {
-        true => i as f32 / left as f32,
-        false => (i + 1) as f32 / (left + 1) as f32,
-    };
-    weights[..left].iter_mut().enumerate().for_each(|(i, weight)| *weight *= rise(i));
-    let fall = |i: usize| (right - i) as f32 / (right + 1) as f32;
-    weights[length - right..].iter_mut().enumerate().for_each(|(i, weight)| *weight *= fall(i));
-    weights
 }
 
 /// Weighted sum of overlapping tiles.

@@ -1,19 +1,14 @@
-//! Tiled encoding (`VideoEncoder.tiled_encode`). Blend weights are 1, or 0 for latents affected by the edge of a tile.
+//! Tiled encoding (`VideoEncoder.tiled_encode`). Tiles are those of the latent, blended with trapezoids.
 
 use candle_core::{Device, Result, Tensor};
 
-use super::{Interval, TileExtent, Tiling, cut, split};
+use super::{Interval, TileExtent, Tiling, cut, split, trapezoid};
 use crate::video_vae::config::{SPACE_SCALE, TIME_SCALE};
 use crate::video_vae::encoder::VideoEncoder;
 
-/// Smallest overlap in pixels. With less, some latents would be affected by the edge of every tile.
-const MIN_OVERLAP_PIXELS: usize = 2 * SPACE_SCALE;
-/// Smallest overlap in frames.
-const MIN_OVERLAP_FRAMES: usize = 2 * TIME_SCALE;
-
 impl Tiling {
-    /// Encodes pixels `(1, 3, 8k + 1, 32h, 32w)` to a normalised latent `(1, 128, k + 1, h, w)`. Overlaps are raised
-    /// to at least 16 frames and 64 pixels.
+    /// Encodes pixels `(1, 3, 8k + 1, 32h, 32w)` to a normalised latent `(1, 128, k + 1, h, w)`. Unlike in decoding, the
+    /// tile size is the same for both sides. The official code demands overlaps of at least 16 frames and 64 pixels.
     pub fn encode(&self, encoder: &VideoEncoder, pixels: &Tensor) -> Result<Tensor> {
         let (_, _, frames, height, width) = pixels.dims5()?;
         let axes = [self.encoded_time(frames), self.encoded_space(height), self.encoded_space(width)];
@@ -40,30 +35,23 @@ impl Tiling {
 
     /// Tiles of `frames` frames.
     fn encoded_time(&self, frames: usize) -> Vec<TileExtent> {
-        let size = self.frames.map(|(size, overlap)| (size, overlap.max(MIN_OVERLAP_FRAMES)));
-        let mut intervals = split(frames, size);
-        // The first latent frame of a tile has a single frame, so each tile but the last has one frame more.
-        let last = intervals.len() - 1;
-        intervals[..last].iter_mut().for_each(|interval| interval.range.end += 1);
-        let extent = |interval: Interval| {
-            let outputs = interval.range.start / TIME_SCALE..(interval.range.end - 1) / TIME_SCALE + 1;
-            let left = if interval.left == 0 { 0 } else { 1 + (interval.left - 1) / TIME_SCALE };
-            let weights = pulse(outputs.len(), left, 0);
-            TileExtent { inputs: interval.range, outputs, weights }
+        let extent = |interval: Interval| TileExtent {
+            inputs: interval.frames(),
+            weights: trapezoid(interval.range.len(), interval.left, interval.right, true),
+            outputs: interval.range,
         };
-        intervals.into_iter().map(extent).collect()
+        self.latent_frames((frames - 1) / TIME_SCALE + 1).into_iter().map(extent).collect()
     }
 
     /// Tiles of `pixels` rows or columns.
     fn encoded_space(&self, pixels: usize) -> Vec<TileExtent> {
-        let size = self.pixels.map(|(size, overlap)| (size, overlap.max(MIN_OVERLAP_PIXELS)));
-        let extent = |interval: Interval| {
-            let outputs = interval.range.start / SPACE_SCALE..interval.range.end / SPACE_SCALE;
-            let left = (interval.left / SPACE_SCALE).saturating_sub(1);
-            let weights = pulse(outputs.len(), left, usize::from(interval.right > 0));
-            TileExtent { inputs: interval.range, outputs, weights }
+        let size = self.pixels.map(|(size, overlap)| (size / SPACE_SCALE, overlap / SPACE_SCALE));
+        let extent = |interval: Interval| TileExtent {
+            inputs: interval.range.start * SPACE_SCALE..interval.range.end * SPACE_SCALE,
+            weights: trapezoid(interval.range.len(), interval.left, interval.right, false),
+            outputs: interval.range,
         };
-        split(pixels, size).into_iter().map(extent).collect()
+        split(pixels / SPACE_SCALE, size).into_iter().map(extent).collect()
     }
 }
 
@@ -81,9 +69,4 @@ fn zero_padded(tile: &Tensor, extents: [&TileExtent; 3], size: [usize; 3]) -> Re
         tile = tile.pad_with_zeros(axis + 2, extent.outputs.start, length - extent.outputs.end)?;
     }
     Ok(tile)
-}
-
-/// `left` zeros, then ones, then `right` zeros.
-fn pulse(length: usize, left: usize, right: usize) -> Vec<f32> {
-    (0..length).map(|i| if i < left || i + right >= length { 0.0 } else { 1.0 }).collect()
 }

@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use candle_core::{Result, Tensor};
 
+use super::config::TIME_SCALE;
+
 /// Tile sizes and overlaps. Axes without a size are not tiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tiling {
@@ -35,6 +37,42 @@ struct Interval {
     left: usize,
     /// Overlap with the next interval.
     right: usize,
+}
+
+impl Interval {
+    /// Frames of an interval of latent frames, the first of which has a single frame.
+    fn frames(&self) -> Range<usize> {
+        self.range.start * TIME_SCALE..1 + (self.range.end - 1) * TIME_SCALE
+    }
+}
+
+impl Tiling {
+    /// Intervals of `latents` latent frames. The first latent frame of a tile has a single frame, so later tiles start one
+    /// latent frame earlier, with a weight that rises from 0.
+    fn latent_frames(&self, latents: usize) -> Vec<Interval> {
+        let size = self.frames.map(|(size, overlap)| (size / TIME_SCALE, overlap / TIME_SCALE));
+        let mut intervals = split(latents, size);
+        for interval in intervals.iter_mut().skip(1) {
+            interval.range.start -= 1;
+            interval.left += 1;
+        }
+        intervals
+    }
+}
+
+/// Trapezoid of `length` weights: rises over the first `left` ones, is 1, and falls over the last `right` ones. It
+/// rises from 0 if `from_zero`, else from the first step above 0, and falls to the last step above 0.
+fn trapezoid(length: usize, left: usize, right: usize, from_zero: bool) -> Vec<f32> {
+    let mut weights = vec![1f32; length];
+    let (left, right) = (left.min(length), right.min(length));
+    let rise = |i: usize| match from_zero {
+        true => i as f32 / left as f32,
+        false => (i + 1) as f32 / (left + 1) as f32,
+    };
+    weights[..left].iter_mut().enumerate().for_each(|(i, weight)| *weight *= rise(i));
+    let fall = |i: usize| (right - i) as f32 / (right + 1) as f32;
+    weights[length - right..].iter_mut().enumerate().for_each(|(i, weight)| *weight *= fall(i));
+    weights
 }
 
 /// Splits `0..length` into intervals of `size` that overlap their neighbours by `overlap`. The last one takes the rest.
