@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Time ltx2 and the official ltx-core 1.0.0 phase by phase, with the same GPU, shapes, dtype, step counts and passes.
+"""Time ltx2 and the official ltx-core 1.2.0 phase by phase, with the same GPU, shapes, dtype, step counts and passes.
 
     python3 benches/compare_official.py --ltx2 target/release/ltx2 --name h200-768x512 [--base ltx-2-19b] [--compile] [--diffusers]
     python3 benches/compare_official.py --ltx2 target/release/ltx2 --small --compile          # the demo model, on a CPU
 
 Both sides use the same synthetic weights and random inputs. Each side runs in its own processes, one after the other, so that
 each has the whole memory of the GPU. NAME.json and NAME.md in --results are rewritten after every phase; a phase that fails
-becomes a row with the reason. Needs ltx-core, ltx-pipelines and transformers 4.57 (scripts/reference/requirements-1.0.0.txt).
+becomes a row with the reason. Needs ltx-core, ltx-pipelines and transformers 5.14 (scripts/reference/requirements.txt).
 """
 import argparse
 import json

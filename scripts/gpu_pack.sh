@@ -4,7 +4,7 @@
 #     scripts/gpu_pack.sh              # with CUDA: CUDA_HOME, and CUDA_COMPUTE_CAP of the GPU, such as 90
 #     scripts/gpu_pack.sh --rehearse   # without CUDA, to try the calls on a CPU
 #
-# The official packages are taken from ~/.ref, see scripts/reference/requirements-1.0.0.txt; REF names another environment.
+# The official packages are taken from ~/.ref, see scripts/reference/requirements.txt; REF names another environment.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,7 +24,7 @@ if [ "${1:-}" = --rehearse ]; then
   program=("$build/release/ltx2")
 fi
 rm -rf "$out"
-mkdir -p "$out/wheels" "$work/bin/tests" "$work/traces"
+mkdir -p "$out/wheels/official" "$work/bin/tests" "$work/traces"
 
 cargo build --locked --release -p ltx2 --no-default-features "${features[@]}"
 strip -o "$work/bin/ltx2" "$build/release/ltx2"
@@ -48,11 +48,14 @@ done
 
 # Test executables share most of their code: a large window stores it once.
 tar -C "$work" -c bin traces | xz -T1 --lzma2=preset=6,dict=256MiB >"$out/bin.tar.xz"
-wheels=(ltx-core==1.0.0 ltx-pipelines==1.0.0 transformers==4.57.1 huggingface_hub==0.36.2 diffusers==0.38.0)
-"$ref/bin/pip" download -q --no-deps -d "$out/wheels" "${wheels[@]}"
-"$ref/bin/pip" download -q --no-deps --only-binary=:all: --python-version 3.12 --implementation cp --platform manylinux_2_17_x86_64 \
-  --platform manylinux2014_x86_64 -d "$out/wheels" tokenizers==0.22.2
+# The official packages are built from their repository; transformers comes with what it needs, except for the packages that PyTorch
+# needs too.
+grep '^ltx-' scripts/reference/requirements.txt >"$work/official.txt"
+"$ref/bin/pip" wheel -q --no-deps -w "$out/wheels/official" -r "$work/official.txt" diffusers==0.38.0
+"$ref/bin/pip" download -q --only-binary=:all: --python-version 3.12 --implementation cp --platform manylinux_2_17_x86_64 \
+  --platform manylinux2014_x86_64 --platform manylinux_2_28_x86_64 -d "$out/wheels" transformers==5.14.1 einops
+rm -f "$out"/wheels/numpy-*
 git describe --always --dirty >"$out/commit"
-ls -l "$out" "$out/wheels"
+ls -l "$out" "$out/wheels" "$out/wheels/official"
 total=$(($(du -sb "$out" | cut -f 1) + $(git ls-files -z | du -cb --files0-from=- | tail -1 | cut -f 1)))
 echo "$((total >> 20)) MiB with the tracked files"

@@ -59,13 +59,13 @@ PY
   [ -e "$built" ] || { mkdir -p "$(dirname "$built")" && ln -s "$PWD" "$built"; }
 }
 
-# Installs ltx-core with transformers 4.57, or with the installed transformers if that fails.
+# Installs the official packages with transformers 5.14, or with the installed transformers if that fails.
 install() {
   local pip=("$python" -m pip install -q --no-index --no-deps --no-compile --target) wheels=target/gpu/wheels
-  "${pip[@]}" "$work/site" $wheels/ltx_core-* $wheels/ltx_pipelines-* $wheels/diffusers-* || return 1
-  "${pip[@]}" "$work/hub" $wheels/transformers-* $wheels/tokenizers-* $wheels/huggingface_hub-* || return 1
+  "${pip[@]}" "$work/site" $wheels/official/*.whl || return 1
+  "${pip[@]}" "$work/hub" $wheels/*.whl || return 1
   export PYTHONPATH="$work/hub:$work/site"
-  step 90 "ltx-core with transformers 4.57" "$python" -c "import ltx_core.text_encoders.gemma" || export PYTHONPATH="$work/site"
+  step 90 "ltx-core with transformers 5.14" "$python" -c "import ltx_core.text_encoders.gemma" || export PYTHONPATH="$work/site"
 }
 
 trace() {

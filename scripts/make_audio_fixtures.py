@@ -2,7 +2,7 @@
 """Recreate crates/ltx2-models/tests/fixtures/audio_encoder.safetensors with the official resampler, log-mel spectrogram and audio
 encoder.
 
-    ~/.ref10/bin/python scripts/make_audio_fixtures.py [OUT.safetensors] [--shift N]
+    ~/.ref/bin/python scripts/make_audio_fixtures.py [OUT.safetensors] [--shift N]
 
 OUT has CASE.in and CASE.out for each case, and in its metadata, under `cases`, the kind, configuration and seed of each case. The
 encoder has synthetic weights, which can be recreated from the seed. --shift adds N to all seeds and lengths, for comparisons beyond the
@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "reference"))
+import make_checkpoint  # noqa: E402
 import synth  # noqa: E402
 
 OUT = HERE.parent / "crates" / "ltx2-models" / "tests" / "fixtures" / "audio_encoder.safetensors"
@@ -51,9 +52,7 @@ def encoder(config: dict, seed: int):
 
     # The statistics have 8 channels x 16 bins, which ltx-core derives from `ch` because the published models have ch = 128.
     audio_vae.PerChannelStatistics = lambda latent_channels: ops.PerChannelStatistics(latent_channels=128)
-    section = {"audio_vae": config}
-    module = (AudioEncoderConfigurator.from_metadata({"config": section}) if hasattr(AudioEncoderConfigurator, "from_metadata")
-              else AudioEncoderConfigurator.from_config(section))
+    module = make_checkpoint.build(AudioEncoderConfigurator, {"audio_vae": config})
     weights = {}
     for key, value in module.state_dict().items():
         name = f"audio_vae.{key}" if key.startswith("per_channel") else f"audio_vae.encoder.{key}"

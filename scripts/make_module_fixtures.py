@@ -2,7 +2,7 @@
 """Recreate crates/ltx2-models/tests/fixtures/modules.safetensors with the official vocoders, audio decoder, upsamplers and tiled
 video encoder.
 
-    ~/.ref10/bin/python scripts/make_module_fixtures.py [OUT.safetensors] [--shift N]
+    ~/.ref/bin/python scripts/make_module_fixtures.py [OUT.safetensors] [--shift N]
 
 Each case builds one official module in float32 with synthetic weights and runs it on random inputs. OUT has CASE.N.in and
 CASE.N.out for input N of a case, and in its metadata, under `cases`, the kind, configuration and seed of each case, from which
@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "reference"))
+import make_checkpoint  # noqa: E402
 import synth  # noqa: E402
 
 FIXTURES = HERE.parent / "crates" / "ltx2-models" / "tests" / "fixtures"
@@ -70,8 +71,8 @@ CASES = {
     "bwe-rates": ("vocoder", changed(LTX_2_3, OTHER_RATES), [1, 5, 6]),
     "audio-vae": ("audio_vae", AUDIO_VAE, [1, 4]),
     "encoder-tiles": ("tiled_encoder", {"vae": VIDEO_VAE, "frames": [24, 16], "pixels": [96, 64]}, [(25, 8, 4), (17, 4, 8)]),
-    "encoder-strips": ("tiled_encoder", {"vae": VIDEO_VAE, "frames": [24, 8], "pixels": None}, [(33, 4, 4)]),
-    "encoder-squares": ("tiled_encoder", {"vae": VIDEO_VAE, "frames": None, "pixels": [96, 32]}, [(9, 8, 10)]),
+    "encoder-strips": ("tiled_encoder", {"vae": VIDEO_VAE, "frames": [24, 16], "pixels": None}, [(33, 4, 4)]),
+    "encoder-squares": ("tiled_encoder", {"vae": VIDEO_VAE, "frames": None, "pixels": [96, 64]}, [(9, 8, 10)]),
     "upsampler-x2": ("upsampler", {**SMALL, "spatial_upsample": True, "temporal_upsample": False}, LATENTS),
     "upsampler-x0.75": ("upsampler", {**RATIONAL, "spatial_scale": 0.75}, LATENTS),
     "upsampler-x1.5": ("upsampler", {**RATIONAL, "spatial_scale": 1.5}, LATENTS),
@@ -91,22 +92,22 @@ def build(kind: str, config: dict):
     # The statistics have 8 channels x 16 bins, which ltx-core derives from `ch` because the published models have ch = 128.
     audio_vae.PerChannelStatistics = lambda latent_channels: ops.PerChannelStatistics(latent_channels=128)
     if kind == "vocoder":
-        return VocoderConfigurator.from_config({"vocoder": config}), lambda key: f"vocoder.{key}"
+        return make_checkpoint.build(VocoderConfigurator, {"vocoder": config}), lambda key: f"vocoder.{key}"
     if kind == "audio_vae":
-        return (AudioDecoderConfigurator.from_config({"audio_vae": config}),
+        return (make_checkpoint.build(AudioDecoderConfigurator, {"audio_vae": config}),
                 lambda key: f"audio_vae.{key}" if key.startswith("per_channel") else f"audio_vae.decoder.{key}")
     if kind == "tiled_encoder":
         return tiled_encoder(config), lambda key: f"vae.{key}" if key.startswith("per_channel") else f"vae.encoder.{key}"
-    return LatentUpsamplerConfigurator.from_config(config), lambda key: key
+    return make_checkpoint.build(LatentUpsamplerConfigurator, config), lambda key: key
 
 
 def tiled_encoder(config: dict):
     from ltx_core.model.video_vae import VideoEncoderConfigurator
-    from ltx_core.model.video_vae.tiling import SpatialTilingConfig, TemporalTilingConfig, TilingConfig
+    from ltx_core.tiling import DimensionSizeConfig, TileSizeConfig
 
-    encoder = VideoEncoderConfigurator.from_config({"vae": config["vae"]})
-    tiles = TilingConfig(spatial_config=config["pixels"] and SpatialTilingConfig(*config["pixels"]),
-                         temporal_config=config["frames"] and TemporalTilingConfig(*config["frames"]))
+    encoder = make_checkpoint.build(VideoEncoderConfigurator, {"vae": config["vae"]})
+    frames, pixels = (DimensionSizeConfig(*(config[key] or ())) for key in ("frames", "pixels"))
+    tiles = TileSizeConfig(frames=frames, height=pixels, width=pixels)
     encode, encode_tiled = encoder.forward, encoder.tiled_encode
 
     def forward(x):

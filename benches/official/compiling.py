@@ -8,7 +8,6 @@ def compile_modules(modules: dict) -> None:
     config.allow_unspec_int_on_nn_module = True
     config.recompile_limit = 32
     for name, module in modules.items():
-        whole_graphs(module)
         if name == "transformer":
             for block in module.velocity_model.transformer_blocks:
                 block.compile()
@@ -22,14 +21,3 @@ def compile_modules(modules: dict) -> None:
         else:
             # The tiled methods call `forward` directly.
             module.forward = torch.compile(module.forward)
-
-
-def whole_graphs(module) -> None:
-    """Replaces attention enum members by the functions they stand for: Dynamo cannot trace a call of an enum member."""
-    from ltx_core.model.transformer import attention
-
-    if attention.memory_efficient_attention is not None:
-        return
-    for part in module.modules():
-        if getattr(part, "attention_function", None) in (attention.AttentionFunction.DEFAULT, attention.AttentionFunction.PYTORCH):
-            part.attention_function = attention.PytorchAttention()

@@ -1,8 +1,15 @@
 """The official modules: built on the meta device, then loaded with weights, as ltx-core's own loader does."""
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
+
+from . import weights  # noqa: F401  (adds scripts/reference to the path)
+
+import tiny  # noqa: E402
+from make_checkpoint import build, write_gemma_assets  # noqa: E402
 
 
 @dataclass
@@ -20,21 +27,23 @@ def transformer(source, device, dtype) -> Built:
     from ltx_core.model.transformer import LTXModelConfigurator, X0Model
 
     with torch.device("meta"):
-        model = LTXModelConfigurator.from_config(source.config)
+        model = build(LTXModelConfigurator, source.config)
     fill = Filler(source, device, dtype, lambda n: n.startswith("model.diffusion_model.") and "embeddings_connector" not in n)
     fill(model, lambda key: f"model.diffusion_model.{key}")
     return fill.built({"transformer": X0Model(model).to(device).eval()})
 
 
 def prompt_encoder(source, device, dtype) -> Built:
-    from ltx_core.text_encoders.gemma import GEMMA_MODEL_OPS, EmbeddingsProcessorConfigurator, GemmaTextEncoderConfigurator
+    from ltx_core.text_encoders.gemma import EmbeddingsProcessorConfigurator, GemmaTextEncoderConfigurator
+    from ltx_core.text_encoders.gemma.encoders import encoder_configurator
 
-    small_gemma(source)
-    with torch.device("meta"):
-        encoder = GemmaTextEncoderConfigurator.from_config({})
-        processor = EmbeddingsProcessorConfigurator.from_config(source.config)
+    with tempfile.TemporaryDirectory() as folder:
+        write_gemma_assets(Path(folder), source.gemma or tiny.GEMMA_12B)
+        with torch.device("meta"):
+            encoder = GemmaTextEncoderConfigurator.with_gemma_model_path(folder).from_metadata({})
+            processor = build(EmbeddingsProcessorConfigurator.with_gemma_model_path(folder), source.config)
     fill = Filler(source, device, dtype, lambda n: n.startswith(("language_model.", "text_embedding_projection.")) or "embeddings_connector" in n)
-    fill(encoder, gemma_name, GEMMA_MODEL_OPS.mutator)
+    fill(encoder, gemma_name, encoder_configurator._create_and_populate_gemma3)
     fill(processor, processor_name)
     return fill.built({"encoder": encoder.to(device).eval(), "processor": processor.to(device).eval()})
 
@@ -43,7 +52,7 @@ def video_decoder(source, device, dtype) -> Built:
     from ltx_core.model.video_vae import VideoDecoderConfigurator
 
     with torch.device("meta"):
-        model = VideoDecoderConfigurator.from_config(source.config)
+        model = build(VideoDecoderConfigurator, source.config)
     fill = Filler(source, device, dtype, lambda n: n.startswith(("vae.decoder.", "vae.per_channel_statistics.")))
     fill(model, lambda key: vae_name("vae", key))
     return fill.built({"decoder": model.to(device).eval()})
@@ -52,11 +61,11 @@ def video_decoder(source, device, dtype) -> Built:
 def audio_decoder(source, device, dtype) -> Built:
     from ltx_core.model.audio_vae import AudioDecoderConfigurator, VocoderConfigurator
 
-    small_gemma(source)
+    small_audio_statistics()
     with torch.device("meta"):
-        decoder = AudioDecoderConfigurator.from_config(source.config)
+        decoder = build(AudioDecoderConfigurator, source.config)
     # The fixed filters are computed, not loaded.
-    vocoder = VocoderConfigurator.from_config(source.config)
+    vocoder = build(VocoderConfigurator, source.config)
     ours = ("audio_vae.decoder.", "audio_vae.per_channel_statistics.", "vocoder.")
     fill = Filler(source, device, dtype, lambda n: n.startswith(ours))
     fill(decoder, lambda key: vae_name("audio_vae", key))
@@ -64,14 +73,11 @@ def audio_decoder(source, device, dtype) -> Built:
     return fill.built({"decoder": decoder.to(device).eval(), "vocoder": vocoder.to(device).eval()})
 
 
-def small_gemma(source) -> None:
-    """Replaces ltx-core's built-in Gemma 3 12B configuration by that of the model set."""
-    if source.gemma is None:
-        return
-    import make_checkpoint
+def small_audio_statistics() -> None:
+    """Decouples the statistics of audio latents from `ch`: they have 128 entries, which ltx-core derives from the published 128."""
+    from ltx_core.model.audio_vae import audio_vae, ops
 
-    special = ("boi_token_index", "eoi_token_index", "image_token_index", "eos_token_id")
-    make_checkpoint.patch_gemma_config(source.gemma["text_config"]["vocab_size"], {key: source.gemma[key] for key in special})
+    audio_vae.PerChannelStatistics = lambda latent_channels: ops.PerChannelStatistics(latent_channels=128)
 
 
 def vae_name(vae: str, key: str) -> str:
@@ -82,6 +88,8 @@ def gemma_name(key: str) -> str:
     if key == "model.lm_head.weight":  # tied to the embedding by ltx-core
         return "language_model.model.embed_tokens.weight"
     key = key.removeprefix("model.model.")
+    if key.startswith("vision_tower.") and not key.startswith("vision_tower.vision_model."):  # transformers 5 has no such level
+        key = key.replace("vision_tower.", "vision_tower.vision_model.", 1)
     return key.replace("language_model.", "language_model.model.", 1) if key.startswith("language_model.") else key
 
 

@@ -64,15 +64,16 @@ def import_pipelines() -> None:
 def latents(job: Job) -> tuple:
     """Returns states of random video and audio tokens and their tools, created as in the pipelines."""
     from ltx_core.components.noisers import GaussianNoiser
-    from ltx_core.types import VideoPixelShape
-    from ltx_pipelines.utils.helpers import noise_audio_state, noise_video_state
-    from ltx_pipelines.utils.types import PipelineComponents
+    from ltx_core.components.patchifiers import AudioPatchifier, VideoLatentPatchifier
+    from ltx_core.tools import AudioLatentTools, VideoLatentTools
+    from ltx_core.types import AudioLatentShape, VideoLatentShape, VideoPixelShape
+    from ltx_pipelines.utils.helpers import create_noised_state
 
     shape = VideoPixelShape(batch=1, frames=job.frames, width=job.width, height=job.height, fps=job.rate)
     noiser = GaussianNoiser(generator=torch.Generator(device=job.device).manual_seed(0))
-    common = {"noiser": noiser, "conditionings": [], "components": PipelineComponents(job.dtype, job.device), "dtype": job.dtype,
-              "device": job.device}
-    return noise_video_state(shape, **common), noise_audio_state(shape, **common)
+    tools = (VideoLatentTools(VideoLatentPatchifier(patch_size=1), VideoLatentShape.from_pixel_shape(shape), job.rate),
+             AudioLatentTools(AudioPatchifier(patch_size=1), AudioLatentShape.from_video_pixel_shape(shape)))
+    return tuple((create_noised_state(one, [], noiser, job.dtype, job.device), one) for one in tools)
 
 
 def contexts(job: Job) -> tuple:
@@ -93,27 +94,28 @@ def guidance(job: Job):
 
 
 def sampling(built, job: Job, guided: bool, sigmas: torch.Tensor) -> Work:
+    from ltx_core.batch_split import BatchSplitAdapter
     from ltx_core.components.diffusion_steps import EulerDiffusionStep
     from ltx_core.components.guiders import create_multimodal_guider_factory
-    from ltx_pipelines.utils.helpers import multi_modal_guider_factory_denoising_func, simple_denoising_func
+    from ltx_pipelines.utils.denoisers import FactoryGuidedDenoiser, SimpleDenoiser
     from ltx_pipelines.utils.samplers import euler_denoising_loop
 
-    transformer = built.modules["transformer"]
+    # One pass at a time, which is the pipelines' default.
+    transformer = BatchSplitAdapter(built.modules["transformer"], max_batch_size=1)
     (video, _), (audio, _) = latents(job)
-    video_context, audio_context = contexts(job)
+    both = contexts(job)
     sigmas = sigmas.to(job.device, torch.float32)
     if guided:
-        factories = [create_multimodal_guider_factory(params=guidance(job), negative_context=torch.randn_like(context))
-                     for context in (video_context, audio_context)]
+        factories = [create_multimodal_guider_factory(params=guidance(job), negative_context=torch.randn_like(context)) for context in both]
 
-        def denoising():
-            return multi_modal_guider_factory_denoising_func(*factories, video_context, audio_context, transformer)
+        def denoiser():
+            return FactoryGuidedDenoiser(*both, *factories)
     else:
-        def denoising():
-            return simple_denoising_func(video_context, audio_context, transformer)
+        def denoiser():
+            return SimpleDenoiser(*both)
 
     def run():
-        euler_denoising_loop(sigmas=sigmas, video_state=video, audio_state=audio, stepper=EulerDiffusionStep(), denoise_fn=denoising())
+        euler_denoising_loop(sigmas, video, audio, EulerDiffusionStep(), transformer, denoiser())
     return Work(run, (video.latent.shape[1], audio.latent.shape[1]))
 
 
@@ -149,7 +151,7 @@ def encode_prompt(built, job: Job) -> Work:
     mask[0, -count:] = 1
 
     def run():
-        # Same calls as in GemmaTextEncoder.encode.
+        # Same calls as in LTXGemmaTextEncoder.encode.
         hidden = encoder.model.model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
         processor.process_hidden_states(hidden, mask)
     return Work(run)
@@ -157,15 +159,20 @@ def encode_prompt(built, job: Job) -> Work:
 
 def decode_video(tiled: bool):
     def prepare(built, job: Job) -> Work:
-        from ltx_core.model.video_vae import TilingConfig
-        from ltx_core.model.video_vae import decode_video as decode
+        from ltx_core.tiling import TileSizeConfig
+        from ltx_core.types import VIDEO_SCALE_FACTORS
+        from ltx_pipelines.utils import helpers
 
         (state, tools), _ = latents(job)
-        latent, tiling = tools.unpatchify(state).latent, TilingConfig.default() if tiled else None
+        latent, tiling = tools.unpatchify(state).latent, None
+        if tiled:
+            # As for AUTO_TILING.
+            tiling = TileSizeConfig.from_long_side(long_side=helpers._CONV_AUTO_LONG_SIDE, height=job.height, width=job.width,
+                                                   scale_factors=VIDEO_SCALE_FACTORS, frames=helpers._CONV_AUTO_FRAMES)
 
         def run():
-            for frames in decode(latent, built.modules["decoder"], tiling):
-                frames.cpu()
+            for frames in built.modules["decoder"].decode_video(latent, tiling):
+                (frames * 255).to(torch.uint8).cpu()
         return Work(run)
     return prepare
 
