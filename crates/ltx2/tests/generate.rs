@@ -3,6 +3,7 @@
 mod common;
 
 use std::path::Path;
+use std::process::Command;
 
 use common::{demo_model, error_of, ffprobe, run};
 
@@ -59,6 +60,7 @@ fn the_format_follows_the_extension_or_the_option() {
         ("a.webm", &[][..], ("vp9", "opus")),
         ("b.bin", &["--format", "mov", "--quality", "low"], ("prores", "pcm_s16le")),
         ("c.mp4", &["--no-audio"], ("h264", "")),
+        ("d.gif", &[], ("gif", "")),
     ] {
         let out = folder.path().join(name);
         let output = generate(&out, &[&small[..], more].concat());
@@ -72,6 +74,32 @@ fn the_format_follows_the_extension_or_the_option() {
         error.contains("but its extension must be mp4, webm, mov, gif or zip, unless --format is given"),
         "{error}"
     );
+}
+
+#[test]
+fn a_maximum_size_is_met_and_settings_are_in_the_file_unless_excluded() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = ["--width", "64", "--height", "64", "--frames", "9", "--steps", "1", "--seed", "7"];
+    let comment = |out: &Path| {
+        let mut command = Command::new("ffprobe");
+        command.args(["-v", "error", "-show_entries", "format_tags=comment", "-of", "default=nw=1:nk=1"]).arg(out);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let (free, limited) = (folder.path().join("free.mp4"), folder.path().join("limited.mp4"));
+    assert!(generate(&free, &small).status.success());
+    let settings: serde_json::Value = serde_json::from_str(&comment(&free)).unwrap();
+    assert_eq!((&settings["prompt"], &settings["seed"]), (&"A fox in the snow".into(), &7.into()));
+    assert!(settings["model_version"].is_string() && settings["pipeline"].is_string(), "{settings}");
+
+    let max_bytes = free.metadata().unwrap().len() * 9 / 10;
+    let output = generate(&limited, &[&small[..], &["--no-metadata", "--max-bytes", &max_bytes.to_string()]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(limited.metadata().unwrap().len() <= max_bytes);
+    assert_eq!(comment(&limited), "");
+
+    let output = generate(&limited, &[&small[..], &["--max-bytes", "1kB"]].concat());
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("max_bytes is 1000, but the smallest video of acceptable quality has "), "{error}");
 }
 
 #[test]

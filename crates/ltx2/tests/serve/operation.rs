@@ -78,7 +78,7 @@ fn a_task_whose_engine_is_killed_three_times_fails_and_the_next_one_completes() 
     let reason = "given up after 3 engine crashes; the last one: the engine was killed";
     assert!(failed["error"].as_str().unwrap().starts_with(reason), "{failed}");
     assert_eq!(server.wait(next["task_id"].as_str().unwrap())["status"], "completed");
-    assert_eq!(server.outputs().len(), 2);
+    assert_eq!(server.outputs().len(), 3);
 }
 
 #[test]
