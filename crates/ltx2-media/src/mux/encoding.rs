@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ltx2_types::{Container, VideoInfo};
 
-use super::{Video, gif::GifWriter, muxer::Muxer, png_zip::PngZipWriter};
+use super::{content::Video, gif::GifWriter, muxer::Muxer, png_zip::PngZipWriter};
 use crate::MediaError;
 
 /// An open file that takes frames.
@@ -17,7 +17,7 @@ pub(super) struct Encoding {
 enum Format {
     Muxed(Box<Muxer>),
     Gif(GifWriter),
-    PngZip(PngZipWriter),
+    PngZip(Box<PngZipWriter>),
 }
 
 impl Encoding {
@@ -27,7 +27,7 @@ impl Encoding {
         let format = match video.spec.container {
             Container::Mp4 | Container::Webm | Container::Mov => Format::Muxed(Box::new(Muxer::open(path, video, 0)?)),
             Container::Gif => Format::Gif(GifWriter::open(path, &video)?),
-            Container::Zip => Format::PngZip(PngZipWriter::open(path, &video)?),
+            Container::Zip => Format::PngZip(Box::new(PngZipWriter::open(path, &video)?)),
         };
         Ok(Self { format, info, received: 0 })
     }

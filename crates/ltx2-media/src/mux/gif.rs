@@ -7,7 +7,7 @@ use std::path::Path;
 use gif::{Encoder, Extension, Frame, Repeat};
 use ltx2_types::VideoInfo;
 
-use super::Video;
+use super::content::Video;
 use crate::MediaError;
 
 /// Pixels per sample from which a palette is computed; 1 takes the longest.

@@ -4,6 +4,7 @@
 
 mod audio;
 mod container;
+mod content;
 mod encoders;
 mod encoding;
 mod gif;
@@ -19,7 +20,7 @@ use std::path::Path;
 use ltx2_types::{AudioClip, Failure, Output, OutputInfo, OutputRole, OutputSpec, Quality, VideoInfo};
 
 pub use self::encoders::missing_encoders;
-use self::{encoding::Encoding, reencode::Source};
+use self::{content::Video, encoding::Encoding, reencode::Source};
 use crate::{MediaError, PendingOutput, pending_file::PendingFile};
 
 /// Writer of a video, encoding frames as they come. Nothing appears under the final name before
@@ -37,19 +38,10 @@ pub struct VideoWriter {
     source: Option<Source>,
 }
 
-/// Everything about a video but its frames.
-#[derive(Clone)]
-struct Video {
-    spec: OutputSpec,
-    info: VideoInfo,
-    audio: Option<AudioClip>,
-    metadata: Option<String>,
-}
-
 enum State {
     Created,
     Started(VideoInfo),
-    Open(Encoding),
+    Open(Box<Encoding>),
 }
 
 impl VideoWriter {
@@ -121,7 +113,7 @@ impl VideoWriter {
         if self.spec.max_bytes.is_some() {
             self.source = Some(Source::create(self.file.target(), video.clone())?);
         }
-        self.state = State::Open(Encoding::open(self.file.path(), video)?);
+        self.state = State::Open(Box::new(Encoding::open(self.file.path(), video)?));
         Ok(())
     }
 }

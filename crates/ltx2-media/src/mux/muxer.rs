@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use ffmpeg_next::{Dictionary, Error, Packet, Rational, codec, format};
 use ltx2_types::VideoInfo;
 
-use super::Video;
+use super::content::Video;
 use super::settings::{VideoSettings, max_reduction};
 use super::{audio::AudioEncoder, container, video::VideoEncoder};
 use crate::{MediaError, ffmpeg::file_url};

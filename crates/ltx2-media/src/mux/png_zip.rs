@@ -10,7 +10,7 @@ use ltx2_types::VideoInfo;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
-use super::Video;
+use super::content::Video;
 use crate::MediaError;
 
 /// Writer of a ZIP with the files `frame_00000.png`, `frame_00001.png` and so on, and `metadata.json`. They are stored as they are, because

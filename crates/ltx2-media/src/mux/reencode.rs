@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ltx2_types::ImageLimits;
 
-use super::Video;
+use super::content::Video;
 use super::muxer::Muxer;
 use super::settings::max_reduction;
 use crate::{MediaError, demux::open_video, pending_file::PendingFile};
