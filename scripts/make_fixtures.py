@@ -13,6 +13,7 @@ full traces in DIR, for `ltx2 trace` and scripts/reference/compare.py.
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -160,6 +161,38 @@ CASES = {
                 "--rescale", "0.45"],
         "drop": SMALL,
     },
+    "retake": {
+        "model": ["--seed", "30"],
+        "run": ["--pipeline", "retake", "--video", "source.mov", "--window", "0.2:0.5", "--steps", "2"],
+        "drop": SMALL,
+    },
+    "retake_video": {
+        "model": ["--seed", "31"],
+        "run": ["--pipeline", "retake", "--video", "source.mov", "--window", "0.1:0.3", "--keep-audio", "--steps", "2"],
+        "drop": SMALL,
+    },
+    "a2v": {
+        "model": ["--seed", "32"],
+        "run": ["--pipeline", "a2v", "--audio", "source.mov", "--height", "64", "--width", "64", "--steps", "2",
+                "--frame-rate", str(17 / 0.75), "--image", "image.png:0:0.9"],
+        "drop": [*SMALL, "waveform"],
+    },
+    "v23_retake": {
+        "model": ["--seed", "33", *V23],
+        "run": ["--pipeline", "retake", "--video", "source.mov", "--window", "0:0.3", "--steps", "2"],
+        "drop": SMALL,
+    },
+    "v23_retake_audio": {
+        "model": ["--seed", "34", *V23],
+        "run": ["--pipeline", "retake", "--video", "source.mov", "--window", "0.3:0.6", "--keep-video", "--steps", "2"],
+        "drop": SMALL,
+    },
+    "v23_a2v": {
+        "model": ["--seed", "35", *V23],
+        "run": ["--pipeline", "a2v", "--audio", "source.mov", "--height", "64", "--width", "64", "--num-frames", "9",
+                "--steps", "2", "--frame-rate", "12"],
+        "drop": [*SMALL, "waveform"],
+    },
     "keyframes": {
         "model": ["--seed", "14"],
         "run": ["--pipeline", "keyframes", "--height", "64", "--width", "64", "--num-frames", "17", "--steps", "2",
@@ -201,6 +234,29 @@ def write_float32_lora(models: Path) -> None:
     save_file(scaled, models / "loras/lora_f32.safetensors")
 
 
+def write_source(path: Path) -> None:
+    """Write 17 lossless frames of 64x64 at 24 per second with 0.75 s of 16-bit stereo at 48 kHz.
+
+    `tests/common/source.rs` of ltx2-pipeline computes the same frames and samples.
+    """
+    import av
+    import numpy as np
+
+    with av.open(str(path), "w") as file:
+        video, audio = file.add_stream("qtrle", rate=24), file.add_stream("pcm_s16le", rate=48000, layout="stereo")
+        video.width, video.height, video.pix_fmt = 64, 64, "rgb24"
+        t, y, x, c = np.ogrid[:17, :64, :64, :3]
+        for frame in ((7 * t + 3 * x + 2 * y + 50 * c) % 256).astype(np.uint8):
+            file.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        i = np.arange(36000)
+        samples = np.stack([i * 37 % 20000 - 10000, i * 53 % 20000 - 10000], axis=1).astype(np.int16)
+        sound = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="stereo")
+        sound.sample_rate = 48000
+        file.mux(audio.encode(sound))
+        for stream in (video, audio):
+            file.mux(stream.encode(None))
+
+
 def slim(trace: Path, out: Path, case: dict, model: dict) -> None:
     from safetensors import safe_open
     from safetensors.torch import save_file
@@ -219,7 +275,9 @@ def run_case(name: str, keep: Path) -> None:
     metadata = make_model(CASES[name], model)
     script = HERE / "reference" / CASES[name].get("script", "run_reference.py")
     command = [sys.executable, str(script), str(model), str(trace), *CASES[name]["run"]]
-    subprocess.run(command, cwd=FIXTURES, check=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    shutil.copy(FIXTURES / "image.png", keep)
+    write_source(keep / "source.mov")
+    subprocess.run(command, cwd=keep, check=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
     slim(trace, FIXTURES / f"{name}.safetensors", CASES[name], metadata)
 
 

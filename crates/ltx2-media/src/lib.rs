@@ -22,6 +22,7 @@ mod still;
 mod webp_frames;
 
 pub use crf_roundtrip::{ConditioningError, conditioning_image, crf_roundtrip};
+pub use demux::{ProbeError, probe_source};
 pub use error::MediaError;
 pub use image::{ImageError, read_image};
 pub use inputs::FileInputs;

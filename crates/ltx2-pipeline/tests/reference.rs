@@ -15,6 +15,7 @@ use ltx2_models::text_encoder::Tokenizer;
 use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision};
 use ltx2_types::RgbImage;
 
+use common::source::{SourceInputs, source_info};
 use common::test_device;
 
 /// Maximum relative errors.
@@ -100,7 +101,12 @@ fn compare_in(case: &str, precision: Precision, limit: impl Fn(&str, &Tensor) ->
     let fixture = fixtures().join(format!("{case}.safetensors"));
     let folder = tempfile::tempdir().unwrap();
     let mut engine = Engine::new(models(&fixture, folder.path()), EngineSettings::new(test_device(), precision));
-    let ours = trace(&mut engine, &fixture, &mut DecodedImages(images(&fixture))).unwrap();
+    let has_source = ReferenceRequest::read(&fixture).unwrap().task().unwrap().source().is_some();
+    let ours = if has_source {
+        trace(&mut engine, &fixture, &mut SourceInputs(images(&fixture)), Some(source_info())).unwrap()
+    } else {
+        trace(&mut engine, &fixture, &mut DecodedImages(images(&fixture)), None).unwrap()
+    };
     let reference = recorded(case);
     assert!(reference.len() >= 7, "{case} has only {} tensors", reference.len());
     let mut failures = Vec::new();
@@ -246,4 +252,25 @@ fn v23_keyframes() {
 #[test]
 fn v23_hq() {
     compare("v23_hq");
+}
+
+/// Video and audio generated again within a window.
+#[test]
+fn retake() {
+    compare("retake");
+    compare("v23_retake");
+}
+
+/// One modality kept, as the official code does it.
+#[test]
+fn retake_of_one_modality() {
+    compare("retake_video");
+    compare("v23_retake_audio");
+}
+
+/// Audio frozen in both stages, with an image.
+#[test]
+fn audio_to_video() {
+    compare("a2v");
+    compare("v23_a2v");
 }

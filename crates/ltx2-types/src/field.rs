@@ -70,6 +70,16 @@ pub enum Field {
     Video,
     /// An audio input.
     Audio,
+    /// Part of a video to generate again.
+    Window,
+    /// Length of the part of a video that an extension follows from.
+    Context,
+    /// Strength of a video input.
+    VideoStrength,
+    /// Strength of an audio input.
+    AudioStrength,
+    /// Noise level of a video input.
+    Strength,
 }
 
 impl Field {

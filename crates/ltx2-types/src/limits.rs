@@ -58,6 +58,7 @@ impl Limits {
             missing_encoders: Vec::new(),
             defaults: ValidRequest {
                 task: Task::TextToVideo,
+                source: None,
                 prompt: String::new(),
                 enhance_prompt: false,
                 negative_prompt: DEFAULT_NEGATIVE_PROMPT.into(),

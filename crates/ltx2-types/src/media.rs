@@ -37,6 +37,24 @@ pub struct VideoInfo {
     pub frame_rate: FrameRate,
 }
 
+/// Streams of a video or audio file.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SourceInfo {
+    /// Properties of the video stream, upright.
+    pub video: Option<VideoInfo>,
+    /// Properties of the audio stream.
+    pub audio: Option<AudioInfo>,
+}
+
+/// Rate and length of an audio stream.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct AudioInfo {
+    /// Samples per second and channel.
+    pub sample_rate: u32,
+    /// Duration, seconds.
+    pub seconds: f64,
+}
+
 /// Limits for decoding images. The server and the engine use the same value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageLimits {

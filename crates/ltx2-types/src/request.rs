@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::names::unknown_name;
-use crate::{Camera, FrameRate, LoraInput, OutputSpec, Task};
+use crate::{Camera, FrameRate, LoraInput, OutputSpec, SourceInfo, Task};
 
 /// A request as a dialect or the command line parsed it. Omitted fields are `None`; integers are wide enough to hold
 /// invalid values, so that validation can report them.
@@ -11,6 +11,8 @@ use crate::{Camera, FrameRate, LoraInput, OutputSpec, Task};
 pub struct GenerationRequest {
     /// Kind of task with its inputs.
     pub task: Task,
+    /// Streams of the task's source, if it has one.
+    pub source: Option<SourceInfo>,
     /// Text that describes the video and its audio.
     pub prompt: String,
     /// Whether the text encoder first expands the prompt into a description of a shot.
@@ -50,6 +52,7 @@ impl GenerationRequest {
     pub fn new(task: Task, prompt: impl Into<String>) -> Self {
         Self {
             task,
+            source: None,
             prompt: prompt.into(),
             enhance_prompt: false,
             negative_prompt: None,
@@ -180,6 +183,9 @@ pub struct Guidance {
 pub struct ValidRequest {
     /// Kind of task with its inputs.
     pub task: Task,
+    /// Streams of the task's source, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceInfo>,
     /// Text that describes the video and its audio.
     pub prompt: String,
     /// Whether the text encoder first expands the prompt into a description of a shot.
@@ -199,11 +205,12 @@ pub struct ValidRequest {
     /// Camera motion, by a LoRA of the model set.
     #[serde(default)]
     pub camera: Option<Camera>,
-    /// Width, pixels.
+    /// Width of the result, pixels; the transformer generates the next multiple of 32.
     pub width: u32,
-    /// Height, pixels.
+    /// Height of the result, pixels; the transformer generates the next multiple of 32.
     pub height: u32,
-    /// Exact number of frames of the result; the transformer generates the next 8k + 1.
+    /// Exact number of frames of the result, or of its new part for [`Task::Extend`]; the transformer generates the
+    /// next 8k + 1.
     pub num_frames: u32,
     /// Frames per second.
     pub frame_rate: FrameRate,

@@ -6,9 +6,10 @@ use std::sync::Mutex;
 use anyhow::bail;
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
-use ltx2_media::{FileInputs, VideoWriter, metadata};
-use ltx2_types::{Generator, ImageLimits, InputFile, Job, OutputSpec, Phase, Progress, Quality, VideoFormat, Watch};
+use ltx2_media::{VideoWriter, metadata};
+use ltx2_types::{Generator, Job, OutputSpec, Phase, Progress, Quality, VideoFormat, Watch};
 
+use crate::inputs;
 use crate::models::ModelArguments;
 use crate::output;
 use crate::request::RequestArguments;
@@ -73,16 +74,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let output = arguments.output()?;
     let mut engine = arguments.models.engine()?;
     let request = arguments.request.valid(engine.models(), output)?;
-    let files = request.task.inputs().into_iter().map(|input| InputFile {
-        id: input.id,
-        kind: input.kind,
-        path: input.source.to_string().into(),
-    });
-    let mut inputs = FileInputs::new(files.collect(), ImageLimits::default());
+    let mut inputs = inputs::open(&request.task)?;
     let metadata = metadata(&request, engine.provenance(&request).as_ref());
     let mut output = VideoWriter::create(&arguments.out, request.output)?.with_metadata(metadata);
     let bar = Bar::new();
-    let report = engine.generate(Job { request: &request, inputs: &mut inputs }, &mut output, &bar)?;
+    let report = engine.generate(Job { request: &request, inputs: inputs.as_mut() }, &mut output, &bar)?;
     let written = output.finish()?.publish()?;
     bar.finish();
     if let Some(note) = written.note {

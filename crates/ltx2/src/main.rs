@@ -7,7 +7,7 @@ mod demo_model;
 mod engine;
 #[cfg(feature = "media")]
 mod generate;
-mod images;
+mod inputs;
 mod inspect;
 mod models;
 mod output;
@@ -15,6 +15,7 @@ mod plan;
 mod request;
 #[cfg(feature = "media")]
 mod serve;
+mod source;
 mod trace;
 
 use std::io::IsTerminal;

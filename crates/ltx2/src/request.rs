@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use anyhow::bail;
 use ltx2_pipeline::ModelSet;
 use ltx2_types::{
     Camera, GenerationRequest, GuidanceRequest, ImageInput, InputRef, Limits, LoraInput, LoraSource, OutputSpec,
     Pipeline, Sampler, Task, ValidRequest, validate,
 };
 
+use crate::inputs;
 use crate::models::limits_for;
+use crate::source::SourceArguments;
 
 #[derive(Debug, clap::Args)]
 pub struct RequestArguments {
@@ -65,6 +68,8 @@ pub struct RequestArguments {
     #[arg(long, allow_negative_numbers = true)]
     seed: Option<i128>,
     #[command(flatten)]
+    source: SourceArguments,
+    #[command(flatten)]
     scales: Scales,
 }
 
@@ -97,7 +102,7 @@ struct Scales {
 }
 
 impl RequestArguments {
-    fn request(&self, limits: &Limits) -> GenerationRequest {
+    fn task(&self, limits: &Limits) -> anyhow::Result<Task> {
         let image = |file: &Path, frame, strength| ImageInput {
             source: InputRef::Upload(file.display().to_string()),
             frame,
@@ -105,17 +110,26 @@ impl RequestArguments {
             crf: self.image_crf,
         };
         let rate = self.rate.unwrap_or_else(|| limits.defaults.frame_rate.as_f64());
-        let task = match &self.image {
-            Some(file) => Task::ImageToVideo { images: vec![image(file, 0, self.image_strength)] },
-            None if self.keyframe.is_empty() => Task::TextToVideo,
-            None => {
-                let images = self.keyframe.iter().map(|key| image(&key.file, key.at.frame(rate), key.strength));
-                Task::Keyframes { images: images.collect() }
-            }
-        };
+        let first = self.image.iter().map(|file| image(file, 0, self.image_strength));
+        let keyframes = self.keyframe.iter().map(|key| image(&key.file, key.at.frame(rate), key.strength));
+        let images: Vec<ImageInput> = first.chain(keyframes).collect();
+        match self.source.task(&images) {
+            Some(Task::AudioToVideo { audio, images }) => Ok(Task::AudioToVideo { audio, images }),
+            Some(_) if !images.is_empty() => bail!("an image or keyframe cannot condition a task with a source video"),
+            Some(task) => Ok(task),
+            None if self.image.is_some() => Ok(Task::ImageToVideo { images }),
+            None if images.is_empty() => Ok(Task::TextToVideo),
+            None => Ok(Task::Keyframes { images }),
+        }
+    }
+
+    fn request(&self, limits: &Limits) -> anyhow::Result<GenerationRequest> {
+        let task = self.task(limits)?;
+        let source = inputs::probe(&task)?;
         let s = &self.scales;
         let guidance = |cfg, stg, modality, rescale| GuidanceRequest { cfg, stg, modality, rescale };
-        GenerationRequest {
+        Ok(GenerationRequest {
+            source,
             enhance_prompt: self.enhance_prompt,
             negative_prompt: self.negative_prompt.clone(),
             pipeline: self.pipeline,
@@ -124,14 +138,14 @@ impl RequestArguments {
             loras: self.lora.iter().map(|lora| lora.0.clone()).collect(),
             width: self.width,
             height: self.height,
-            num_frames: self.frames,
+            num_frames: self.source.extension_frames(source).or(self.frames),
             frame_rate: self.rate,
             num_inference_steps: self.steps,
             seed: self.seed,
             video_guidance: guidance(s.cfg_video, s.stg_video, s.modality_video, s.rescale_video),
             audio_guidance: guidance(s.cfg_audio, s.stg_audio, s.modality_audio, s.rescale_audio),
             ..GenerationRequest::new(task, self.prompt.clone())
-        }
+        })
     }
 
     /// Returns the validated request for a result of format `output`.
@@ -140,7 +154,7 @@ impl RequestArguments {
     /// Every field that breaks a rule.
     pub fn valid(&self, models: &ModelSet, output: OutputSpec) -> anyhow::Result<ValidRequest> {
         let limits = limits_for(Limits::command_line(), models)?;
-        let request = GenerationRequest { output, ..self.request(&limits) };
+        let request = GenerationRequest { output, ..self.request(&limits)? };
         validate(request, &limits, random_seed).map_err(|errors| {
             anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         })

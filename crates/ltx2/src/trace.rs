@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use ltx2_devtools::DecodedImages;
 use ltx2_devtools::trace::{self, ReferenceRequest};
 
-use crate::images;
+use crate::inputs;
 use crate::models::ModelArguments;
 use crate::output;
 
@@ -23,13 +22,10 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     let request = ReferenceRequest::read(&arguments.like)?;
-    let images = request
-        .images()?
-        .iter()
-        .map(|image| images::read(&image.source.to_string(), image.crf))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let task = request.task()?;
+    let (mut inputs, source) = (inputs::open(&task)?, inputs::probe(&task)?);
     let mut engine = arguments.models.engine()?;
-    let tensors = trace::trace(&mut engine, &arguments.like, &mut DecodedImages(images))?;
+    let tensors = trace::trace(&mut engine, &arguments.like, inputs.as_mut(), source)?;
     trace::write(&tensors, &arguments.out)?;
     output::print(&format!("{} tensors in {}", tensors.len(), arguments.out.display()))
 }

@@ -9,18 +9,23 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 use ltx2_pipeline::diffusion::noiser::NoiseSource;
 use ltx2_pipeline::{Engine, Probe, RunContext};
-use ltx2_types::{AudioClip, Failure, Inputs, Output, Progress, VideoInfo, Watch};
+use ltx2_types::{AudioClip, Failure, Inputs, Output, Progress, SourceInfo, VideoInfo, Watch};
 
 pub use reference_request::ReferenceRequest;
 
 /// Runs the request of the trace at `reference` with its noise and returns every tensor.
 ///
-/// `inputs` decodes the images of [`ReferenceRequest::images`].
+/// `inputs` decodes the inputs of the request, of which `source` describes the video or audio.
 ///
 /// # Errors
 /// The reference cannot be read, its request is not supported, or the run fails.
-pub fn trace(engine: &mut Engine, reference: &Path, inputs: &mut dyn Inputs) -> Result<BTreeMap<String, Tensor>> {
-    let plan = ReferenceRequest::read(reference)?.plan(engine)?;
+pub fn trace(
+    engine: &mut Engine,
+    reference: &Path,
+    inputs: &mut dyn Inputs,
+    source: Option<SourceInfo>,
+) -> Result<BTreeMap<String, Tensor>> {
+    let plan = ReferenceRequest::read(reference)?.plan(engine, source)?;
     let recorded = candle_core::safetensors::load(reference, &Device::Cpu)?;
     let mut recorder = Recorder::default();
     let mut frames = Frames::default();

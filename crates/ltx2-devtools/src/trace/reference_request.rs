@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
+use ltx2_models::AudioVideo;
 use ltx2_models::checkpoint::read_metadata;
 use ltx2_pipeline::Engine;
-use ltx2_pipeline::plan::{Plan, TilingPlan, plan_request};
+use ltx2_pipeline::plan::{Origin, Plan, Span, TilingPlan, plan_request};
 use ltx2_types::{
-    FrameRate, Guidance, ImageInput, InputRef, LoraInput, LoraSource, OutputSpec, Pipeline, Sampler, Task, ValidRequest,
+    FrameRate, Guidance, ImageInput, InputRef, LoraInput, LoraSource, OutputSpec, Pipeline, RetakePart, Sampler,
+    SourceInfo, Task, TimeWindow, ValidRequest, VideoInfo,
 };
 use serde::Deserialize;
 
@@ -43,6 +45,17 @@ pub struct ReferenceRequest {
     sampler: Option<Sampler>,
     tile_pixels: Option<String>,
     tile_frames: Option<String>,
+    /// Source of a retake.
+    video: Option<String>,
+    /// Window of a retake, `START:END` in seconds.
+    #[serde(default)]
+    window: String,
+    #[serde(default)]
+    keep_video: bool,
+    #[serde(default)]
+    keep_audio: bool,
+    /// Audio of a video for audio.
+    audio: Option<String>,
 }
 
 impl ReferenceRequest {
@@ -61,17 +74,19 @@ impl ReferenceRequest {
         Ok(request)
     }
 
-    /// Returns the pipeline, and whether every image is a keyframe.
-    fn pipeline(&self) -> Result<(Pipeline, bool)> {
+    fn pipeline(&self) -> Result<Pipeline> {
         Ok(match self.pipeline.as_str() {
-            "one-stage" => (Pipeline::OneStage, false),
-            "two-stage" => (Pipeline::TwoStage, false),
-            "distilled" => (Pipeline::Distilled, false),
-            "keyframes" => (Pipeline::TwoStage, true),
-            "hq" => (Pipeline::Hq, false),
-            other => {
-                bail!("pipeline is {other}, but only one-stage, two-stage, distilled, keyframes and hq are supported")
-            }
+            "one-stage" => Pipeline::OneStage,
+            "two-stage" => Pipeline::TwoStage,
+            "distilled" => Pipeline::Distilled,
+            "keyframes" => Pipeline::TwoStage,
+            "hq" => Pipeline::Hq,
+            "retake" => Pipeline::OneStage,
+            "a2v" => Pipeline::TwoStage,
+            other => bail!(
+                "pipeline is {other}, but only one-stage, two-stage, distilled, keyframes, hq, retake and a2v are \
+                 supported"
+            ),
         })
     }
 
@@ -111,28 +126,63 @@ impl ReferenceRequest {
         Ok(loras)
     }
 
-    fn request(&self, distilled_lora: Option<&Path>) -> Result<ValidRequest> {
+    /// Returns the task; its inputs are file names.
+    ///
+    /// # Errors
+    /// A value of the request is invalid or missing.
+    pub fn task(&self) -> Result<Task> {
+        let images = self.images()?;
+        let file = |file: &Option<String>, name| {
+            let file =
+                file.as_ref().with_context(|| format!("pipeline is {}, but there is no {name}", self.pipeline))?;
+            anyhow::Ok(InputRef::Upload(file.clone()))
+        };
+        Ok(match (self.pipeline.as_str(), images.is_empty()) {
+            ("retake", _) => {
+                let part = match (self.keep_video, self.keep_audio) {
+                    (false, false) => RetakePart::Both,
+                    (false, true) => RetakePart::Video,
+                    (true, _) => RetakePart::Audio,
+                };
+                Task::Retake { video: file(&self.video, "video")?, window: self.window()?, part }
+            }
+            ("a2v", _) => Task::AudioToVideo { audio: file(&self.audio, "audio")?, images },
+            ("keyframes", false) => Task::Keyframes { images },
+            (_, false) => Task::ImageToVideo { images },
+            (_, true) => Task::TextToVideo,
+        })
+    }
+
+    fn window(&self) -> Result<TimeWindow> {
+        let parsed = self
+            .window
+            .split_once(':')
+            .and_then(|(start, end)| Some(TimeWindow { start: start.parse().ok()?, end: end.parse().ok()? }));
+        parsed.ok_or_else(|| anyhow!("window is {}, but it must be START:END", self.window))
+    }
+
+    fn request(&self, distilled_lora: Option<&Path>, source: Option<SourceInfo>) -> Result<ValidRequest> {
         let guidance = |cfg| Guidance { cfg, stg: self.stg, modality: self.modality, rescale: self.rescale };
         let frame_rate = FrameRate::new(self.frame_rate)
             .ok_or_else(|| anyhow!("frame_rate is {}, but it must be positive", self.frame_rate))?;
-        let images = self.images()?;
-        let (pipeline, keyframes) = self.pipeline()?;
+        let task = self.task()?;
+        // A retake has the size and length of its video.
+        let video = source.and_then(|source| source.video).filter(|_| matches!(task, Task::Retake { .. }));
+        let requested = VideoInfo { width: self.width, height: self.height, num_frames: self.num_frames, frame_rate };
+        let VideoInfo { width, height, num_frames, frame_rate } = video.unwrap_or(requested);
         Ok(ValidRequest {
-            task: match (images.is_empty(), keyframes) {
-                (true, _) => Task::TextToVideo,
-                (false, true) => Task::Keyframes { images },
-                (false, false) => Task::ImageToVideo { images },
-            },
-            pipeline: Some(pipeline),
+            task,
+            source,
+            pipeline: Some(self.pipeline()?),
             sampler: self.sampler,
             camera: None,
             loras: self.loras(distilled_lora)?,
             prompt: self.prompt.clone(),
             enhance_prompt: false,
             negative_prompt: self.negative_prompt.clone(),
-            width: self.width,
-            height: self.height,
-            num_frames: self.num_frames,
+            width,
+            height,
+            num_frames,
             frame_rate,
             num_inference_steps: self.steps,
             seed: self.seed,
@@ -143,9 +193,9 @@ impl ReferenceRequest {
     }
 
     /// Returns the plan with the settings of the reference run.
-    pub(super) fn plan(&self, engine: &Engine) -> Result<Plan> {
+    pub(super) fn plan(&self, engine: &Engine, source: Option<SourceInfo>) -> Result<Plan> {
         let model = engine.models().capabilities();
-        let mut plan = plan_request(&self.request(model.distilled_lora.as_deref())?, &model)?;
+        let mut plan = plan_request(&self.request(model.distilled_lora.as_deref(), source)?, &model)?;
         plan.output.tiling = self.tiling()?;
         // The reference always encodes the negative prompt, except with distilled models.
         if plan.pipeline != Pipeline::Distilled {
@@ -156,6 +206,16 @@ impl ReferenceRequest {
             // The distilled LoRA of a second stage.
             if plan.pipeline == Pipeline::TwoStage {
                 stage.loras.iter_mut().for_each(|lora| lora.strength = REFERENCE_STRENGTH);
+            }
+        }
+        // The official code decodes all of a retake.
+        if let (Some(output), "retake") = (&mut plan.output.source, self.pipeline.as_str()) {
+            let whole = Span { from: Origin::Generated, start: 0, frames: plan.output.num_frames };
+            output.spans = AudioVideo { video: vec![whole], audio: vec![whole] };
+            plan.output.audio_stage = Some(0);
+            // It also adds noise to a kept modality, which the transformer sees at noise level 0.
+            for stage in &mut plan.stages {
+                (stage.modalities.video.noise_scale, stage.modalities.audio.noise_scale) = (1.0, 1.0);
             }
         }
         Ok(plan)

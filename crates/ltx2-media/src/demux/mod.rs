@@ -4,8 +4,10 @@ mod audio;
 mod error;
 mod probe;
 mod reader;
+mod source;
 mod video;
 
 pub(crate) use audio::read_audio;
 pub(crate) use error::DemuxError;
+pub use source::{ProbeError, probe_source};
 pub(crate) use video::open_video;

@@ -103,6 +103,11 @@ impl Positions {
         Self { axes: self.axes[..1].to_vec() }
     }
 
+    /// Start and end of each token, seconds.
+    pub fn times(&self) -> &[(f32, f32)] {
+        &self.axes[0]
+    }
+
     /// Number of tokens.
     pub fn tokens(&self) -> usize {
         self.axes[0].len()

@@ -1,9 +1,8 @@
 //! Conditioning items: known parts of the result. Each turns a latent state into another.
 
-use std::ops::Range;
-
 use candle_core::{Result, Tensor, bail};
 use ltx2_models::layers::Positions;
+use ltx2_types::TimeWindow;
 
 use super::latent_state::LatentState;
 use super::patchifier::{VideoLatentShape, preceding_audio_positions};
@@ -31,13 +30,10 @@ pub enum ConditioningItem {
         /// Conditioning strength.
         strength: f64,
     },
-    /// Latents of the whole target, which is generated again within a window (`TemporalRegionMask`). They are the start
-    /// and the clean latent of all target tokens.
+    /// The start of the target, which is generated again within a window (`TemporalRegionMask`).
     Region {
-        /// The latents.
-        latent: Tensor,
-        /// Latent frames that are generated.
-        window: Range<usize>,
+        /// Tokens whose time overlaps the window are generated.
+        window: TimeWindow,
         /// Conditioning strength outside the window.
         strength: f64,
     },
@@ -78,16 +74,14 @@ impl ConditioningItem {
                 let positions = shape.image_positions(frame_rate, *frame);
                 append_tokens(state, &layout.patchify(latent)?, &positions, kept_share(*strength))
             }
-            Self::Region { latent, window, strength } => {
-                let tokens = layout.patchify(latent)?;
-                if tokens.dim(1)? != layout.tokens() || window.end > layout.frames() {
-                    bail!("a region must cover {layout:?}, but it has {} tokens, window {window:?}", tokens.dim(1)?);
+            Self::Region { window, strength } => {
+                let (start, end) = (window.start as f32, window.end as f32);
+                let times = state.positions.times().iter().take(layout.tokens());
+                let mut denoise_mask = state.denoise_mask.clone();
+                for (share, &(begins, ends)) in denoise_mask.iter_mut().zip(times) {
+                    *share = if ends > start && begins < end { 1.0 } else { kept_share(*strength) };
                 }
-                let mut replaced = replace_clean(state, &tokens, 0, kept_share(*strength))?;
-                replaced.latent = replace(&state.latent, &tokens, 0)?;
-                let per_frame = layout.tokens_per_frame();
-                replaced.denoise_mask[window.start * per_frame..window.end * per_frame].fill(1.0);
-                Ok(replaced)
+                Ok(LatentState { denoise_mask, ..state.clone() })
             }
             Self::Reference { latent, spatial_scale, temporal_scale, strength } => {
                 let positions = match layout {
@@ -190,43 +184,31 @@ mod tests {
     }
 
     #[test]
-    fn a_video_region_is_generated_within_its_window() -> Result<()> {
-        let latent = Tensor::arange(0f32, 12., &Device::Cpu)?.reshape((1, 1, 2, 2, 3))?;
-        let item = ConditioningItem::Region { latent, window: 1..2, strength: 1.0 };
-        let state = item.apply(&state(VIDEO, 1), VIDEO)?;
-        assert_eq!(state.denoise_mask, [vec![0.0; 6], vec![1.0; 6]].concat());
-        let expected: Vec<f32> = (0..12u8).map(f32::from).collect();
-        assert_eq!((values(&state.latent), values(&state.clean_latent)), (expected.clone(), expected));
-        assert_eq!(state.positions, VIDEO.positions());
+    fn tokens_that_overlap_the_window_of_a_region_are_generated() -> Result<()> {
+        // Two latent frames at 24 frames per second: 0 to 1/24 s and 1/24 to 9/24 s.
+        let mask = |layout: TokenLayout, start: f64, end: f64, strength| -> Result<Vec<f32>> {
+            let item = ConditioningItem::Region { window: TimeWindow { start, end }, strength };
+            Ok(item.apply(&state(layout, 16), layout)?.denoise_mask)
+        };
+        assert_eq!(mask(VIDEO, 0.05, 1.0, 1.0)?, [vec![0.0; 6], vec![1.0; 6]].concat());
+        assert_eq!(mask(VIDEO, 0.0, 0.01, 0.75)?, [vec![1.0; 6], vec![0.25; 6]].concat());
+        assert_eq!(mask(VIDEO, 1.0, 2.0, 1.0)?, [0.0; 12]);
+        // Audio latents start at 0, 0.01 and 0.05 s.
+        assert_eq!(mask(AUDIO, 0.02, 0.04, 0.75)?, [0.25, 1.0, 0.25]);
         Ok(())
     }
 
     #[test]
-    fn an_audio_region_has_one_token_per_frame() -> Result<()> {
-        let item = ConditioningItem::Region { latent: audio(&[1., 2., 3.]), window: 0..2, strength: 0.75 };
-        let state = item.apply(&state(AUDIO, 16), AUDIO)?;
-        assert_eq!(state.denoise_mask, [1.0, 1.0, 0.25]);
-        assert_eq!(values(&state.clean_latent.narrow(2, 0, 1)?), [1., 2., 3.]);
-        Ok(())
-    }
-
-    #[test]
-    fn a_region_of_another_size_is_refused() {
-        for (latent, window) in [(audio(&[1., 2.]), 0..1), (audio(&[1., 2., 3.]), 0..4)] {
-            let item = ConditioningItem::Region { latent, window, strength: 1.0 };
-            assert!(item.apply(&state(AUDIO, 16), AUDIO).unwrap_err().to_string().contains("a region must cover"));
-        }
-    }
-
-    #[test]
-    fn a_region_leaves_appended_tokens_alone() -> Result<()> {
-        let keyframe = Tensor::ones((1, 1, 1, 2, 3), DType::F32, &Device::Cpu)?;
-        let appended =
-            ConditioningItem::Keyframe { latent: keyframe, frame: 8, strength: 1.0 }.apply(&state(VIDEO, 1), VIDEO)?;
-        let latent = Tensor::zeros((1, 1, 2, 2, 3), DType::F32, &Device::Cpu)?;
-        let region = ConditioningItem::Region { latent, window: 0..1, strength: 1.0 }.apply(&appended, VIDEO)?;
-        assert_eq!(region.denoise_mask, [vec![1.0; 6], vec![0.0; 12]].concat());
-        assert_eq!(values(&region.clean_latent)[12..], [1.0; 6]);
+    fn a_region_keeps_the_start_and_leaves_appended_tokens_alone() -> Result<()> {
+        let start = Tensor::arange(0f32, 12., &Device::Cpu)?.reshape((1, 12, 1))?;
+        let target = LatentState::new(VIDEO.positions(), Some(&start), 1, &Device::Cpu)?;
+        let latent = Tensor::ones((1, 1, 1, 2, 3), DType::F32, &Device::Cpu)?;
+        let appended = ConditioningItem::Keyframe { latent, frame: 8, strength: 1.0 }.apply(&target, VIDEO)?;
+        let region = ConditioningItem::Region { window: TimeWindow { start: 0.0, end: 9.0 }, strength: 1.0 };
+        let region = region.apply(&appended, VIDEO)?;
+        assert_eq!(region.denoise_mask, [vec![1.0; 12], vec![0.0; 6]].concat());
+        let expected: Vec<f32> = (0..12u8).map(f32::from).chain([1.0; 6]).collect();
+        assert_eq!(values(&region.clean_latent), expected);
         Ok(())
     }
 

@@ -14,9 +14,20 @@ pub struct LatentState {
     pub positions: Positions,
     /// Tokens without noise, `(1, n, channels)`; known where the mask is below 1.
     pub clean_latent: Tensor,
-    /// Whether the whole modality is kept as it is. The transformer sees it at noise level 0, and steps do not change
-    /// it.
-    pub frozen: bool,
+    /// Whether the whole modality is kept. The transformer sees it at noise level 0.
+    pub freeze: Freeze,
+}
+
+/// Whether a modality is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freeze {
+    /// It is generated.
+    Off,
+    /// It is kept as it is, and steps do not change it.
+    Clean,
+    /// It starts from noise, which steps turn into the clean latent, although the transformer sees it at noise level 0.
+    /// The official retake with a kept modality does so; only its traces are run this way.
+    Noised,
 }
 
 impl LatentState {
@@ -27,23 +38,23 @@ impl LatentState {
             Some(start) => start.reshape((1, n, channels))?,
             None => Tensor::zeros((1, n, channels), DType::F32, device)?,
         };
-        Ok(Self { clean_latent: latent.clone(), latent, denoise_mask: vec![1.0; n], positions, frozen: false })
+        Ok(Self { clean_latent: latent.clone(), latent, denoise_mask: vec![1.0; n], positions, freeze: Freeze::Off })
     }
 
     /// Returns the state with all tokens kept as their clean latents (`ModalitySpec.frozen`).
     pub fn freeze(self) -> Self {
         let denoise_mask = vec![0.0; self.denoise_mask.len()];
-        Self { latent: self.clean_latent.clone(), denoise_mask, frozen: true, ..self }
+        Self { latent: self.clean_latent.clone(), denoise_mask, freeze: Freeze::Clean, ..self }
     }
 
-    /// Returns the state with other noisy tokens. A frozen state stays as it is.
+    /// Returns the state with other noisy tokens. A clean frozen state stays as it is.
     pub fn with_latent(&self, latent: Tensor) -> Self {
-        if self.frozen { self.clone() } else { Self { latent, ..self.clone() } }
+        if self.freeze == Freeze::Clean { self.clone() } else { Self { latent, ..self.clone() } }
     }
 
     /// Returns the noise level of the modality when the schedule is at `sigma`: 0 if frozen.
     pub fn sigma(&self, sigma: f32) -> f32 {
-        if self.frozen { 0.0 } else { sigma }
+        if self.freeze == Freeze::Off { sigma } else { 0.0 }
     }
 
     /// Returns the mask as `(1, n, 1)`.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use candle_core::{DType, Result, Tensor, bail};
 
-use super::latent_state::LatentState;
+use super::latent_state::{Freeze, LatentState};
 use super::philox::Philox;
 
 /// Source of the draws of a run, in order.
@@ -93,7 +93,7 @@ fn recorded(draws: &mut VecDeque<Tensor>, like: &Tensor) -> Result<Tensor> {
 
 /// Moves the latent of `state` towards noise by `noise_scale`, then blends it with the clean latent by the mask. Returns the
 /// draw as well: a frozen state takes one and stays as it is, so that the draws of the other modality do not depend on
-/// it.
+/// it, unless its noise scale is above 0 ([`Freeze::Noised`]).
 pub fn add_noise(
     state: &LatentState,
     noise_scale: f64,
@@ -102,6 +102,9 @@ pub fn add_noise(
 ) -> Result<(LatentState, Tensor)> {
     let noise = source.draw(&state.latent, dtype)?;
     let noisy = ((&noise * noise_scale)? + (&state.latent * (1.0 - noise_scale))?)?;
+    if state.freeze == Freeze::Clean && noise_scale > 0.0 {
+        return Ok((LatentState { latent: noisy, freeze: Freeze::Noised, ..state.clone() }, noise));
+    }
     let latent = state.blend(noisy)?;
     Ok((state.with_latent(latent), noise))
 }
@@ -121,13 +124,16 @@ mod tests {
         let clean_latent = Tensor::new(&[[[1f32], [10.]]], &Device::Cpu)?;
         let state = LatentState { denoise_mask: vec![1.0, 0.5], clean_latent, ..state };
         let draw = Tensor::new(&[[[4f32], [8.]]], &Device::Cpu)?;
-        let mut source = NoiseSource::Recorded([draw.clone(), draw].into());
+        let other = Tensor::new(&[[[2f32], [4.]]], &Device::Cpu)?;
+        let mut source = NoiseSource::Recorded([draw.clone(), draw, other].into());
         let values = |state: &LatentState| state.latent.flatten_all()?.to_vec1::<f32>();
         let (noisy, _) = add_noise(&state, 0.5, &mut source, DType::F32)?;
         assert_eq!(values(&noisy)?, [2.5, 7.5]);
-        let (frozen, _) = add_noise(&state.freeze(), 1.0, &mut source, DType::F32)?;
-        assert_eq!(values(&frozen)?, [1., 10.]);
-        assert!(add_noise(&frozen, 1.0, &mut source, DType::F32).is_err(), "both draws are taken");
+        let (frozen, _) = add_noise(&state.clone().freeze(), 0.0, &mut source, DType::F32)?;
+        assert_eq!((values(&frozen)?, frozen.freeze), (vec![1., 10.], Freeze::Clean));
+        let (noised, _) = add_noise(&state.freeze(), 1.0, &mut source, DType::F32)?;
+        assert_eq!((values(&noised)?, noised.freeze, noised.sigma(0.5)), (vec![2., 4.], Freeze::Noised, 0.0));
+        assert!(add_noise(&frozen, 0.0, &mut source, DType::F32).is_err(), "all draws are taken");
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Tensor};
 use ltx2_models::AudioVideo;
+use ltx2_types::InputId;
 
 use super::session::Session;
 use super::{Engine, Latents};
@@ -12,22 +13,38 @@ use crate::diffusion::patchifier::PixelShape;
 use crate::diffusion::token_layout::TokenLayout;
 use crate::error::{PipelineError, Result};
 use crate::inputs::conditioning_pixels;
-use crate::plan::{ItemPlan, ModalityPlan, StagePlan, Start};
+use crate::plan::{ItemPlan, ModalityPlan, SourceOutput, StagePlan, Start};
+
+/// Latents and inputs that a stage can start from.
+#[derive(Clone, Copy)]
+pub(super) struct StageSources<'a> {
+    /// Latents of the previous stage.
+    pub previous: Option<&'a Latents>,
+    /// The input that is part of the result.
+    pub output: Option<&'a SourceOutput>,
+}
 
 impl Engine {
-    /// Returns the noisy states with which `stage` starts. `previous` are the latents of the previous stage.
+    /// Returns the noisy states with which `stage` starts.
     pub(super) fn initial_states(
         &mut self,
         stage: &StagePlan,
-        previous: Option<&Latents>,
+        sources: StageSources,
         session: &mut Session,
     ) -> Result<AudioVideo<LatentState>> {
         let layouts = TokenLayout::of(stage.shape);
         let AudioVideo { video, audio } = &stage.modalities;
         let starts = AudioVideo {
-            video: self.start_tokens(video.start, previous.map(|latents| &latents.video), layouts.video, session)?,
-            audio: self.start_tokens(audio.start, previous.map(|latents| &latents.audio), layouts.audio, session)?,
+            video: match video.start {
+                Start::Input(source) => Some(self.encode_video(source, stage.shape, sources.output, session)?),
+                start => self.earlier_latents(start, sources.previous.map(|latents| &latents.video), session)?,
+            },
+            audio: match audio.start {
+                Start::Input(source) => Some(self.encode_audio(source, stage.shape, sources.output, session)?),
+                start => self.earlier_latents(start, sources.previous.map(|latents| &latents.audio), session)?,
+            },
         };
+        let starts = starts.zip(layouts).try_map(|(latent, layout)| start_tokens(latent, layout))?;
         let items = AudioVideo {
             video: self.conditioning_items(&video.items, stage.shape, session)?,
             audio: self.conditioning_items(&audio.items, stage.shape, session)?,
@@ -43,28 +60,21 @@ impl Engine {
         })
     }
 
-    /// Returns the tokens that a modality starts from, `(1, n, channels)`; `None` for zeros.
-    fn start_tokens(
+    /// Returns the latents of the previous stage that a modality starts from; `None` for zeros.
+    fn earlier_latents(
         &self,
         start: Start,
         previous: Option<&Tensor>,
-        layout: TokenLayout,
         session: &mut Session,
     ) -> Result<Option<Tensor>> {
         let previous = || {
             previous.ok_or_else(|| PipelineError::Internal("the first stage has no previous one to start from".into()))
         };
-        let latent = match start {
-            Start::Empty => return Ok(None),
-            Start::Previous => previous()?.clone(),
-            Start::Upscaled => self.upscale(previous()?, session)?,
-            Start::Input(id) => {
-                return Err(PipelineError::Internal(format!(
-                    "a stage cannot start from input {id}: not supported yet"
-                )));
-            }
-        };
-        Ok(Some(layout.patchify(&latent)?))
+        Ok(match start {
+            Start::Empty | Start::Input(_) => None,
+            Start::Previous => Some(previous()?.clone()),
+            Start::Upscaled => Some(self.upscale(previous()?, session)?),
+        })
     }
 
     /// Upscales a video latent to the next stage's height and width.
@@ -85,20 +95,35 @@ impl Engine {
     ) -> Result<Vec<ConditioningItem>> {
         let mut encoded = Vec::new();
         for item in items {
-            let image = session.context.inputs.image(item.input(), item.crf()).map_err(PipelineError::Input)?;
-            let pixels = conditioning_pixels(&image, shape.height, shape.width, &self.settings().device)?;
-            session.keep("image", &pixels)?;
-            let pixels = pixels.to_dtype(self.dtype())?;
-            let latent = self.residency.video_encoder()?.forward(&pixels)?.to_dtype(DType::F32)?;
-            session.keep("image_latent", &latent)?;
             encoded.push(match *item {
-                ItemPlan::ReplaceLatent { latent_index, strength, .. } => {
+                ItemPlan::ReplaceLatent { input, crf, latent_index, strength } => {
+                    let latent = self.encode_image((input, crf), shape, session)?;
                     ConditioningItem::ReplaceLatent { latent, latent_index, strength }
                 }
-                ItemPlan::Keyframe { frame, strength, .. } => ConditioningItem::Keyframe { latent, frame, strength },
+                ItemPlan::Keyframe { input, crf, frame, strength } => {
+                    let latent = self.encode_image((input, crf), shape, session)?;
+                    ConditioningItem::Keyframe { latent, frame, strength }
+                }
+                ItemPlan::Region { window, strength } => ConditioningItem::Region { window, strength },
             });
         }
         Ok(encoded)
+    }
+
+    /// Encodes an image input after an H.264 pass of quality `crf`.
+    fn encode_image(
+        &mut self,
+        (input, crf): (InputId, u32),
+        shape: PixelShape,
+        session: &mut Session,
+    ) -> Result<Tensor> {
+        let image = session.context.inputs.image(input, crf).map_err(PipelineError::Input)?;
+        let pixels = conditioning_pixels(&image, shape.height, shape.width, &self.settings().device)?;
+        session.keep("image", &pixels)?;
+        let pixels = pixels.to_dtype(self.dtype())?;
+        let latent = self.residency.video_encoder()?.forward(&pixels)?.to_dtype(DType::F32)?;
+        session.keep("image_latent", &latent)?;
+        Ok(latent)
     }
 
     /// Returns the state of a modality before noise is added.
@@ -119,4 +144,14 @@ impl Engine {
         }
         Ok(if plan.frozen { state.freeze() } else { state })
     }
+}
+
+/// Returns the tokens of `latent`, cut or padded with zeros to the length of `layout`.
+fn start_tokens(latent: Option<Tensor>, layout: TokenLayout) -> candle_core::Result<Option<Tensor>> {
+    let Some(latent) = latent else { return Ok(None) };
+    let latent = match layout.frames().checked_sub(latent.dim(2)?) {
+        Some(missing) => latent.pad_with_zeros(2, 0, missing)?,
+        None => latent.narrow(2, 0, layout.frames())?,
+    };
+    Ok(Some(layout.patchify(&latent)?))
 }

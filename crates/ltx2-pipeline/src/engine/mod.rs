@@ -3,6 +3,8 @@
 mod conditioning;
 mod decode;
 mod enhance;
+mod frame_writer;
+mod mixing;
 mod preview;
 mod prompt_cache;
 mod prompts;
@@ -10,6 +12,7 @@ mod recovery;
 mod residency;
 mod session;
 mod settings;
+mod source;
 mod stage;
 
 use std::sync::Arc;
@@ -30,6 +33,7 @@ use crate::diffusion::noiser::NoiseSource;
 use crate::error::{PipelineError, Result};
 use crate::model_set::ModelSet;
 use crate::plan::{LoraPlan, Plan, estimate};
+use conditioning::StageSources;
 use prompt_cache::PromptCache;
 use residency::{Residency, Workload};
 use session::Session;
@@ -138,8 +142,8 @@ impl Engine {
             // The loaded transformer is reused, or its memory is.
             let required = memory.denoising.saturating_sub(self.residency.transformer_bytes());
             self.residency.prepare(Workload::Denoising, required);
-            let denoised =
-                self.run_stage((index, stage), latents.as_ref(), contexts, memory.denoising, &mut session)?;
+            let sources = StageSources { previous: latents.as_ref(), output: plan.output.source.as_ref() };
+            let denoised = self.run_stage((index, stage), sources, contexts, memory.denoising, &mut session)?;
             if plan.output.audio_stage == Some(index) {
                 audio = Some(denoised.audio.clone());
             }

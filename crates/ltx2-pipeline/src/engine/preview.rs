@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 use ltx2_types::RgbImage;
 
 use super::Engine;
-use super::decode::rgb;
+use super::frame_writer::rgb;
 use super::session::Session;
 use crate::diffusion::patchifier::VideoLatentShape;
 use crate::error::Result;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::DType;
 use ltx2_models::WeightCache;
-use ltx2_models::audio_vae::AudioDecoder;
+use ltx2_models::audio_vae::{AudioDecoder, AudioEncoder, LogMel};
 use ltx2_models::transformer::Transformer;
 use ltx2_models::video_vae::{VideoDecoder, VideoEncoder};
 use ltx2_models::vocoder::Vocoder;
@@ -182,6 +182,14 @@ impl Residency {
             let decoder = self.models.audio_decoder(dtype, device)?;
             Ok(AudioComponents { decoder, vocoder: self.models.vocoder(dtype, device)? })
         })
+    }
+
+    /// Returns the audio encoder, the spectrogram that it takes, and the rate of its samples. They are small and seldom
+    /// used, so that they are not kept.
+    pub(super) fn audio_encoder(&self) -> Result<(AudioEncoder, LogMel, u32)> {
+        let (dtype, device) = (self.dtype(), &self.settings.device);
+        let (log_mel, rate) = self.models.log_mel(device)?;
+        Ok((self.models.audio_encoder(dtype, device)?, log_mel, rate))
     }
 
     fn dtype(&self) -> DType {

@@ -2,8 +2,10 @@
 
 use candle_core::{Device, Tensor};
 use ltx2_models::AudioVideo;
+use ltx2_models::text_encoder::Contexts;
 use ltx2_models::transformer::{PromptContext, PromptContexts, Transformer};
 
+use super::conditioning::StageSources;
 use super::prompts::RunContexts;
 use super::session::Session;
 use super::{Engine, Latents};
@@ -13,19 +15,19 @@ use crate::diffusion::latent_state::LatentState;
 use crate::diffusion::sampler::{Event, Sampling, TensorName, sample};
 use crate::diffusion::token_layout::TokenLayout;
 use crate::error::Result;
-use crate::plan::StagePlan;
+use crate::plan::{ModalityPlan, StagePlan};
 
 impl Engine {
     /// Runs `stage` and returns its latents. `required` is the memory of denoising with the whole transformer.
     pub(super) fn run_stage(
         &mut self,
         (index, stage): (usize, &StagePlan),
-        previous: Option<&Latents>,
+        sources: StageSources,
         contexts: &RunContexts,
         required: usize,
         session: &mut Session,
     ) -> Result<Latents> {
-        let states = self.initial_states(stage, previous, session)?;
+        let states = self.initial_states(stage, sources, session)?;
         session.report_loading()?;
         let transformer = self.residency.transformer_within(&stage.loras, required)?;
         let (positive, negative) = cache_contexts(&transformer, stage, contexts)?;
@@ -76,7 +78,17 @@ fn cache_contexts(
     let guiding = guiding_passes(stage.guidance());
     let positive = transformer.cache_context(&contexts.positive)?;
     let negative = contexts.negative.as_ref().filter(|_| guiding.negative.is_some());
-    let negative = negative.map(|contexts| transformer.cache_context(contexts)).transpose()?;
+    let kept = |modality: &ModalityPlan, negative: &Tensor, positive: &Tensor| {
+        if modality.keeps_prompt { positive.clone() } else { negative.clone() }
+    };
+    let negative = negative.map(|negative| {
+        let positive = &contexts.positive;
+        transformer.cache_context(&Contexts {
+            video: kept(&stage.modalities.video, &negative.video, &positive.video),
+            audio: kept(&stage.modalities.audio, &negative.audio, &positive.audio),
+        })
+    });
+    let negative = negative.transpose()?;
     Ok((positive, negative))
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use ltx2_models::audio_vae::AudioDecoder;
+use ltx2_models::audio_vae::{AudioDecoder, AudioEncoder, LogMel};
 use ltx2_models::layers::PerChannelStatistics;
 use ltx2_models::lora::{FittedLora, Lora, LoraKind, LoraStrength};
 use ltx2_models::text_encoder::{EmbeddingsProcessor, Gemma, stream_hidden_states};
@@ -113,6 +113,16 @@ impl ModelSet {
 
     pub(crate) fn audio_decoder(&self, dtype: DType, device: &Device) -> Result<AudioDecoder, CheckpointError> {
         self.checkpoint.load(dtype, device, |vb| AudioDecoder::new(&self.configs.audio_vae, vb))
+    }
+
+    pub(crate) fn audio_encoder(&self, dtype: DType, device: &Device) -> Result<AudioEncoder, CheckpointError> {
+        self.checkpoint.load(dtype, device, |vb| AudioEncoder::new(&self.configs.audio_vae, vb))
+    }
+
+    /// Returns the spectrogram that the audio encoder takes, and the rate of its samples.
+    pub(crate) fn log_mel(&self, device: &Device) -> candle_core::Result<(LogMel, u32)> {
+        let config = &self.configs.audio_vae;
+        Ok((LogMel::new(config, device)?, config.sample_rate as u32))
     }
 
     pub(crate) fn vocoder(&self, dtype: DType, device: &Device) -> Result<Vocoder, CheckpointError> {

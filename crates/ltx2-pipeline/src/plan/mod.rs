@@ -2,6 +2,7 @@
 //! loaded.
 
 mod audio_to_video;
+mod base;
 mod capabilities;
 mod defaults;
 mod extend;
@@ -10,6 +11,7 @@ mod generate;
 mod loras;
 mod memory;
 mod retake;
+mod source;
 mod stages;
 mod types;
 mod video_to_video;
@@ -22,7 +24,10 @@ pub use defaults::{DEFAULT_TILING, default_steps, default_stg_block};
 pub use feasible::largest_feasible;
 pub(crate) use loras::lora_names;
 pub use memory::{MemoryEstimate, estimate};
-pub use types::{ItemPlan, LoraPlan, ModalityPlan, OutputPlan, Plan, StagePlan, Start, TilingPlan};
+pub use types::{
+    ItemPlan, LoraPlan, ModalityPlan, Origin, OutputPlan, Plan, SourceOutput, SourcePlan, Span, StagePlan, Start,
+    TilingPlan,
+};
 pub use weight_sizes::WeightSizes;
 
 /// Plans `request` for a model. This is the only place that matches on the kind of task.
@@ -32,12 +37,12 @@ pub use weight_sizes::WeightSizes;
 pub fn plan_request(request: &ValidRequest, model: &ModelCapabilities) -> Result<Plan, FieldError> {
     match &request.task {
         Task::TextToVideo => generate::plan(request, model, Vec::new()),
-        Task::ImageToVideo { images } => generate::plan(request, model, generate::image_items(images)),
+        Task::ImageToVideo { images } => generate::plan(request, model, generate::image_items(images, 0)),
         Task::Keyframes { images } => generate::plan(request, model, generate::keyframe_items(images)),
-        Task::Extend { video, .. } => extend::plan(video),
-        Task::Retake { video, .. } => retake::plan(video),
-        Task::AudioToVideo { audio } => audio_to_video::plan(audio),
-        Task::VideoToVideo { video, .. } => video_to_video::plan(video),
+        Task::Extend(task) => extend::plan(request, model, task),
+        Task::Retake { window, part, .. } => retake::plan(request, model, *window, *part),
+        Task::AudioToVideo { images, .. } => audio_to_video::plan(request, model, images),
+        Task::VideoToVideo { strength, .. } => video_to_video::plan(request, model, *strength),
     }
 }
 

@@ -10,7 +10,7 @@ use ltx2_types::{Field, FieldError, Guidance, Pipeline, Rule, Sampler, ValidRequ
 use super::capabilities::ModelCapabilities;
 use super::defaults::{DISTILLED_SIGMAS, Generation, HQ_DISTILLED_STRENGTHS, STAGE_2_SIGMAS};
 use super::loras::requested_loras;
-use super::types::{ItemPlan, LoraPlan, ModalityPlan, StagePlan, Start};
+use super::types::{ItemPlan, LoraPlan, ModalityPlan, SourcePlan, StagePlan, Start};
 use crate::diffusion::guider::GuiderParams;
 use crate::diffusion::patchifier::PixelShape;
 use crate::diffusion::schedule::{DEFAULT_TOKENS, ltx2_sigmas};
@@ -20,10 +20,40 @@ pub(super) struct StagePlanner<'a> {
     pub request: &'a ValidRequest,
     pub model: &'a ModelCapabilities,
     pub generation: Generation,
-    /// Size and length of the result.
+    /// Size and length of the last stage.
     pub shape: PixelShape,
-    /// Conditioning items of the video, in every stage.
+    /// Starts and conditioning of both modalities.
+    pub inputs: AudioVideo<StageInput>,
+}
+
+/// Start and conditioning of one modality.
+#[derive(Debug, Clone)]
+pub(super) struct StageInput {
+    /// Start of the first stage.
+    pub start: Start,
+    /// Whether the start is kept as it is, in every stage.
+    pub frozen: bool,
+    /// Whether the pass with the negative prompt keeps the prompt for this modality.
+    pub keeps_prompt: bool,
+    /// Conditioning items in every stage.
     pub items: Vec<ItemPlan>,
+}
+
+impl StageInput {
+    /// Returns a modality that starts from noise, with conditioning items.
+    pub(super) fn noise(items: Vec<ItemPlan>) -> Self {
+        Self { start: Start::Empty, frozen: false, keeps_prompt: false, items }
+    }
+
+    /// Returns a modality that starts from an input, with conditioning items.
+    pub(super) fn from_source(source: SourcePlan, items: Vec<ItemPlan>) -> Self {
+        Self { start: Start::Input(source), ..Self::noise(items) }
+    }
+
+    /// Returns a modality that is kept.
+    pub(super) fn frozen(source: SourcePlan) -> Self {
+        Self { frozen: true, ..Self::from_source(source, Vec::new()) }
+    }
 }
 
 impl StagePlanner<'_> {
@@ -41,6 +71,18 @@ impl StagePlanner<'_> {
                 Ok(vec![self.distilled(self.first_stage_shape()?)?, self.refining()?])
             }
             Pipeline::Distilled => Ok(vec![self.distilled(self.shape)?]),
+        }
+    }
+
+    /// Returns the only stage of a task that works on the latents of a video at full size.
+    pub(super) fn single_stage(&self, pipeline: Pipeline) -> Result<StagePlan, FieldError> {
+        match pipeline {
+            Pipeline::OneStage => self.guided(self.shape, DEFAULT_TOKENS),
+            Pipeline::Distilled => self.distilled(self.shape),
+            Pipeline::TwoStage | Pipeline::Hq => {
+                let rule = "this task has one stage; it must be one-stage, or distilled for a distilled model";
+                Err(FieldError::new(Field::Pipeline, pipeline.name(), Rule::Supported(rule.into())))
+            }
         }
     }
 
@@ -70,17 +112,12 @@ impl StagePlanner<'_> {
         };
         let sigmas = ltx2_sigmas(self.request.num_inference_steps as usize, tokens);
         let guidance = AudioVideo { video: &self.request.video_guidance, audio: &self.request.audio_guidance };
-        self.stage(shape, sigmas, guidance.map(guider), AudioVideo { video: Start::Empty, audio: Start::Empty })
+        self.stage(shape, sigmas, guidance.map(guider), self.inputs.as_ref().map(|input| input.start))
     }
 
     /// Returns a stage that starts from noise, for a distilled model.
     fn distilled(&self, shape: PixelShape) -> Result<StagePlan, FieldError> {
-        self.stage(
-            shape,
-            DISTILLED_SIGMAS.to_vec(),
-            unguided(),
-            AudioVideo { video: Start::Empty, audio: Start::Empty },
-        )
+        self.stage(shape, DISTILLED_SIGMAS.to_vec(), unguided(), self.inputs.as_ref().map(|input| input.start))
     }
 
     /// Returns a full-size stage that starts from the latents of the first one.
@@ -96,15 +133,15 @@ impl StagePlanner<'_> {
         guidance: AudioVideo<GuiderParams>,
         start: AudioVideo<Start>,
     ) -> Result<StagePlan, FieldError> {
-        let items = AudioVideo { video: self.items.clone(), audio: Vec::new() };
-        let modality = |((guidance, start), items)| ModalityPlan {
+        let modality = |((guidance, start), input): (_, &StageInput)| ModalityPlan {
             start,
-            frozen: false,
+            frozen: input.frozen,
             guidance,
-            noise_scale: noise_scale(start, &sigmas),
-            items,
+            keeps_prompt: input.keeps_prompt,
+            noise_scale: if input.frozen { 0.0 } else { noise_scale(start, &sigmas) },
+            items: input.items.clone(),
         };
-        let modalities = guidance.zip(start).zip(items).map(modality);
+        let modalities = guidance.zip(start).zip(self.inputs.as_ref()).map(modality);
         let appended = modalities.as_ref().map(|modality: &ModalityPlan| {
             modality.items.iter().map(|item| item.appended_tokens(shape)).sum::<usize>()
         });
@@ -178,7 +215,8 @@ mod tests {
     fn noise_scale_depends_on_the_modality_s_own_start() {
         let sigmas = [0.5, 0.0];
         assert_eq!(noise_scale(Start::Empty, &sigmas), 1.0);
-        for start in [Start::Previous, Start::Upscaled, Start::Input(InputId(0))] {
+        let source = SourcePlan { input: InputId(0), skip: 0, frames: 9, lead: 0 };
+        for start in [Start::Previous, Start::Upscaled, Start::Input(source)] {
             assert_eq!(noise_scale(start, &sigmas), 0.5);
         }
     }

@@ -2,8 +2,8 @@
 
 use ltx2_models::upsampler::SpatialScale;
 use ltx2_types::{
-    Camera, CameraMotion, ExtendSide, Field, FrameRate, ImageInput, InputRef, Limits, LoraInput, LoraSource,
-    OutputSpec, Pipeline, Rule, Sampler, Task, TimeWindow, ValidRequest, VariantArray,
+    AudioInfo, Camera, CameraMotion, ExtendTask, Field, FrameRate, ImageInput, InputRef, Limits, LoraInput, LoraSource,
+    OutputSpec, Pipeline, RetakePart, Sampler, SourceInfo, Task, TimeWindow, ValidRequest, VariantArray, VideoInfo,
 };
 
 use super::{ModelCapabilities, Plan, plan_request};
@@ -148,20 +148,44 @@ fn an_unknown_generation_is_refused() {
     assert_eq!(error.to_string(), "model_version is 9.1, but only 2.0 and 2.3 are supported");
 }
 
+/// A request for a task whose source has 60 frames of 100x60 pixels and two seconds of audio.
+fn editing_request(task: Task) -> ValidRequest {
+    let frame_rate = FrameRate::new(30.0).unwrap();
+    let video = VideoInfo { width: 100, height: 60, num_frames: 60, frame_rate };
+    let audio = AudioInfo { sample_rate: 44100, seconds: 2.0 };
+    let source = Some(SourceInfo { video: Some(video), audio: Some(audio) });
+    ValidRequest { source, width: 100, height: 60, num_frames: 60, frame_rate, ..request(task) }
+}
+
 #[test]
-fn editing_tasks_are_refused_by_the_field_of_their_input() {
-    let video = || upload("clip.mp4");
+fn plans_of_editing_tasks_equal_their_snapshots() {
+    let retake = |part| Task::Retake { video: upload("clip"), window: TimeWindow { start: 0.5, end: 1.0 }, part };
     let tasks = [
-        (Field::Video, Task::Extend { video: video(), side: ExtendSide::End }),
-        (Field::Video, Task::Retake { video: video(), window: TimeWindow { start: 0.0, end: 1.0 } }),
-        (Field::Video, Task::VideoToVideo { video: video(), strength: 0.5 }),
-        (Field::Audio, Task::AudioToVideo { audio: upload("song.wav") }),
+        ("extend", Task::Extend(ExtendTask::new(upload("clip")))),
+        ("retake", retake(RetakePart::Both)),
+        ("retake_video", retake(RetakePart::Video)),
+        ("retake_audio", retake(RetakePart::Audio)),
+        ("video_to_video", Task::VideoToVideo { video: upload("clip"), strength: 0.5 }),
     ];
-    for (field, task) in tasks {
-        let error = plan_request(&request(task), &model()).unwrap_err();
-        assert_eq!(error.field, field);
-        assert!(matches!(&error.rule, Rule::Supported(rule) if rule.ends_with("is not supported yet")), "{error}");
+    for (name, task) in tasks {
+        for distilled in [false, true] {
+            let plan =
+                plan_request(&editing_request(task.clone()), &ModelCapabilities { distilled, ..model() }).unwrap();
+            let pipeline = if distilled { "distilled" } else { "one-stage" };
+            insta::assert_json_snapshot!(format!("2.0_{name}_{pipeline}"), plan);
+        }
     }
+    let audio = Task::AudioToVideo { audio: upload("song"), images: images() };
+    let request = ValidRequest { width: 128, height: 64, ..editing_request(audio) };
+    insta::assert_json_snapshot!("2.0_audio_to_video_two-stage", plan_request(&request, &model()).unwrap());
+}
+
+#[test]
+fn a_task_on_a_video_has_one_stage() {
+    let task = Task::Extend(ExtendTask::new(upload("clip")));
+    let request = ValidRequest { pipeline: Some(Pipeline::TwoStage), ..editing_request(task) };
+    let error = plan_request(&request, &model()).unwrap_err();
+    assert_eq!(error.field, Field::Pipeline);
 }
 
 #[test]

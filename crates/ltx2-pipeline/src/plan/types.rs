@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ltx2_models::AudioVideo;
-use ltx2_types::{FrameRate, InputId, Pipeline, PlanSummary, Sampler, StageSummary};
+use ltx2_types::{FrameRate, InputId, Pipeline, PlanSummary, Sampler, StageSummary, TimeWindow};
 use serde::{Deserialize, Serialize};
 
 use crate::diffusion::guider::{GuiderParams, guiding_passes};
@@ -55,10 +55,14 @@ pub struct StagePlan {
 pub struct ModalityPlan {
     /// Latents that noise is added to.
     pub start: Start,
-    /// Whether the start is kept as it is: no noise is added, and the transformer sees noise level 0.
+    /// Whether the start is kept: the transformer sees noise level 0. The noise scale is then 0 as well.
     pub frozen: bool,
     /// Guidance.
     pub guidance: GuiderParams,
+    /// Whether the pass with the negative prompt, which the other modality's guidance needs, keeps the prompt for this
+    /// modality.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_prompt: bool,
     /// Noise level of the start: 1 is pure noise.
     pub noise_scale: f64,
     /// Conditioning items in the order of application.
@@ -74,8 +78,21 @@ pub enum Start {
     Previous,
     /// Latents of the previous stage, upscaled to this stage's size.
     Upscaled,
-    /// Encoded latents of an input.
-    Input(InputId),
+    /// Encoded latents of an input, then zeros.
+    Input(SourcePlan),
+}
+
+/// Part of a video or audio input that is encoded, in frames of the result. Audio is cut at the times of the frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourcePlan {
+    /// The input.
+    pub input: InputId,
+    /// Frames of the input before the part.
+    pub skip: usize,
+    /// Frames of the part.
+    pub frames: usize,
+    /// Frames of padding before the part: its first frame, or silence.
+    pub lead: usize,
 }
 
 /// A LoRA of the transformer.
@@ -99,6 +116,13 @@ pub enum ItemPlan {
         /// Latent frame.
         latent_index: usize,
         /// Conditioning strength: 1 keeps the image.
+        strength: f64,
+    },
+    /// The start of the modality, generated again within a window.
+    Region {
+        /// The window, seconds.
+        window: TimeWindow,
+        /// Conditioning strength outside the window: 1 keeps the start.
         strength: f64,
     },
     /// An image as appended tokens at `frame`.
@@ -125,6 +149,42 @@ pub struct OutputPlan {
     pub audio_stage: Option<usize>,
     /// Tiles of the video decoder; `None` decodes at once.
     pub tiling: Option<TilingPlan>,
+    /// Parts of the result that come from an input; `None` if the whole result is generated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceOutput>,
+}
+
+/// A result that consists of an input's frames and samples, and of generated ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceOutput {
+    /// The input.
+    pub input: InputId,
+    /// Samples per second of the input's audio; `None` for an input without audio.
+    pub sample_rate: Option<u32>,
+    /// Width and height of the result, pixels, at most those of the last stage.
+    pub size: (usize, usize),
+    /// Spans of each modality in order. Both have the length of the result, unless there is no audio.
+    pub spans: AudioVideo<Vec<Span>>,
+}
+
+/// Consecutive frames of the result, or the audio of their time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// Origin of the frames.
+    pub from: Origin,
+    /// First frame, in frames of the origin.
+    pub start: usize,
+    /// Number of frames.
+    pub frames: usize,
+}
+
+/// Origin of a span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// The input. The audio of an input without audio is silence.
+    Source,
+    /// The latents of the last stage, or of the audio stage.
+    Generated,
 }
 
 /// Tiles of the video decoder.
@@ -183,24 +243,10 @@ impl StagePlan {
 }
 
 impl ItemPlan {
-    /// Returns the input.
-    pub fn input(&self) -> InputId {
-        match self {
-            Self::ReplaceLatent { input, .. } | Self::Keyframe { input, .. } => *input,
-        }
-    }
-
-    /// Returns the CRF of the image's H.264 pass.
-    pub fn crf(&self) -> u32 {
-        match self {
-            Self::ReplaceLatent { crf, .. } | Self::Keyframe { crf, .. } => *crf,
-        }
-    }
-
     /// Returns the number of tokens that the item appends in a stage of size `shape`.
     pub(super) fn appended_tokens(&self, shape: PixelShape) -> usize {
         match self {
-            Self::ReplaceLatent { .. } => 0,
+            Self::ReplaceLatent { .. } | Self::Region { .. } => 0,
             Self::Keyframe { .. } => shape.latent().tokens_per_frame(),
         }
     }

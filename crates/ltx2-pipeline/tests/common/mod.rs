@@ -1,5 +1,8 @@
 //! Device of the tests of whole runs.
 
+#[allow(dead_code, reason = "only the reference traces have a source")]
+pub mod source;
+
 use candle_core::Device;
 use ltx2_pipeline::DeviceChoice;
 

@@ -29,7 +29,8 @@ fn run(models: &Path, case: &str) -> BTreeMap<String, Tensor> {
     let images: Vec<RgbImage> =
         request.images().unwrap().iter().map(|image| decode(&image.source.to_string())).collect();
     let settings = EngineSettings::new(common::test_device(), Precision::F32);
-    trace(&mut Engine::new(ModelSet::open(models).unwrap(), settings), &fixture, &mut DecodedImages(images)).unwrap()
+    trace(&mut Engine::new(ModelSet::open(models).unwrap(), settings), &fixture, &mut DecodedImages(images), None)
+        .unwrap()
 }
 
 /// Returns the relative error of `ours`.

@@ -255,14 +255,16 @@ fn name_of(field: Field, fields: &Fields) -> Option<&'static str> {
         | Field::Format
         | Field::Quality
         | Field::MaxBytes
+        | Field::Video
+        | Field::Audio
+        | Field::Context
+        | Field::VideoStrength
+        | Field::AudioStrength
+        | Field::Strength
         | Field::CfgScaleVideo
         | Field::CfgScaleAudio => field.name(),
-        Field::ModelVersion
-        | Field::RescaleVideo
-        | Field::RescaleAudio
-        | Field::ImageCrf
-        | Field::Video
-        | Field::Audio => return None,
+        Field::Window => first_sent("start_time", "end_time"),
+        Field::ModelVersion | Field::RescaleVideo | Field::RescaleAudio | Field::ImageCrf => return None,
     })
 }
 

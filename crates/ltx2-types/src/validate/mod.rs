@@ -1,5 +1,7 @@
 //! Validation of a request against the limits of a deployment. All errors are reported at once.
 
+mod source;
+
 use std::fmt;
 
 use crate::output_rules::check_output;
@@ -20,19 +22,13 @@ pub fn validate(
     let mut check = Checker { limits, errors: Vec::new() };
     let defaults = &limits.defaults;
     let sampling = limits.sampling(request.pipeline);
-    let width = check.size(Field::Width, request.width, defaults.width);
-    let height = check.size(Field::Height, request.height, defaults.height);
-    let num_frames = check.count(Field::NumFrames, request.num_frames, defaults.num_frames, limits.max_frames);
+    let Dimensions { width, height, num_frames, frame_rate } = check.dimensions(&request);
     let num_inference_steps = check.count(
         Field::NumInferenceSteps,
         request.num_inference_steps,
         sampling.num_inference_steps,
         limits.max_steps,
     );
-    let frame_rate = request.frame_rate.map_or(defaults.frame_rate, |fps| {
-        check.number(Field::FrameRate, fps, limits.frame_rate.0, limits.frame_rate.1);
-        FrameRate::new(fps).unwrap_or(defaults.frame_rate)
-    });
     let seed = match request.seed {
         None => defaults.seed,
         Some(-1) => random_seed(),
@@ -54,6 +50,7 @@ pub fn validate(
     }
     Ok(ValidRequest {
         task: request.task,
+        source: request.source,
         prompt: request.prompt,
         enhance_prompt: request.enhance_prompt,
         negative_prompt,
@@ -83,7 +80,44 @@ struct Checker<'a> {
     errors: Vec<FieldError>,
 }
 
+/// Size, length and rate of the result.
+struct Dimensions {
+    width: u32,
+    height: u32,
+    num_frames: u32,
+    frame_rate: FrameRate,
+}
+
 impl Checker<'_> {
+    /// Checks size, length and rate. Those of a source take the place of the defaults.
+    fn dimensions(&mut self, request: &GenerationRequest) -> Dimensions {
+        let defaults = &self.limits.defaults;
+        let fallback = Dimensions {
+            width: defaults.width,
+            height: defaults.height,
+            num_frames: defaults.num_frames,
+            frame_rate: defaults.frame_rate,
+        };
+        match request.task.source() {
+            Some((kind, _)) => self.source_dimensions(request, kind, fallback),
+            None => self.requested_dimensions(request, fallback),
+        }
+    }
+
+    /// Checks the requested size, length and rate. Omitted ones are those of `fallback`.
+    fn requested_dimensions(&mut self, request: &GenerationRequest, fallback: Dimensions) -> Dimensions {
+        let (slowest, fastest) = self.limits.frame_rate;
+        Dimensions {
+            width: self.size(Field::Width, request.width, fallback.width),
+            height: self.size(Field::Height, request.height, fallback.height),
+            num_frames: self.count(Field::NumFrames, request.num_frames, fallback.num_frames, self.limits.max_frames),
+            frame_rate: request.frame_rate.map_or(fallback.frame_rate, |fps| {
+                self.number(Field::FrameRate, fps, slowest, fastest);
+                FrameRate::new(fps).unwrap_or(fallback.frame_rate)
+            }),
+        }
+    }
+
     fn reject(&mut self, field: Field, value: impl fmt::Display, rule: Rule) {
         self.errors.push(FieldError::new(field, value, rule));
     }
@@ -245,8 +279,8 @@ mod tests {
                 "width is 100, but it must be a multiple of 64, such as 64 or 128",
                 "height is 0, but it must be between 64 and 4096",
                 "num_frames is -5, but it must be between 1 and 1441",
-                "num_inference_steps is 0, but it must be between 1 and 200",
                 "frame_rate is inf, but it must be a finite number",
+                "num_inference_steps is 0, but it must be between 1 and 200",
                 "seed is -2, but it must be at least -1",
                 "prompt is 20001 characters long, but it must have at most 20000 characters",
                 "cfg_scale_video is -1, but it must be between 0 and 100",
