@@ -90,7 +90,11 @@ impl Converter {
     /// Returns a converter of decoded frames to full-range RGB of `width` by `height`, with the matrix and range that
     /// the frame states; the matrix is BT.601 by default.
     pub(crate) fn to_rgb(from: &frame::Video, (width, height): (u32, u32)) -> Result<Self, Error> {
-        let flags = scaling::Flags::BICUBIC | scaling::Flags::ACCURATE_RND | scaling::Flags::FULL_CHR_H_INT;
+        // Chroma is repeated, not interpolated: its mean over 2x2 pixels, which the encoder takes, is then the original
+        // value, and source frames in a result keep their colours.
+        let same_size = (from.width(), from.height()) == (width, height);
+        let filter = if same_size { scaling::Flags::POINT } else { scaling::Flags::BICUBIC };
+        let flags = filter | scaling::Flags::ACCURATE_RND | scaling::Flags::FULL_CHR_H_INT;
         let context =
             scaling::Context::get(from.format(), from.width(), from.height(), Pixel::RGB24, width, height, flags)?;
         let mut this = Self(context);
