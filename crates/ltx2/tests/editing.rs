@@ -211,10 +211,9 @@ fn video_to_video_is_closer_to_its_source_at_a_lower_strength() {
 fn unusable_sources_are_refused_with_the_reason() {
     let setup = Setup::get();
     let model = setup.file("model").display().to_string();
+    let out = setup.file("refused.mp4").display().to_string();
     let refused = |arguments: &[&str]| {
-        error_of(
-            &[&["generate", "--models", &model, "--prompt", "x", "--out", "/nonexistent/x.mp4"], arguments].concat(),
-        )
+        error_of(&[&["generate", "--models", &model, "--prompt", "x", "--out", &out], arguments].concat())
     };
     let source = setup.source();
     let (outside, backwards) = (format!("{source}@0.5-9"), format!("{source}@0.7-0.2"));
