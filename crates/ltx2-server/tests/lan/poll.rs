@@ -69,7 +69,7 @@ async fn urls_of_results_have_the_host_that_the_client_used() {
     let last_frame = format!("http://lan:8004/outputs/ltx2_{id}.png");
     let expected = json!({
         "status": "completed", "url": url, "thumbnail_url": thumbnail, "last_frame_url": last_frame,
-        "pipeline": "two-stage", "progress": 1.0,
+        "note": "a lower quality", "pipeline": "two-stage", "progress": 1.0,
         "seed": 42
     });
     assert_eq!(poll(&bench, &id).await, expected);

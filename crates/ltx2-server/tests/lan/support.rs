@@ -158,7 +158,8 @@ impl Bench {
         let output = |role, extension, mime: &str, content: &[u8]| {
             let key = FileName::of_output(claim.lease.task(), extension);
             std::fs::write(self.store.output_path(&key), content).unwrap();
-            Artifact { role, key, mime: mime.into(), bytes: 0, width: None, height: None, duration: None, note: None }
+            let note = (role == OutputRole::Video).then(|| "a lower quality".into());
+            Artifact { role, key, mime: mime.into(), bytes: 0, width: None, height: None, duration: None, note }
         };
         let outputs = vec![
             output(OutputRole::Video, "mp4", "video/mp4", content),

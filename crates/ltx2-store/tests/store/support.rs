@@ -101,7 +101,7 @@ fn artifact(role: OutputRole, key: FileName, mime: &str, bytes: u64) -> Artifact
 pub fn completion(id: &TaskId, bytes: u64) -> Completion {
     let video = artifact(OutputRole::Video, video_name(id), "video/mp4", bytes);
     let outputs = vec![
-        Artifact { duration: Some(1.5), ..video },
+        Artifact { duration: Some(1.5), note: Some("a lower quality".into()), ..video },
         artifact(OutputRole::Thumbnail, thumbnail_name(id), "image/jpeg", 3),
     ];
     Completion { outputs, pipeline: Pipeline::OneStage, enhanced_prompt: None }
