@@ -292,6 +292,10 @@ pub(crate) enum ProblemKind {
     ImageInvalid,
     /// The image cannot be fetched.
     ImageUnreachable,
+    /// Not a video or audio that the server can read.
+    MediaInvalid,
+    /// The video or audio cannot be fetched.
+    MediaUnreachable,
     /// Unknown name of a field.
     #[strum(serialize = "extra_forbidden")]
     UnknownField,

@@ -30,6 +30,7 @@ pub use outbound::{AllowedNetworks, Fetcher};
 pub use routes::router;
 pub use serve::{ConnectionLimits, serve};
 pub use state::{
-    BodyLimits, EngineActivity, EngineControl, EngineStatus, ImageCheck, LoraList, RequestPlanner, Service,
+    BodyLimits, EngineActivity, EngineControl, EngineStatus, ImageCheck, LoraList, RequestPlanner, Service, SourceFile,
+    SourceProbe,
 };
 pub use webhooks::{InvalidSecret, Secret, WebhookRules, call_webhooks};

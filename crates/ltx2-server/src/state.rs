@@ -1,12 +1,13 @@
 //! Shared state of the routes: store, limits and the hooks that the binary provides.
 
 use std::fmt;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ltx2_store::Store;
-use ltx2_types::{CameraMotion, FieldError, Limits, PlanSummary, ValidRequest};
+use ltx2_types::{CameraMotion, FieldError, Limits, PlanSummary, SourceInfo, ValidRequest};
 use tokio_util::sync::CancellationToken;
 
 use crate::api_keys::ApiKeys;
@@ -27,6 +28,8 @@ pub struct Service {
     pub engine: EngineControl,
     /// Checks an image; runs on a blocking thread.
     pub check_image: Arc<ImageCheck>,
+    /// Finds the streams of a video or audio; runs on a blocking thread.
+    pub probe_source: Arc<SourceProbe>,
     /// Plans a request; runs on a blocking thread.
     pub plan_request: Arc<RequestPlanner>,
     /// LoRAs that requests can name.
@@ -46,6 +49,18 @@ pub struct Service {
     /// Cancelled at shutdown: ends long polls and event streams.
     pub closing: CancellationToken,
 }
+
+/// A video or audio of a request.
+#[derive(Debug, Clone, Copy)]
+pub enum SourceFile<'a> {
+    /// In memory.
+    Bytes(&'a [u8]),
+    /// A stored file.
+    Path(&'a Path),
+}
+
+/// Returns the streams of a video or audio, or the reason why it cannot be used.
+pub type SourceProbe = dyn Fn(SourceFile<'_>) -> Result<SourceInfo, String> + Send + Sync;
 
 /// Decodes an image, or returns the reason why it cannot be decoded.
 pub type ImageCheck = dyn Fn(&[u8]) -> Result<(), String> + Send + Sync;

@@ -2,22 +2,24 @@
 
 mod arguments;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use ltx2_media::read_image;
+use ltx2_media::{probe_source, read_image};
 use ltx2_pipeline::plan::{WeightSizes, estimate, plan_request};
 use ltx2_pipeline::{ExecutionConfig, LoraReport, ModelSet};
 use ltx2_server::{
-    EngineActivity, EngineControl, EngineStatus, LoraList, PublicUrl, RequestPlanner, Service, WebhookRules,
-    call_webhooks,
+    EngineActivity, EngineControl, EngineStatus, LoraList, PublicUrl, RequestPlanner, Service, SourceFile,
+    WebhookRules, call_webhooks,
 };
 use ltx2_store::{Store, StoreOptions};
-use ltx2_types::{Field, FieldError, PlanSummary, Rule, ValidRequest};
+use ltx2_types::{Field, FieldError, ImageLimits, PlanSummary, Rule, SourceInfo, ValidRequest};
 use ltx2_worker::{Activity, Worker, WorkerControl, WorkerHandle, WorkerSettings};
+use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -100,6 +102,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
             let _turn = decoder.lock().unwrap_or_else(PoisonError::into_inner);
             read_image(bytes, image_limits).map(drop).map_err(|error| error.to_string())
         }),
+        probe_source: Arc::new(move |file| probe(file, image_limits)),
         plan_request,
         loras,
         public_url,
@@ -133,6 +136,20 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     worker.shutdown().await?;
     store.close().await;
     Ok(())
+}
+
+/// Returns the streams of a video or audio.
+fn probe(file: SourceFile<'_>, limits: ImageLimits) -> Result<SourceInfo, String> {
+    let probe = |path: &Path| probe_source(path, limits).map_err(|error| error.to_string());
+    match file {
+        SourceFile::Path(path) => probe(path),
+        SourceFile::Bytes(bytes) => {
+            let unwritten = |error: std::io::Error| format!("it cannot be checked: {error}");
+            let mut file = NamedTempFile::new().map_err(unwritten)?;
+            file.write_all(bytes).map_err(unwritten)?;
+            probe(file.path())
+        }
+    }
 }
 
 async fn start_worker(arguments: &Arguments, store: Store) -> anyhow::Result<WorkerHandle> {

@@ -142,6 +142,18 @@ impl Fields {
         result
     }
 
+    /// Removes the fields `names` and deserializes them alone, as [`Fields::read`] does. Returns their files as well.
+    pub(crate) fn read_part<T: DeserializeOwned>(&mut self, names: &[&str]) -> (Option<T>, BTreeMap<String, Bytes>) {
+        let mut part = Self::default();
+        for name in names {
+            part.values.extend(self.values.remove_entry(*name));
+            part.files.extend(self.files.remove_entry(*name));
+        }
+        let read = part.read();
+        self.problems.extend(part.problems);
+        (read, part.files)
+    }
+
     fn reject_unknown(&mut self, known: &[&str]) {
         let unknown = self.values.iter().filter(|(name, _)| !known.contains(&name.as_str()));
         let problems = unknown.map(|(name, value)| {

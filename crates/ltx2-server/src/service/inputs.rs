@@ -31,14 +31,7 @@ impl ImageSource {
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
         if has_scheme(text, "data:") {
-            let (header, data) = text.split_once(',').ok_or(DATA_URL_RULE)?;
-            if header.trim_end().to_ascii_lowercase().ends_with(";base64") {
-                let bytes = decode_base64(data).ok_or("image must be valid base64")?;
-                return Ok(Self::Bytes(bytes.into()));
-            }
-            let url = DataUrl::process(text).map_err(|_| DATA_URL_RULE)?;
-            let (bytes, _) = url.decode_to_vec().map_err(|_| DATA_URL_RULE)?;
-            return Ok(Self::Bytes(bytes.into()));
+            return data_url(text).map(Self::Bytes);
         }
         if has_scheme(text, "http://") || has_scheme(text, "https://") {
             return Ok(Self::Url(text.into()));
@@ -52,8 +45,22 @@ impl ImageSource {
 
 const DATA_URL_RULE: &str = "image must be a data URL like data:image/png;base64,...";
 
+/// Returns the bytes of a data URL.
+///
+/// # Errors
+/// The rule that an image in `text` breaks.
+pub(super) fn data_url(text: &str) -> Result<Bytes, &'static str> {
+    let (header, data) = text.split_once(',').ok_or(DATA_URL_RULE)?;
+    if header.trim_end().to_ascii_lowercase().ends_with(";base64") {
+        return Ok(decode_base64(data).ok_or("image must be valid base64")?.into());
+    }
+    let url = DataUrl::process(text).map_err(|_| DATA_URL_RULE)?;
+    let (bytes, _) = url.decode_to_vec().map_err(|_| DATA_URL_RULE)?;
+    Ok(bytes.into())
+}
+
 /// Whether `text` begins with `scheme`, in any case.
-fn has_scheme(text: &str, scheme: &str) -> bool {
+pub(super) fn has_scheme(text: &str, scheme: &str) -> bool {
     text.as_bytes().get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()))
 }
 

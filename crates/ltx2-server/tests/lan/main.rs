@@ -2,6 +2,7 @@
 
 mod access;
 mod aliases;
+mod edit;
 mod keyframes;
 mod manage;
 mod network;

@@ -8,10 +8,13 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use ltx2_server::{
     AllowedNetworks, ApiKeys, BodyLimits, CorsOrigins, EngineActivity, EngineControl, EngineStatus, Fetcher, LoraList,
-    PublicUrl, Service, router,
+    PublicUrl, Service, SourceFile, router,
 };
 use ltx2_store::{Artifact, Claim, Completion, FileName, Store, TaskId};
-use ltx2_types::{Field, FieldError, Limits, OutputRole, Pipeline, PlanSummary, Rule, ValidRequest};
+use ltx2_types::{
+    AudioInfo, Field, FieldError, FrameRate, Limits, OutputRole, Pipeline, PlanSummary, Rule, SourceInfo, ValidRequest,
+    VideoInfo,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +22,7 @@ use tower::ServiceExt;
 
 pub const PNG: &[u8] = b"\x89PNG\r\n\x1a\nrest";
 pub const MAX_BODY: usize = 64 << 10;
-const BOUNDARY: &str = "xyz";
+pub const BOUNDARY: &str = "xyz";
 
 pub struct Bench {
     pub store: Store,
@@ -85,6 +88,7 @@ pub async fn bench_with(change: impl FnOnce(&mut Service)) -> Bench {
         max_waiting: 1000,
         engine: EngineControl { status: Arc::new(move || status), unload: Arc::new(|| Box::pin(async {})) },
         check_image: Arc::new(check_image),
+        probe_source: Arc::new(probe_source),
         plan_request: Arc::new(plan_request),
         loras: LoraList::default(),
         public_url: None,
@@ -179,13 +183,14 @@ impl Bench {
     }
 }
 
-/// Returns a form: `image` and `end` are files, `image!` is a file `image` without a file name, all else is text.
+/// Returns a form: `image`, `end` and `video!` are files, `image!` is a file `image` without a file name, all else is text.
 pub fn form(fields: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, value) in fields {
         let (name, file) = match *name {
             "image" => ("image", "; filename=\"first.png\"\r\nContent-Type: image/png"),
             "image!" => ("image", ""),
+            "video!" => ("video", "; filename=\"in.mp4\"\r\nContent-Type: video/mp4"),
             "end" => ("end", "; filename=\"end.png\"\r\nContent-Type: image/png"),
             text => (text, ""),
         };
@@ -196,4 +201,13 @@ pub fn form(fields: &[(&str, &[u8])]) -> Vec<u8> {
     }
     body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
     body
+}
+
+/// Every source that does not end with `bad` has 50 frames of 128x64 pixels at 25 per second, and two seconds of audio.
+fn probe_source(file: SourceFile<'_>) -> Result<SourceInfo, String> {
+    let is_bad = matches!(file, SourceFile::Bytes(bytes) if bytes.ends_with(b"bad"));
+    let frame_rate = FrameRate::new(25.0).unwrap();
+    let video = Some(VideoInfo { width: 128, height: 64, num_frames: 50, frame_rate });
+    let audio = Some(AudioInfo { sample_rate: 48000, seconds: 2.0 });
+    if is_bad { Err("the file is damaged".into()) } else { Ok(SourceInfo { video, audio }) }
 }

@@ -123,17 +123,22 @@ fn keyframe(keyframe: &Keyframe, timeline: &Timeline, fields: &Fields) -> Result
 /// Returns the task for `images`, whose files are `inputs`. The first frame alone and with keyframes is
 /// image-to-video; keyframes alone are a task of their own.
 pub(super) fn task(images: &[ConditioningImage], inputs: Vec<InputRef>) -> Task {
-    let input = |(image, source): (&ConditioningImage, InputRef)| ImageInput {
-        frame: image.frame,
-        strength: image.strength,
-        ..ImageInput::first_frame(source)
-    };
-    let inputs: Vec<ImageInput> = images.iter().zip(inputs).map(input).collect();
+    let inputs = image_inputs(images, inputs);
     match images.first() {
         None => Task::TextToVideo,
         Some(first) if first.field == "image" => Task::ImageToVideo { images: inputs },
         Some(_) => Task::Keyframes { images: inputs },
     }
+}
+
+/// Returns the inputs of conditioning images, whose files are `inputs`.
+pub(super) fn image_inputs(images: &[ConditioningImage], inputs: Vec<InputRef>) -> Vec<ImageInput> {
+    let input = |(image, source): (&ConditioningImage, InputRef)| ImageInput {
+        frame: image.frame,
+        strength: image.strength,
+        ..ImageInput::first_frame(source)
+    };
+    images.iter().zip(inputs).map(input).collect()
 }
 
 /// Maps `video` without its images. Reports invalid elements in `fields`.
@@ -263,7 +268,7 @@ fn name_of(field: Field, fields: &Fields) -> Option<&'static str> {
         | Field::Strength
         | Field::CfgScaleVideo
         | Field::CfgScaleAudio => field.name(),
-        Field::Window => first_sent("start_time", "end_time"),
+        Field::Window => "start_time",
         Field::ModelVersion | Field::RescaleVideo | Field::RescaleAudio | Field::ImageCrf => return None,
     })
 }

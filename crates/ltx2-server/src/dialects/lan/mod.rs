@@ -1,5 +1,6 @@
 //! Native API: submit, wait, poll, list, watch and remove tasks.
 
+mod edit;
 mod events;
 mod map;
 mod routes;

@@ -12,6 +12,7 @@ use axum::{Json, Router};
 use ltx2_store::{Cursor, Submitted, TaskId, TaskQuery, TaskState, TaskStatus};
 use ltx2_types::{OutputRole, VariantArray};
 
+use super::edit::{EditKind, RequestKind};
 use super::submit::submit;
 use super::wire::{
     ListQuery, LoraListBody, RemoveResponse, StatusResponse, SubmitResponse, TaskBody, TaskList, UNKNOWN_TASK,
@@ -31,6 +32,11 @@ pub(crate) fn routes() -> Router<Arc<Service>> {
     Router::new()
         .route("/v1/video/async_t2v", post(async_t2v))
         .route("/v1/video/async_i2v", post(async_i2v))
+        .route("/v1/video/keyframes", post(async_i2v))
+        .route("/v1/video/extend", post(extend))
+        .route("/v1/video/retake", post(retake))
+        .route("/v1/video/audio_to_video", post(audio_to_video))
+        .route("/v1/video/video_to_video", post(video_to_video))
         .route("/v1/video/t2v", post(t2v))
         .route("/v1/video/i2v", post(i2v))
         .route("/v1/video/tasks", get(list))
@@ -59,7 +65,51 @@ async fn async_i2v(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Json<SubmitResponse>, ApiError> {
-    Ok(queued(&submit_images(&service, &caller, &headers, request).await?))
+    Ok(queued(&submit_form(&service, &caller, &headers, request, RequestKind::Images).await?))
+}
+
+/// Queues further frames before or after a video: a form with files, or JSON with URLs or task ids.
+async fn extend(
+    State(service): Shared,
+    caller: Caller,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Json<SubmitResponse>, ApiError> {
+    let kind = RequestKind::Edit(EditKind::Extend);
+    Ok(queued(&submit_form(&service, &caller, &headers, request, kind).await?))
+}
+
+/// Queues a window of a video to be generated again: a form with files, or JSON with URLs or task ids.
+async fn retake(
+    State(service): Shared,
+    caller: Caller,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Json<SubmitResponse>, ApiError> {
+    let kind = RequestKind::Edit(EditKind::Retake);
+    Ok(queued(&submit_form(&service, &caller, &headers, request, kind).await?))
+}
+
+/// Queues a video for given audio: a form with files, or JSON with URLs or task ids.
+async fn audio_to_video(
+    State(service): Shared,
+    caller: Caller,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Json<SubmitResponse>, ApiError> {
+    let kind = RequestKind::Edit(EditKind::AudioToVideo);
+    Ok(queued(&submit_form(&service, &caller, &headers, request, kind).await?))
+}
+
+/// Queues a video made from another one: a form with files, or JSON with URLs or task ids.
+async fn video_to_video(
+    State(service): Shared,
+    caller: Caller,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Json<SubmitResponse>, ApiError> {
+    let kind = RequestKind::Edit(EditKind::VideoToVideo);
+    Ok(queued(&submit_form(&service, &caller, &headers, request, kind).await?))
 }
 
 /// Makes a video from text and sends it when it is done.
@@ -80,7 +130,7 @@ async fn i2v(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let submitted = submit_images(&service, &caller, &headers, request).await?;
+    let submitted = submit_form(&service, &caller, &headers, request, RequestKind::Images).await?;
     video(&service, &submitted, &headers).await
 }
 
@@ -91,17 +141,18 @@ async fn submit_text(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Submitted, ApiError> {
     let fields = body::from_json(headers, body, service.body.max_bytes)?;
-    submit(service, caller, headers, fields, false).await
+    submit(service, caller, headers, fields, RequestKind::Text).await
 }
 
-async fn submit_images(
+async fn submit_form(
     service: &Service,
     caller: &Caller,
     headers: &HeaderMap,
     request: Request,
+    kind: RequestKind,
 ) -> Result<Submitted, ApiError> {
     let fields = body::read(request, service.body.max_bytes).await?;
-    submit(service, caller, headers, fields, true).await
+    submit(service, caller, headers, fields, kind).await
 }
 
 fn queued(submitted: &Submitted) -> Json<SubmitResponse> {

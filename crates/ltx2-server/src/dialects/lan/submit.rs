@@ -2,9 +2,10 @@
 
 use axum::http::HeaderMap;
 use ltx2_store::{Submitted, Upload};
-use ltx2_types::{FieldError, InputRef};
+use ltx2_types::{FieldError, GenerationRequest, InputRef};
 use serde_json::Value;
 
+use super::edit::{self, RequestKind};
 use super::map::{self, ConditioningImage};
 use super::wire::{ALIASES, DIALECT, VideoRequest};
 use crate::body::Fields;
@@ -19,17 +20,21 @@ pub(super) async fn submit(
     caller: &Caller,
     headers: &HeaderMap,
     mut fields: Fields,
-    needs_image: bool,
+    kind: RequestKind,
 ) -> Result<Submitted, ApiError> {
     fields.resolve_aliases(ALIASES);
     let key = headers.get("idempotency-key");
     let key = key.map(|key| submission_key(key.to_str().ok(), || fields.fingerprint())).transpose()?;
-    if needs_image && !fields.has("image") && !fields.has("keyframes") {
+    if kind == RequestKind::Images && !fields.has("image") && !fields.has("keyframes") {
         fields.push(FieldProblem::missing("image"));
     }
+    let edit = match kind {
+        RequestKind::Edit(kind) => edit::read(service, kind, &mut fields).await?,
+        RequestKind::Text | RequestKind::Images => None,
+    };
     let Some(mut video) = fields.read::<VideoRequest>() else { return Err(fields.into_error()) };
     let images = map::images(&mut video, &mut fields, &service.limits.defaults);
-    let (inputs, sources) = load(service, &images, &mut fields).await?;
+    let (mut inputs, sources) = load(service, &images, &mut fields).await?;
     let priority = map::priority(video.priority, &mut fields);
     let webhook = match video.webhook_url.take() {
         Some(url) => service.webhook(&url, &caller.urls.base).map(Some).unwrap_or_else(|reason| {
@@ -39,7 +44,16 @@ pub(super) async fn submit(
         }),
         None => None,
     };
-    let request = map::generation_request(video, map::task(&images, sources), &mut fields);
+    let request = match edit {
+        None if matches!(kind, RequestKind::Edit(_)) => return Err(fields.into_error()),
+        None => map::generation_request(video, map::task(&images, sources), &mut fields),
+        Some(edit) => {
+            video.num_frames = edit.num_frames(&mut fields).or(video.num_frames);
+            let task = edit.task(map::image_inputs(&images, sources));
+            inputs.extend(edit.upload);
+            GenerationRequest { source: Some(edit.info), ..map::generation_request(video, task, &mut fields) }
+        }
+    };
     let request = match service.validate(request) {
         Ok(request) if fields.is_valid() => request,
         Ok(_) => return Err(fields.into_error()),

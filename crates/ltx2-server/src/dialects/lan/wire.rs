@@ -1,6 +1,6 @@
 //! Wire types of the native API.
 
-use ltx2_types::{Camera, CameraMotion, Pipeline, Quality, Sampler, VideoFormat};
+use ltx2_types::{Camera, CameraMotion, ExtendSide, Pipeline, Quality, RetakePart, Sampler, VideoFormat};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -97,6 +97,33 @@ pub(super) struct Keyframe {
     /// Index of the frame. Excludes `time`.
     pub(super) frame: Option<i64>,
     /// Strength, 0 to 1.
+    pub(super) strength: Option<f64>,
+}
+
+/// Fields of the tasks that work on a video or audio. Each route takes some of them.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct SourceRequest {
+    /// Video: a URL, a data URL or the id of a task. In a form it may also be a file.
+    pub(super) video: Option<String>,
+    /// Audio, in the forms of `video`.
+    pub(super) audio: Option<String>,
+    /// End of the video to extend.
+    pub(super) direction: Option<ExtendSide>,
+    /// Length of the extension, seconds. Excludes `num_frames`.
+    pub(super) duration: Option<f64>,
+    /// Length of the part that an extension follows from, seconds.
+    pub(super) context: Option<f64>,
+    /// Conditioning strength of the video to extend, 0 to 1.
+    pub(super) video_strength: Option<f64>,
+    /// Conditioning strength of the audio of the video to extend, 0 to 1.
+    pub(super) audio_strength: Option<f64>,
+    /// Start of the window to generate again, seconds.
+    pub(super) start_time: Option<f64>,
+    /// End of the window to generate again, seconds.
+    pub(super) end_time: Option<f64>,
+    /// Modalities to generate again.
+    pub(super) part: Option<RetakePart>,
+    /// Noise level of the video to make another one from, 0 to 1.
     pub(super) strength: Option<f64>,
 }
 
