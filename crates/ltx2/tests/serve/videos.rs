@@ -50,8 +50,18 @@ fn requests_produce_videos_and_invalid_requests_are_refused() {
     assert_eq!(ffprobe(&file, "v", entries), "h264,64,128,yuv420p,25/1,10");
     assert_eq!(ffprobe(&file, "a", "codec_name,channels"), "aac,2");
 
+    // The first result, with eight further frames.
+    let extension = json!({"prompt": "A fox", "video": text["task_id"], "num_frames": 8, "num_inference_steps": 2});
+    let (status, extended) = server.post("/v1/video/extend", "application/json", extension.to_string().as_bytes());
+    assert_eq!(status, 200, "{extended}");
+    let file = server.download(extended["task_id"].as_str().unwrap());
+    assert_eq!(ffprobe(&file, "v", entries), "h264,128,64,yuv420p,25/1,17");
+    let late = json!({"prompt": "A fox", "video": text["task_id"], "start_time": 0.2, "end_time": 0.5});
+    let (status, answer) = server.post("/v1/video/retake", "application/json", late.to_string().as_bytes());
+    assert_eq!((status, &answer["detail"][0]["loc"]), (422, &json!(["body", "start_time"])), "{answer}");
+
     assert_eq!(server.get(&format!("{}/health", server.base))["vram_loaded"], true);
     assert_eq!(server.wait("0123456789abcdef0123456789abcdef")["status"], "failed");
     // Each video with its thumbnail and last frame.
-    assert_eq!(server.outputs().len(), 6);
+    assert_eq!(server.outputs().len(), 9);
 }
