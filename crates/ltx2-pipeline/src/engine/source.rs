@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Tensor};
 use ltx2_models::audio_vae::resample;
+use ltx2_models::video_vae::Tiling;
 use ltx2_types::{AudioClip, Failure, FailureCode, InputId, RgbImage};
 
 use super::Engine;
@@ -9,7 +10,7 @@ use super::session::Session;
 use crate::diffusion::patchifier::PixelShape;
 use crate::error::{PipelineError, Result};
 use crate::inputs::conditioning_pixels;
-use crate::plan::{SourceOutput, SourcePlan};
+use crate::plan::{DEFAULT_TILING, SourceOutput, SourcePlan, TilingPlan};
 
 /// Samples of silence to which shorter audio is padded: the window of the spectrogram.
 const MIN_SAMPLES: usize = 1024;
@@ -50,7 +51,8 @@ impl SourceFrames {
 
 impl Engine {
     /// Encodes a part of a video input, `(1, c, f, h, w)`. Frames are resized to the size of the result and padded to that
-    /// of the stage by repeating their borders; the last frame is repeated up to 8k + 1 frames.
+    /// of the stage by repeating their borders; the last frame is repeated up to 8k + 1 frames. They are encoded in the
+    /// tiles of the official pipelines.
     pub(super) fn encode_video(
         &mut self,
         source: SourcePlan,
@@ -70,7 +72,9 @@ impl Engine {
         let length = source.lead + source.frames;
         let tail = (length - 1).next_multiple_of(8) + 1 - length;
         let pixels = pixels.pad_with_same(2, source.lead, tail)?;
-        let latent = self.residency.video_encoder()?.forward(&pixels)?.to_dtype(DType::F32)?;
+        let TilingPlan { frames, pixels: sides } = DEFAULT_TILING;
+        let tiling = Tiling { frames, pixels: sides };
+        let latent = tiling.encode(&*self.residency.video_encoder()?, &pixels)?.to_dtype(DType::F32)?;
         session.keep("source.video", &latent)?;
         Ok(latent)
     }

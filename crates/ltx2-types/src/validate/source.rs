@@ -76,9 +76,9 @@ impl Checker<'_> {
             _ => (even(video.width), even(video.height)),
         };
         let (low, high) = (self.limits.min_size, self.limits.max_size);
-        let is_valid = |side| (low..=high).contains(&side);
+        let fits = [width, height].iter().all(|side| (low..=high).contains(side));
         let is_requested = request.width.is_some() && request.height.is_some();
-        if !is_requested && !(is_valid(width) && is_valid(height)) {
+        if !is_requested && !fits {
             let rule = format!("each side must be between {low} and {high} pixels; request a width and a height");
             self.reject(Field::Video, format!("{}x{}", video.width, video.height), Rule::Supported(rule));
         }
