@@ -24,7 +24,7 @@ FIXTURES = HERE.parent / "crates" / "ltx2-pipeline" / "tests" / "fixtures"
 
 # model: options of make_checkpoint.py (with only --seed and --base: the demo model, with its LoRA and upscaler);
 # script: the script to run, by default run_reference.py; transformer: changes to that section of the configuration;
-# run: options of run_reference.py; drop: prefixes of tensor names that the fixture omits to stay small.
+# run: options of run_reference.py; request: changes to the recorded request; drop: prefixes of tensor names that the fixture omits to stay small.
 SMALL = ["context.", "tokens.", "pixels", "step.", "res2s."]
 V23 = ["--base", "ltx-2.3-22b"]
 # One run in bfloat16, and in float32 with the same noise: their distance sets the limit of ours.
@@ -171,6 +171,19 @@ CASES = {
         "run": ["--pipeline", "retake", "--video", "source.mov", "--window", "0.1:0.3", "--keep-audio", "--steps", "2"],
         "drop": SMALL,
     },
+    # An extension of the first 9 frames: a retake of the padded clip, with a window over the padding.
+    "extend": {
+        "model": ["--seed", "36"],
+        "run": ["--pipeline", "retake", "--video", "padded.mov", "--window", "0.3958:1", "--steps", "2"],
+        "request": {"pipeline": "extend", "video": "source.mov", "num_frames": 8},
+        "drop": [*SMALL, "source.video", "waveform"],
+    },
+    "v23_extend": {
+        "model": ["--seed", "37", *V23],
+        "run": ["--pipeline", "retake", "--video", "padded.mov", "--window", "0.3958:1", "--steps", "2"],
+        "request": {"pipeline": "extend", "video": "source.mov", "num_frames": 8},
+        "drop": [*SMALL, "source.video", "waveform"],
+    },
     "a2v": {
         "model": ["--seed", "32"],
         "run": ["--pipeline", "a2v", "--audio", "source.mov", "--height", "64", "--width", "64", "--steps", "2",
@@ -245,9 +258,8 @@ def write_source(path: Path) -> None:
     with av.open(str(path), "w") as file:
         video, audio = file.add_stream("qtrle", rate=24), file.add_stream("pcm_s16le", rate=48000, layout="stereo")
         video.width, video.height, video.pix_fmt = 64, 64, "rgb24"
-        t, y, x, c = np.ogrid[:17, :64, :64, :3]
-        for frame in ((7 * t + 3 * x + 2 * y + 50 * c) % 256).astype(np.uint8):
-            file.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        for frame in source_frames():
+            file.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         i = np.arange(36000)
         samples = np.stack([i * 37 % 20000 - 10000, i * 53 % 20000 - 10000], axis=1).astype(np.int16)
         sound = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="stereo")
@@ -257,6 +269,26 @@ def write_source(path: Path) -> None:
             file.mux(stream.encode(None))
 
 
+def write_padded(path: Path) -> None:
+    """Write the first 9 frames of `write_source`, then 8 grey ones, without audio."""
+    import av
+    import numpy as np
+
+    with av.open(str(path), "w") as file:
+        video = file.add_stream("qtrle", rate=24)
+        video.width, video.height, video.pix_fmt = 64, 64, "rgb24"
+        for frame in [*source_frames()[:9], *np.full((8, 64, 64, 3), 128, np.uint8)]:
+            file.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        file.mux(video.encode(None))
+
+
+def source_frames():
+    import numpy as np
+
+    t, y, x, c = np.ogrid[:17, :64, :64, :3]
+    return np.ascontiguousarray(((7 * t + 3 * x + 2 * y + 50 * c) % 256).astype(np.uint8))
+
+
 def slim(trace: Path, out: Path, case: dict, model: dict) -> None:
     from safetensors import safe_open
     from safetensors.torch import save_file
@@ -264,6 +296,7 @@ def slim(trace: Path, out: Path, case: dict, model: dict) -> None:
     with safe_open(trace, "pt") as file:
         kept = {name: file.get_tensor(name) for name in file.keys() if not name.startswith(tuple(case["drop"]))}
         metadata = file.metadata()
+    metadata["request"] = json.dumps({**json.loads(metadata["request"]), **case.get("request", {})})
     options = dict(zip(case["model"][::2], case["model"][1::2]))
     kind = "demo" if options.keys() <= {"--seed", "--base"} else "synthetic"
     weights = {"weights": kind, "weights_seed": options.get("--seed", "0"), "weights_base": options.get("--base", "ltx-2-19b")}
@@ -277,6 +310,7 @@ def run_case(name: str, keep: Path) -> None:
     command = [sys.executable, str(script), str(model), str(trace), *CASES[name]["run"]]
     shutil.copy(FIXTURES / "image.png", keep)
     write_source(keep / "source.mov")
+    write_padded(keep / "padded.mov")
     subprocess.run(command, cwd=keep, check=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
     slim(trace, FIXTURES / f"{name}.safetensors", CASES[name], metadata)
 

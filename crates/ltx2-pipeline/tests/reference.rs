@@ -13,9 +13,9 @@ use ltx2_models::Checkpoint;
 use ltx2_models::checkpoint::{read_json, read_metadata};
 use ltx2_models::text_encoder::Tokenizer;
 use ltx2_pipeline::{Engine, EngineSettings, ModelSet, Precision};
-use ltx2_types::RgbImage;
+use ltx2_types::{RgbImage, Task};
 
-use common::source::{SourceInputs, source_info};
+use common::source::{SourceInputs, first_frames, source_info};
 use common::test_device;
 
 /// Maximum relative errors.
@@ -101,11 +101,14 @@ fn compare_in(case: &str, precision: Precision, limit: impl Fn(&str, &Tensor) ->
     let fixture = fixtures().join(format!("{case}.safetensors"));
     let folder = tempfile::tempdir().unwrap();
     let mut engine = Engine::new(models(&fixture, folder.path()), EngineSettings::new(test_device(), precision));
-    let has_source = ReferenceRequest::read(&fixture).unwrap().task().unwrap().source().is_some();
-    let ours = if has_source {
-        trace(&mut engine, &fixture, &mut SourceInputs(images(&fixture)), Some(source_info())).unwrap()
-    } else {
-        trace(&mut engine, &fixture, &mut DecodedImages(images(&fixture)), None).unwrap()
+    let task = ReferenceRequest::read(&fixture).unwrap().task().unwrap();
+    let source = match &task {
+        Task::Extend(_) => Some(first_frames(9)),
+        task => task.source().map(|_| source_info()),
+    };
+    let ours = match source {
+        Some(_) => trace(&mut engine, &fixture, &mut SourceInputs(images(&fixture)), source).unwrap(),
+        None => trace(&mut engine, &fixture, &mut DecodedImages(images(&fixture)), None).unwrap(),
     };
     let reference = recorded(case);
     assert!(reference.len() >= 7, "{case} has only {} tensors", reference.len());
@@ -266,6 +269,13 @@ fn retake() {
 fn retake_of_one_modality() {
     compare("retake_video");
     compare("v23_retake_audio");
+}
+
+/// The official retake of the padded video, with a window over the padding.
+#[test]
+fn extend() {
+    compare("extend");
+    compare("v23_extend");
 }
 
 /// Audio frozen in both stages, with an image.

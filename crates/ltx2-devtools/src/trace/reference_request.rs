@@ -8,8 +8,8 @@ use ltx2_models::checkpoint::read_metadata;
 use ltx2_pipeline::Engine;
 use ltx2_pipeline::plan::{Origin, Plan, Span, TilingPlan, plan_request};
 use ltx2_types::{
-    FrameRate, Guidance, ImageInput, InputRef, LoraInput, LoraSource, OutputSpec, Pipeline, RetakePart, Sampler,
-    SourceInfo, Task, TimeWindow, ValidRequest, VideoInfo,
+    ExtendTask, FrameRate, Guidance, ImageInput, InputRef, LoraInput, LoraSource, OutputSpec, Pipeline, RetakePart,
+    Sampler, SourceInfo, Task, TimeWindow, ValidRequest, VideoInfo,
 };
 use serde::Deserialize;
 
@@ -81,10 +81,11 @@ impl ReferenceRequest {
             "distilled" => Pipeline::Distilled,
             "keyframes" => Pipeline::TwoStage,
             "hq" => Pipeline::Hq,
-            "retake" => Pipeline::OneStage,
+            // An extension is compared with a retake of the padded video.
+            "retake" | "extend" => Pipeline::OneStage,
             "a2v" => Pipeline::TwoStage,
             other => bail!(
-                "pipeline is {other}, but only one-stage, two-stage, distilled, keyframes, hq, retake and a2v are \
+                "pipeline is {other}, but only one-stage, two-stage, distilled, keyframes, hq, retake, extend and a2v are \
                  supported"
             ),
         })
@@ -146,6 +147,7 @@ impl ReferenceRequest {
                 };
                 Task::Retake { video: file(&self.video, "video")?, window: self.window()?, part }
             }
+            ("extend", _) => Task::Extend(ExtendTask::new(file(&self.video, "video")?)),
             ("a2v", _) => Task::AudioToVideo { audio: file(&self.audio, "audio")?, images },
             ("keyframes", false) => Task::Keyframes { images },
             (_, false) => Task::ImageToVideo { images },
@@ -167,7 +169,13 @@ impl ReferenceRequest {
             .ok_or_else(|| anyhow!("frame_rate is {}, but it must be positive", self.frame_rate))?;
         let task = self.task()?;
         // A retake has the size and length of its video.
-        let video = source.and_then(|source| source.video).filter(|_| matches!(task, Task::Retake { .. }));
+        let video = match task {
+            Task::Retake { .. } => source.and_then(|source| source.video),
+            Task::Extend(_) => {
+                source.and_then(|source| source.video).map(|video| VideoInfo { num_frames: self.num_frames, ..video })
+            }
+            _ => None,
+        };
         let requested = VideoInfo { width: self.width, height: self.height, num_frames: self.num_frames, frame_rate };
         let VideoInfo { width, height, num_frames, frame_rate } = video.unwrap_or(requested);
         Ok(ValidRequest {
@@ -209,7 +217,8 @@ impl ReferenceRequest {
             }
         }
         // The official code decodes all of a retake.
-        if let (Some(output), "retake") = (&mut plan.output.source, self.pipeline.as_str()) {
+        if let (Some(output), "retake" | "extend") = (&mut plan.output.source, self.pipeline.as_str()) {
+            plan.output.num_frames = plan.stages[0].shape.frames;
             let whole = Span { from: Origin::Generated, start: 0, frames: plan.output.num_frames };
             output.spans = AudioVideo { video: vec![whole], audio: vec![whole] };
             plan.output.audio_stage = Some(0);

@@ -22,6 +22,12 @@ pub fn source_info() -> SourceInfo {
     }
 }
 
+/// Returns the streams of a source of the first `num_frames` frames, without audio.
+pub fn first_frames(num_frames: u32) -> SourceInfo {
+    let video = source_info().video.map(|video| VideoInfo { num_frames, ..video });
+    SourceInfo { video, audio: None }
+}
+
 fn frame(t: u32) -> RgbImage {
     let value = |i: u32| {
         let (c, x, y) = (i % 3, i / 3 % SIDE, i / 3 / SIDE);
