@@ -16,7 +16,7 @@ pub struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// List the model files in a folder: what each is, what would be used, and what is missing.
+    /// List the model files in a folder: the kind of each, the files in use and the missing ones.
     Inspect(InspectArguments),
 }
 

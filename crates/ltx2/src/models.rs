@@ -12,7 +12,7 @@ use ltx2_types::Limits;
 /// Location of the model and its device.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ModelArguments {
-    /// Folder with the model files; `ltx2 models inspect DIR` lists what each is.
+    /// Folder with the model files; `ltx2 models inspect DIR` lists the kind of each.
     #[arg(long, value_name = "DIR", default_value = "weights")]
     pub models: PathBuf,
     #[command(flatten)]
@@ -85,7 +85,7 @@ impl ModelArguments {
             let reason = format!(
                 "it has no files. To try everything with a small model, run: ltx2 demo-model {path}. For real videos, \
                  download the files of LTX-2 and Gemma 3 that the README lists under \"Models\" into it. For models \
-                 elsewhere, add --models DIR. `ltx2 models inspect DIR` says what is missing"
+                 elsewhere, add --models DIR. `ltx2 models inspect DIR` lists the missing files"
             );
             return Err(PipelineError::ModelSet { folder: folder.clone(), reason });
         }

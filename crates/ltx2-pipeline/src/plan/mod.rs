@@ -1,4 +1,4 @@
-//! Planning: a valid request becomes a [`Plan`], plain data that says what each stage computes, before anything is
+//! Planning: a valid request becomes a [`Plan`], plain data about the work of each stage, before anything is
 //! loaded.
 
 mod audio_to_video;

@@ -1,4 +1,4 @@
-//! Report of the files of a folder: what each is, what a model set would use, what is missing.
+//! Report of the files of a folder: the kind of each, the files that a model set would use, the missing ones.
 
 use std::path::{Path, PathBuf};
 
