@@ -5,7 +5,7 @@ use ltx2_models::AudioVideo;
 use ltx2_types::InputId;
 
 use super::session::Session;
-use super::{Engine, Latents};
+use super::{Engine, StageSources};
 use crate::diffusion::conditioning::ConditioningItem;
 use crate::diffusion::latent_state::LatentState;
 use crate::diffusion::noiser::add_noise;
@@ -13,16 +13,7 @@ use crate::diffusion::patchifier::PixelShape;
 use crate::diffusion::token_layout::TokenLayout;
 use crate::error::{PipelineError, Result};
 use crate::inputs::conditioning_pixels;
-use crate::plan::{ItemPlan, ModalityPlan, SourceOutput, StagePlan, Start};
-
-/// Latents and inputs that a stage can start from.
-#[derive(Clone, Copy)]
-pub(super) struct StageSources<'a> {
-    /// Latents of the previous stage.
-    pub previous: Option<&'a Latents>,
-    /// The input that is part of the result.
-    pub output: Option<&'a SourceOutput>,
-}
+use crate::plan::{ItemPlan, ModalityPlan, StagePlan, Start};
 
 impl Engine {
     /// Returns the noisy states with which `stage` starts.

@@ -32,14 +32,22 @@ use crate::device::{release_memory, warm_up};
 use crate::diffusion::noiser::NoiseSource;
 use crate::error::{PipelineError, Result};
 use crate::model_set::ModelSet;
-use crate::plan::{LoraPlan, Plan, estimate};
-use conditioning::StageSources;
+use crate::plan::{LoraPlan, Plan, SourceOutput, estimate};
 use prompt_cache::PromptCache;
 use residency::{Residency, Workload};
 use session::Session;
 
 /// Latents of both modalities: video `(1, c, f, h, w)`, audio `(1, c, t, bins)`.
 type Latents = AudioVideo<Tensor>;
+
+/// Latents and inputs that a stage can start from.
+#[derive(Clone, Copy)]
+struct StageSources<'a> {
+    /// Latents of the previous stage.
+    previous: Option<&'a Latents>,
+    /// The input that is part of the result.
+    output: Option<&'a SourceOutput>,
+}
 
 /// A model set with its loaded networks and the contexts of the last prompts.
 #[derive(Debug)]

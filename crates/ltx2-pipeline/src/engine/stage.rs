@@ -5,10 +5,9 @@ use ltx2_models::AudioVideo;
 use ltx2_models::text_encoder::Contexts;
 use ltx2_models::transformer::{PromptContext, PromptContexts, Transformer};
 
-use super::conditioning::StageSources;
 use super::prompts::RunContexts;
 use super::session::Session;
-use super::{Engine, Latents};
+use super::{Engine, Latents, StageSources};
 use crate::diffusion::denoiser::Denoiser;
 use crate::diffusion::guider::guiding_passes;
 use crate::diffusion::latent_state::LatentState;
