@@ -8,8 +8,8 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use ltx2_media::read_image;
 use ltx2_server::{
-    AllowedNetworks, ApiKeys, BodyLimits, CorsOrigins, EngineActivity, EngineControl, EngineStatus, Secret, Service,
-    WebhookRules, router,
+    AllowedNetworks, ApiKeys, BodyLimits, CorsOrigins, EngineActivity, EngineControl, EngineStatus, LoraList, Secret,
+    Service, WebhookRules, router,
 };
 use ltx2_store::{Artifact, Completion, FileName, Store};
 use ltx2_types::ImageLimits;
@@ -88,6 +88,7 @@ async fn complete_task(store: &Store) -> FileName {
         width: None,
         height: None,
         duration: None,
+        note: None,
     };
     let key = video.key.clone();
     std::fs::write(store.output_path(&key), [7; 1000]).expect("a file");
@@ -106,6 +107,8 @@ fn service(store: Store, keys: &[&str]) -> Service {
         max_waiting: 0,
         engine: EngineControl { status: Arc::new(move || status), unload: Arc::new(|| Box::pin(async {})) },
         check_image: Arc::new(move |bytes| read_image(bytes, limits).map(drop).map_err(|error| error.to_string())),
+        probe_source: Arc::new(|_| Err("no source is readable".into())),
+        loras: LoraList::default(),
         plan_request: Arc::new(|_| Ok(PlanSummary { pipeline: Pipeline::OneStage, stages: Vec::new() })),
         public_url: None,
         body: BodyLimits { max_bytes: 1 << 20, timeout: Duration::from_secs(60) },
