@@ -81,14 +81,20 @@ impl<'a> Session<'a> {
         self.report(Phase::Denoising, self.steps.done, self.steps.total)
     }
 
+    /// Checks that the run goes on.
+    ///
+    /// # Errors
+    /// The run is cancelled.
+    pub(super) fn check_cancelled(&self) -> Result<()> {
+        if self.context.watch.is_cancelled() { Err(PipelineError::Cancelled) } else { Ok(()) }
+    }
+
     /// Reports progress.
     ///
     /// # Errors
     /// The run is cancelled.
     pub(super) fn report(&self, phase: Phase, step: usize, total: usize) -> Result<()> {
-        if self.context.watch.is_cancelled() {
-            return Err(PipelineError::Cancelled);
-        }
+        self.check_cancelled()?;
         self.context.watch.progress(Progress { phase, step: step as u32, total_steps: total as u32 });
         Ok(())
     }

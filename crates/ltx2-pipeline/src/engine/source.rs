@@ -64,6 +64,7 @@ impl Engine {
         let mut frames = SourceFrames::open(source.input, session)?;
         let mut pixels = Vec::with_capacity(source.lead + source.frames);
         for index in source.skip..source.skip + source.frames {
+            session.check_cancelled()?;
             let frame = conditioning_pixels(&frames.frame(index)?, height, width, &self.settings().device)?;
             let frame = frame.pad_with_same(3, 0, shape.height - height)?.pad_with_same(4, 0, shape.width - width)?;
             pixels.push(frame.to_dtype(self.dtype())?);
