@@ -44,14 +44,11 @@ pub(super) fn plan(request: &ValidRequest, model: &ModelCapabilities, strength: 
     Ok(plan)
 }
 
-/// Returns `stage` with the noise levels below `strength`, which it starts at.
+/// Returns `stage` with the noise levels below `strength`, which it starts at. Strength 0 has no step.
 fn from_noise_level(mut stage: StagePlan, strength: f64) -> StagePlan {
     let first = strength as f32;
     let below = stage.sigmas.iter().copied().filter(|sigma| *sigma < first);
     stage.sigmas = std::iter::once(first).chain(below).collect();
-    if stage.sigmas.len() == 1 {
-        stage.sigmas.push(0.0);
-    }
     for modality in [&mut stage.modalities.video, &mut stage.modalities.audio] {
         if !modality.frozen {
             modality.noise_scale = strength;
