@@ -1,4 +1,4 @@
-//! Metadata of a result: what it was made from, as JSON.
+//! Metadata of a result: prompt, seed, model version and settings, as JSON.
 
 use ltx2_types::{Guidance, LoraSource, Provenance, ValidRequest};
 use serde_json::{Value, json};

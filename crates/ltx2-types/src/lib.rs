@@ -37,5 +37,5 @@ pub use plan_summary::{PlanSummary, StageSummary};
 pub use progress::{Phase, Progress};
 pub use request::{GenerationRequest, Guidance, GuidanceRequest, Pipeline, Sampler, ValidRequest};
 pub use strum::{VariantArray, VariantNames};
-pub use task::{ExtendSide, ExtendTask, RetakePart, Task};
+pub use task::{DEFAULT_STRENGTH, ExtendSide, ExtendTask, RetakePart, Task};
 pub use validate::validate;

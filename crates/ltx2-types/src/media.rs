@@ -46,6 +46,13 @@ pub struct SourceInfo {
     pub audio: Option<AudioInfo>,
 }
 
+impl SourceInfo {
+    /// Returns the number of frames of the video in `seconds`; `None` without video.
+    pub fn frames_in(&self, seconds: f64) -> Option<i64> {
+        self.video.map(|video| (seconds * video.frame_rate.as_f64()).round() as i64)
+    }
+}
+
 /// Rate and length of an audio stream.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct AudioInfo {

@@ -75,6 +75,9 @@ fn unknown_side(value: &str) -> String {
     unknown_name::<ExtendSide>("direction", value)
 }
 
+/// Noise level of [`Task::VideoToVideo`] unless the request has one.
+pub const DEFAULT_STRENGTH: f64 = 0.7;
+
 /// A video to extend.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExtendTask {

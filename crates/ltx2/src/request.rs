@@ -114,8 +114,9 @@ impl RequestArguments {
         let keyframes = self.keyframe.iter().map(|key| image(&key.file, key.at.frame(rate), key.strength));
         let images: Vec<ImageInput> = first.chain(keyframes).collect();
         match self.source.task(&images) {
-            Some(Task::AudioToVideo { audio, images }) => Ok(Task::AudioToVideo { audio, images }),
-            Some(_) if !images.is_empty() => bail!("an image or keyframe cannot condition a task with a source video"),
+            Some(Task::Extend(_) | Task::Retake { .. } | Task::VideoToVideo { .. }) if !images.is_empty() => {
+                bail!("an image or keyframe cannot condition a task with a source video")
+            }
             Some(task) => Ok(task),
             None if self.image.is_some() => Ok(Task::ImageToVideo { images }),
             None if images.is_empty() => Ok(Task::TextToVideo),

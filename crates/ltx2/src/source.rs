@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use ltx2_types::{ExtendSide, ExtendTask, ImageInput, InputRef, RetakePart, SourceInfo, Task, TimeWindow};
+use ltx2_types::{
+    DEFAULT_STRENGTH, ExtendSide, ExtendTask, ImageInput, InputRef, RetakePart, SourceInfo, Task, TimeWindow,
+};
 
 #[derive(Debug, clap::Args)]
 pub struct SourceArguments {
@@ -38,7 +40,7 @@ pub struct SourceArguments {
     #[arg(long, value_name = "FILE", group = "source")]
     video: Option<PathBuf>,
     /// Noise level of the video: 1 ignores it, 0 keeps it.
-    #[arg(long, requires = "video", default_value_t = 0.7)]
+    #[arg(long, requires = "video", default_value_t = DEFAULT_STRENGTH)]
     strength: f64,
 }
 
@@ -66,8 +68,7 @@ impl SourceArguments {
 
     /// Returns the number of new frames of an extension, if its duration is given.
     pub fn extension_frames(&self, source: Option<SourceInfo>) -> Option<i64> {
-        let rate = source?.video?.frame_rate.as_f64();
-        self.extend_duration.map(|seconds| (seconds * rate).round() as i64)
+        source?.frames_in(self.extend_duration?)
     }
 }
 

@@ -1,14 +1,39 @@
 //! Properties of a video stream.
 
 use ffmpeg_next::codec::packet::side_data;
-use ffmpeg_next::{Rational, Stream};
+use ffmpeg_next::format::context::Input;
+use ffmpeg_next::{Rational, Stream, decoder, media};
 use image::metadata::Orientation;
 use ltx2_types::{FrameRate, ImageLimits, VideoInfo};
 
 use super::error::DemuxError;
+use super::reader::decoder_for;
+
+/// The best video stream of a file, with its decoder.
+pub(super) struct VideoStream {
+    pub(super) index: usize,
+    pub(super) decoder: decoder::Video,
+    pub(super) orientation: Orientation,
+    /// Properties of the upright frames.
+    pub(super) info: VideoInfo,
+}
+
+impl VideoStream {
+    /// Returns the best video stream; `None` if the file has none.
+    pub(super) fn best(input: &Input, limits: ImageLimits) -> Result<Option<Self>, DemuxError> {
+        let Some(stream) = input.streams().best(media::Type::Video) else { return Ok(None) };
+        let decoder = decoder_for(&stream).and_then(|decoder| decoder.video());
+        let decoder = decoder.map_err(|source| DemuxError::Decoder { kind: "video", source })?;
+        let (width, height) = (decoder.width(), decoder.height());
+        check_size((width, height), limits)?;
+        let orientation = orientation(&stream);
+        let upright = if swaps_sides(orientation) { (height, width) } else { (width, height) };
+        Ok(Some(Self { index: stream.index(), decoder, orientation, info: video_info(&stream, upright)? }))
+    }
+}
 
 /// Returns the properties of a video stream whose upright frames have `width` by `height` pixels.
-pub(super) fn video_info(stream: &Stream<'_>, (width, height): (u32, u32)) -> Result<VideoInfo, DemuxError> {
+fn video_info(stream: &Stream<'_>, (width, height): (u32, u32)) -> Result<VideoInfo, DemuxError> {
     let frame_rate = [stream.avg_frame_rate(), stream.rate()].into_iter().find_map(frame_rate);
     let frame_rate = frame_rate.ok_or(DemuxError::NoFrameRate)?;
     Ok(VideoInfo { width, height, num_frames: num_frames(stream, frame_rate), frame_rate })
@@ -43,7 +68,7 @@ pub(super) fn check_size((width, height): (u32, u32), limits: ImageLimits) -> Re
 }
 
 /// Returns the transform that makes the frames of a stream upright.
-pub(super) fn orientation(stream: &Stream<'_>) -> Orientation {
+fn orientation(stream: &Stream<'_>) -> Orientation {
     let matrix = stream.side_data().find(|data| data.kind() == side_data::Type::DisplayMatrix);
     matrix.and_then(|data| from_display_matrix(data.data())).unwrap_or(Orientation::NoTransforms)
 }
@@ -74,7 +99,7 @@ fn from_display_matrix(bytes: &[u8]) -> Option<Orientation> {
 }
 
 /// Returns whether the transform exchanges width and height.
-pub(super) fn swaps_sides(orientation: Orientation) -> bool {
+fn swaps_sides(orientation: Orientation) -> bool {
     matches!(
         orientation,
         Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH

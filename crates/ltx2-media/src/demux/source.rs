@@ -4,10 +4,10 @@ use std::path::Path;
 
 use ffmpeg_next::format::context::Input;
 use ffmpeg_next::{Packet, Stream, media};
-use ltx2_types::{AudioInfo, ImageLimits, SourceInfo};
+use ltx2_types::{AudioInfo, ImageLimits, SourceInfo, VideoInfo};
 
 use super::error::DemuxError;
-use super::probe::{check_size, orientation, swaps_sides, video_info};
+use super::probe::VideoStream;
 use super::reader::{decoder_for, open};
 
 /// Error of [`probe_source`]: the file is no usable video or audio. The message does not name the file.
@@ -22,21 +22,13 @@ pub struct ProbeError(#[from] DemuxError);
 pub fn probe_source(path: &Path, limits: ImageLimits) -> Result<SourceInfo, ProbeError> {
     let mut input = open(path)?;
     let audio = input.streams().best(media::Type::Audio).map(|stream| audio_info(&input, &stream)).transpose()?;
-    let video = input.streams().best(media::Type::Video).map(|stream| {
-        let decoder = decoder_for(&stream).and_then(|decoder| decoder.video());
-        let decoder = decoder.map_err(|source| DemuxError::Decoder { kind: "video", source })?;
-        let size = (decoder.width(), decoder.height());
-        check_size(size, limits)?;
-        let upright = if swaps_sides(orientation(&stream)) { (size.1, size.0) } else { size };
-        Ok::<_, DemuxError>((stream.index(), video_info(&stream, upright)?))
-    });
-    let video = match video.transpose()? {
-        Some((index, info)) => {
-            let num_frames = count_packets(&mut input, index);
+    let video = match VideoStream::best(&input, limits)? {
+        Some(stream) => {
+            let num_frames = count_packets(&mut input, stream.index);
             if num_frames == 0 {
                 return Err(DemuxError::Empty("video").into());
             }
-            Some(ltx2_types::VideoInfo { num_frames, ..info })
+            Some(VideoInfo { num_frames, ..stream.info })
         }
         None => None,
     };

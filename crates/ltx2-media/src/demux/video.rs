@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use ffmpeg_next::{frame, media};
+use ffmpeg_next::frame;
 use image::DynamicImage;
 use image::metadata::Orientation;
 use ltx2_types::{ImageLimits, RgbImage, VideoInfo};
 
 use super::error::DemuxError;
-use super::probe::{check_size, orientation, swaps_sides, video_info};
-use super::reader::{StreamReader, decoder_for, open};
+use super::probe::{VideoStream, check_size};
+use super::reader::{StreamReader, open};
 use crate::ffmpeg::{Converter, packed_rgb};
 
 const VIDEO: &str = "video";
@@ -19,15 +19,9 @@ const VIDEO: &str = "video";
 /// The rotation in the metadata is applied. Timestamps are ignored: every frame is returned once.
 pub(crate) fn open_video(path: &Path, limits: ImageLimits) -> Result<(VideoInfo, VideoFrames), DemuxError> {
     let input = open(path)?;
-    let stream = input.streams().best(media::Type::Video).ok_or(DemuxError::NoStream(VIDEO))?;
-    let decoder = decoder_for(&stream).and_then(|decoder| decoder.video());
-    let decoder = decoder.map_err(|source| DemuxError::Decoder { kind: VIDEO, source })?;
+    let stream = VideoStream::best(&input, limits)?.ok_or(DemuxError::NoStream(VIDEO))?;
+    let VideoStream { index, decoder, orientation, info } = stream;
     let size = (decoder.width(), decoder.height());
-    check_size(size, limits)?;
-    let orientation = orientation(&stream);
-    let upright = if swaps_sides(orientation) { (size.1, size.0) } else { size };
-    let info = video_info(&stream, upright)?;
-    let index = stream.index();
     let reader = StreamReader::new(input, index, decoder.0, VIDEO);
     Ok((info, VideoFrames { reader, orientation, size, limits, converter: None, is_done: false }))
 }

@@ -10,7 +10,7 @@ use super::session::Session;
 use crate::diffusion::patchifier::PixelShape;
 use crate::error::{PipelineError, Result};
 use crate::inputs::conditioning_pixels;
-use crate::plan::{DEFAULT_TILING, SourceOutput, SourcePlan, TilingPlan};
+use crate::plan::{DEFAULT_TILING, SourceOutput, SourcePlan, TilingPlan, generated_frames};
 
 /// Samples of silence to which shorter audio is padded: the window of the spectrogram.
 const MIN_SAMPLES: usize = 1024;
@@ -71,7 +71,7 @@ impl Engine {
         }
         let pixels = Tensor::cat(&pixels, 2)?;
         let length = source.lead + source.frames;
-        let tail = (length - 1).next_multiple_of(8) + 1 - length;
+        let tail = generated_frames(length) - length;
         let pixels = pixels.pad_with_same(2, source.lead, tail)?;
         let TilingPlan { frames, pixels: sides } = DEFAULT_TILING;
         let tiling = Tiling { frames, pixels: sides };

@@ -81,7 +81,7 @@ impl<'a> Base<'a> {
 }
 
 /// Returns the next number of frames that the autoencoder can generate: 8k + 1.
-pub(super) fn generated_frames(frames: usize) -> usize {
+pub(crate) fn generated_frames(frames: usize) -> usize {
     (frames.max(1) - 1).next_multiple_of(TIME_SCALE) + 1
 }
 

@@ -19,6 +19,7 @@ mod weight_sizes;
 
 use ltx2_types::{FieldError, Task, ValidRequest};
 
+pub(crate) use base::generated_frames;
 pub use capabilities::ModelCapabilities;
 pub use defaults::{DEFAULT_TILING, default_steps, default_stg_block};
 pub use feasible::largest_feasible;

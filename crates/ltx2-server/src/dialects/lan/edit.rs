@@ -2,7 +2,9 @@
 
 use axum::body::Bytes;
 use ltx2_store::Upload;
-use ltx2_types::{ExtendSide, ExtendTask, ImageInput, InputRef, RetakePart, SourceInfo, Task, TimeWindow};
+use ltx2_types::{
+    DEFAULT_STRENGTH, ExtendSide, ExtendTask, ImageInput, InputRef, RetakePart, SourceInfo, Task, TimeWindow,
+};
 use serde_json::Value;
 
 use super::wire::SourceRequest;
@@ -10,9 +12,6 @@ use crate::body::Fields;
 use crate::error::{ApiError, FieldProblem, ProblemKind};
 use crate::service::{LoadedSource, MediaSource};
 use crate::state::Service;
-
-/// Noise level of video to video unless the request has one.
-const DEFAULT_STRENGTH: f64 = 0.7;
 
 /// Kind of request of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +145,6 @@ impl Edit {
         if fields.has("num_frames") {
             fields.reject_duplicate("duration", "num_frames", seconds.into());
         }
-        let rate = self.info.video?.frame_rate.as_f64();
-        Some((seconds * rate).round() as i64)
+        self.info.frames_in(seconds)
     }
 }

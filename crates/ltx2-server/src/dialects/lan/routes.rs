@@ -7,7 +7,7 @@ use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use ltx2_store::{Cursor, Submitted, TaskId, TaskQuery, TaskState, TaskStatus};
 use ltx2_types::{OutputRole, VariantArray};
@@ -31,12 +31,12 @@ type Shared = State<Arc<Service>>;
 pub(crate) fn routes() -> Router<Arc<Service>> {
     Router::new()
         .route("/v1/video/async_t2v", post(async_t2v))
-        .route("/v1/video/async_i2v", post(async_i2v))
-        .route("/v1/video/keyframes", post(async_i2v))
-        .route("/v1/video/extend", post(extend))
-        .route("/v1/video/retake", post(retake))
-        .route("/v1/video/audio_to_video", post(audio_to_video))
-        .route("/v1/video/video_to_video", post(video_to_video))
+        .route("/v1/video/async_i2v", queue(RequestKind::Images))
+        .route("/v1/video/keyframes", queue(RequestKind::Images))
+        .route("/v1/video/extend", queue(RequestKind::Edit(EditKind::Extend)))
+        .route("/v1/video/retake", queue(RequestKind::Edit(EditKind::Retake)))
+        .route("/v1/video/audio_to_video", queue(RequestKind::Edit(EditKind::AudioToVideo)))
+        .route("/v1/video/video_to_video", queue(RequestKind::Edit(EditKind::VideoToVideo)))
         .route("/v1/video/t2v", post(t2v))
         .route("/v1/video/i2v", post(i2v))
         .route("/v1/video/tasks", get(list))
@@ -58,58 +58,11 @@ async fn async_t2v(
     Ok(queued(&submit_text(&service, &caller, &headers, body).await?))
 }
 
-/// Queues a video from text and images: a form with files, or JSON with URLs.
-async fn async_i2v(
-    State(service): Shared,
-    caller: Caller,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Json<SubmitResponse>, ApiError> {
-    Ok(queued(&submit_form(&service, &caller, &headers, request, RequestKind::Images).await?))
-}
-
-/// Queues further frames before or after a video: a form with files, or JSON with URLs or task ids.
-async fn extend(
-    State(service): Shared,
-    caller: Caller,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Json<SubmitResponse>, ApiError> {
-    let kind = RequestKind::Edit(EditKind::Extend);
-    Ok(queued(&submit_form(&service, &caller, &headers, request, kind).await?))
-}
-
-/// Queues a window of a video to be generated again: a form with files, or JSON with URLs or task ids.
-async fn retake(
-    State(service): Shared,
-    caller: Caller,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Json<SubmitResponse>, ApiError> {
-    let kind = RequestKind::Edit(EditKind::Retake);
-    Ok(queued(&submit_form(&service, &caller, &headers, request, kind).await?))
-}
-
-/// Queues a video for given audio: a form with files, or JSON with URLs or task ids.
-async fn audio_to_video(
-    State(service): Shared,
-    caller: Caller,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Json<SubmitResponse>, ApiError> {
-    let kind = RequestKind::Edit(EditKind::AudioToVideo);
-    Ok(queued(&submit_form(&service, &caller, &headers, request, kind).await?))
-}
-
-/// Queues a video made from another one: a form with files, or JSON with URLs or task ids.
-async fn video_to_video(
-    State(service): Shared,
-    caller: Caller,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Json<SubmitResponse>, ApiError> {
-    let kind = RequestKind::Edit(EditKind::VideoToVideo);
-    Ok(queued(&submit_form(&service, &caller, &headers, request, kind).await?))
+/// Returns the handler that queues requests of `kind`: a form with files, or JSON with URLs or task ids.
+fn queue(kind: RequestKind) -> MethodRouter<Arc<Service>> {
+    post(move |State(service): Shared, caller: Caller, headers: HeaderMap, request: Request| async move {
+        submit_form(&service, &caller, &headers, request, kind).await.map(|submitted| queued(&submitted))
+    })
 }
 
 /// Makes a video from text and sends it when it is done.
