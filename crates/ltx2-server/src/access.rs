@@ -28,24 +28,35 @@ pub(crate) async fn authenticate(
     Ok(next.run(request).await)
 }
 
-/// Returns every part of `headers` that may be a key. For `Authorization: Basic` these are the user, the password, and
-/// the pair with its colon, because clients send a key and a secret there.
+/// Headers whose value is a key: the native API's, and that of hosted APIs behind a gateway.
+const KEY_HEADERS: [&str; 2] = ["x-api-key", "ocp-apim-subscription-key"];
+
+/// Returns every part of `headers` that may be a key. `Authorization` has the scheme `Bearer`, `Key` or `Basic`. A pair
+/// of a key and a secret counts as both, and as the pair with its colon.
 fn offered_keys(headers: &HeaderMap) -> Vec<Vec<u8>> {
-    let mut keys: Vec<Vec<u8>> = headers.get_all("x-api-key").iter().map(|key| key.as_bytes().to_vec()).collect();
+    let named = KEY_HEADERS.iter().flat_map(|name| headers.get_all(*name));
+    let mut keys: Vec<Vec<u8>> = named.map(|key| key.as_bytes().to_vec()).collect();
     for value in headers.get_all(header::AUTHORIZATION) {
         let Some((scheme, rest)) = value.to_str().ok().and_then(|value| value.split_once(' ')) else { continue };
         let rest = rest.trim();
         if scheme.eq_ignore_ascii_case("bearer") {
             keys.push(rest.as_bytes().to_vec());
+        } else if scheme.eq_ignore_ascii_case("key") {
+            push_pair(&mut keys, rest.as_bytes().to_vec());
         } else if scheme.eq_ignore_ascii_case("basic")
             && let Ok(pair) = STANDARD.decode(rest)
         {
-            if let Some(colon) = pair.iter().position(|&byte| byte == b':') {
-                keys.push(pair[..colon].to_vec());
-                keys.push(pair[colon + 1..].to_vec());
-            }
-            keys.push(pair);
+            push_pair(&mut keys, pair);
         }
     }
     keys
+}
+
+/// Adds both parts of `pair`, if it has a colon, and `pair` itself.
+fn push_pair(keys: &mut Vec<Vec<u8>>, pair: Vec<u8>) {
+    if let Some(colon) = pair.iter().position(|&byte| byte == b':') {
+        keys.push(pair[..colon].to_vec());
+        keys.push(pair[colon + 1..].to_vec());
+    }
+    keys.push(pair);
 }

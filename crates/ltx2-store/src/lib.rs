@@ -43,7 +43,7 @@ pub use notify::Changes;
 pub use previews::PreviewViewer;
 pub use retention::Retention;
 pub use store::{Store, StoreOptions};
-pub use submission::{DueWebhook, Submission, SubmissionKey, Submitted, Upload, Webhook};
+pub use submission::{DueWebhook, Submission, SubmissionContent, SubmissionKey, Submitted, Upload, Webhook};
 pub use task::{Artifact, Completion, EventKind, TaskEvent, TaskRecord, TaskState, TaskStatus};
 pub use task_query::{Cursor, OpenTasks, Order, Page, TaskQuery};
 pub use work::MAX_ENGINE_CRASHES;

@@ -1,6 +1,7 @@
 //! Submissions: requests of clients with their inputs and settings.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use ltx2_types::{InputRef, PlanSummary, TaskId, ValidRequest};
 
@@ -19,6 +20,8 @@ pub struct Submission {
     pub priority: i32,
     /// Idempotency key: a repeated submission returns the first one's task.
     pub key: Option<SubmissionKey>,
+    /// Content of a submission without a key, by which a declared repetition is recognized.
+    pub content: Option<SubmissionContent>,
     /// Receiver of a call when the task has ended.
     pub callback: Option<Webhook>,
     /// API dialect of the client.
@@ -38,6 +41,7 @@ impl Submission {
             inputs,
             priority: 0,
             key: None,
+            content: None,
             callback: None,
             dialect: None,
             owner: None,
@@ -74,6 +78,16 @@ pub struct SubmissionKey {
     pub fingerprint: String,
 }
 
+/// Content of a submission without a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubmissionContent {
+    /// Hash of the request; equal for equal requests only.
+    pub fingerprint: String,
+    /// Whether the client repeats a submission whose response it did not get: the task of an equal submission of the
+    /// same owner and dialect within this time is returned. `None` for a new submission.
+    pub repeats_within: Option<Duration>,
+}
+
 /// Receiver of a call when a task has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
@@ -88,7 +102,7 @@ pub struct Webhook {
 pub enum Submitted {
     /// A new task.
     Queued(TaskId),
-    /// The task of an earlier submission with the same key.
+    /// The task of an earlier submission with the same key, or that this one repeats.
     Known(TaskId),
 }
 

@@ -7,17 +7,17 @@ use super::database::Database;
 use super::events;
 use crate::StoreError;
 use crate::clock::now;
-use crate::submission::{Submission, Submitted};
+use crate::submission::{Submission, SubmissionContent, Submitted};
 use crate::task::EventKind;
 
 impl Database {
-    /// Returns the task of an earlier submission with the same key, or an error if `submission` is refused.
+    /// Returns the task of an earlier submission with the same key or content, or an error if `submission` is refused.
     pub(crate) async fn check(&self, submission: &Submission) -> Result<Option<TaskId>, StoreError> {
         let mut connection = self.reader.acquire().await?;
         check(&mut connection, submission).await
     }
 
-    /// Queues `submission` as task `id`, unless an earlier submission had the same key.
+    /// Queues `submission` as task `id`, unless it repeats an earlier submission.
     pub(crate) async fn submit(&self, id: &TaskId, submission: &Submission) -> Result<Submitted, StoreError> {
         let request = serde_json::to_string(&submission.request)?;
         let plan = submission.plan.as_ref().map(serde_json::to_string).transpose()?;
@@ -58,11 +58,30 @@ async fn check(connection: &mut SqliteConnection, submission: &Submission) -> Re
             }
             return Ok(TaskId::parse(&id));
         }
+    } else if let Some(known) = repeated(connection, submission).await? {
+        return Ok(Some(known));
     }
     let Some(most) = submission.max_waiting else { return Ok(None) };
     let sql = "SELECT count(*) FROM tasks WHERE state = 'queued'";
     let waiting: i64 = sqlx::query_scalar(sql).fetch_one(connection).await?;
     if waiting >= i64::from(most) { Err(StoreError::QueueFull { waiting, most }) } else { Ok(None) }
+}
+
+/// Returns the task that `submission` repeats.
+async fn repeated(connection: &mut SqliteConnection, submission: &Submission) -> Result<Option<TaskId>, StoreError> {
+    let Some(SubmissionContent { fingerprint, repeats_within: Some(window) }) = &submission.content else {
+        return Ok(None);
+    };
+    let sql = "SELECT id FROM tasks WHERE fingerprint = ? AND idempotency_key IS NULL AND created_at >= ?
+               AND owner IS ? AND dialect IS ? ORDER BY seq DESC LIMIT 1";
+    let id: Option<String> = sqlx::query_scalar(sql)
+        .bind(fingerprint)
+        .bind(now() - i64::try_from(window.as_millis()).unwrap_or(i64::MAX))
+        .bind(submission.owner.as_deref())
+        .bind(submission.dialect.as_deref())
+        .fetch_optional(connection)
+        .await?;
+    Ok(id.as_deref().and_then(TaskId::parse))
 }
 
 async fn insert(
@@ -73,7 +92,9 @@ async fn insert(
 ) -> Result<(), StoreError> {
     let sql = "INSERT INTO tasks (id, state, request, plan, cost, priority, idempotency_key, fingerprint, webhook_url,
                    webhook_base, dialect, owner, created_at) VALUES (?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    let Submission { key, callback, .. } = submission;
+    let Submission { key, content, callback, .. } = submission;
+    let of_key = key.as_ref().map(|key| &key.fingerprint);
+    let fingerprint = of_key.or(content.as_ref().map(|content| &content.fingerprint));
     let cost = submission.plan.as_ref().map_or(0, |plan| i64::try_from(plan.cost()).unwrap_or(i64::MAX));
     sqlx::query(sql)
         .bind(id.as_str())
@@ -82,7 +103,7 @@ async fn insert(
         .bind(cost)
         .bind(submission.priority)
         .bind(key.as_ref().map(|key| key.key.as_str()))
-        .bind(key.as_ref().map(|key| key.fingerprint.as_str()))
+        .bind(fingerprint)
         .bind(callback.as_ref().map(|webhook| webhook.url.as_str()))
         .bind(callback.as_ref().map(|webhook| webhook.base.as_str()))
         .bind(submission.dialect.as_deref())

@@ -1,7 +1,10 @@
 //! Lists, idempotency keys and the maximum of the queue.
 
+use std::time::Duration;
+
 use ltx2_store::{
-    Cursor, OpenTasks, Order, StoreError, Submission, SubmissionKey, Submitted, TaskQuery, TaskState, new_task_id,
+    Cursor, OpenTasks, Order, StoreError, Submission, SubmissionContent, SubmissionKey, Submitted, TaskQuery, TaskState,
+    new_task_id,
 };
 
 use crate::support::{claim, completed, files_in, image_submission, open, request, submission};
@@ -74,6 +77,31 @@ async fn an_idempotency_key_returns_the_same_task() {
     assert_eq!(store.submit(keyed("1")).await.unwrap(), Submitted::Known(first.id().clone()));
     assert!(matches!(store.submit(keyed("2")).await, Err(StoreError::KeyReused)));
     assert_eq!(files_in(&data.path().join("inputs")).len(), 1);
+}
+
+#[tokio::test]
+async fn a_declared_repetition_returns_the_task_with_the_same_content() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path()).await;
+    let submit = async |fingerprint: &str, repeats_within: Option<Duration>, owner: Option<&str>| {
+        let content = Some(SubmissionContent { fingerprint: fingerprint.into(), repeats_within });
+        let owner = owner.map(Into::into);
+        store.submit(Submission { content, owner, max_waiting: Some(4), ..submission("x") }).await.unwrap()
+    };
+    let window = Some(Duration::from_secs(60));
+    let first = submit("1", None, None).await;
+    // Equal submissions that are not declared repetitions are different tasks.
+    let second = submit("1", None, None).await;
+    assert!(matches!((&first, &second), (Submitted::Queued(_), Submitted::Queued(_))));
+    assert_eq!(submit("1", window, None).await, Submitted::Known(second.id().clone()));
+    assert!(matches!(submit("2", window, None).await, Submitted::Queued(_)));
+    assert!(matches!(submit("1", window, Some("other")).await, Submitted::Queued(_)));
+    // A full queue does not hide the task of a repetition.
+    assert_eq!(submit("1", window, None).await, Submitted::Known(second.id().clone()));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let content = Some(SubmissionContent { fingerprint: "1".into(), repeats_within: Some(Duration::from_millis(1)) });
+    let late = store.submit(Submission { content, ..submission("x") }).await.unwrap();
+    assert!(matches!(late, Submitted::Queued(_)));
 }
 
 #[tokio::test]
