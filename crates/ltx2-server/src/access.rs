@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine;
@@ -19,13 +19,16 @@ pub(crate) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    if let Some(signer) = keys.signer()
-        && !signer.admits(request.uri().path(), request.uri().query().unwrap_or_default())
-    {
+    if !keys.is_empty() && !is_signed(&keys, request.uri()) {
         let principal = keys.authenticate(&offered_keys(request.headers())).ok_or_else(ApiError::unauthorized)?;
         request.extensions_mut().insert(principal);
     }
     Ok(next.run(request).await)
+}
+
+/// Whether `uri` has a valid signature.
+pub(crate) fn is_signed(keys: &ApiKeys, uri: &Uri) -> bool {
+    keys.signer().admits(uri.path(), uri.query().unwrap_or_default())
 }
 
 /// Headers whose value is a key: the native API's, and that of hosted APIs behind a gateway.

@@ -33,9 +33,9 @@ impl ApiKeys {
         self.hashes.is_empty()
     }
 
-    /// Returns the signer of URLs that work without a key; `None` if every client is admitted anyway.
-    pub(crate) fn signer(&self) -> Option<&UrlSigner> {
-        (!self.is_empty()).then_some(&self.signer)
+    /// Returns the signer of URLs that work without a key.
+    pub(crate) fn signer(&self) -> &UrlSigner {
+        &self.signer
     }
 
     /// Returns the client with one of the `offered` keys. Compares all pairs, so that the time does not depend on the

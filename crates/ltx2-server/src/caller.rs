@@ -24,8 +24,10 @@ pub(crate) struct Caller {
 pub(crate) struct Urls {
     /// URL of the server as the client reaches it, without a slash at the end.
     pub(crate) base: String,
-    /// Signer of URLs that need a key; `None` if no route does.
-    signer: Option<UrlSigner>,
+    /// Signer of URLs.
+    signer: UrlSigner,
+    /// Whether routes need a key.
+    needs_key: bool,
 }
 
 impl Urls {
@@ -36,10 +38,12 @@ impl Urls {
 
     /// Returns the URL of `path`, which works for some time without a key.
     pub(crate) fn signed(&self, path: &str) -> String {
-        match &self.signer {
-            Some(signer) => format!("{}{path}?{}", self.base, signer.query(path)),
-            None => self.open(path),
-        }
+        if self.needs_key { self.expiring(path) } else { self.open(path) }
+    }
+
+    /// Returns the URL of `path`, a route that needs a signature, for some time.
+    pub(crate) fn expiring(&self, path: &str) -> String {
+        format!("{}{path}?{}", self.base, self.signer.query(path))
     }
 }
 
@@ -48,7 +52,7 @@ impl FromRequestParts<Arc<Service>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Infallible> {
         let base = base_url(service.public_url.as_ref(), &parts.headers, &parts.uri);
-        let signer = service.api_keys.signer().cloned();
-        Ok(Self { urls: Urls { base, signer }, principal: parts.extensions.get().cloned() })
+        let (signer, needs_key) = (service.api_keys.signer().clone(), !service.api_keys.is_empty());
+        Ok(Self { urls: Urls { base, signer, needs_key }, principal: parts.extensions.get().cloned() })
     }
 }

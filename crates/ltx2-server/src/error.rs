@@ -37,6 +37,8 @@ pub(crate) enum ErrorCode {
     MethodNotAllowed,
     /// The API key is missing or wrong.
     Unauthorized,
+    /// The signature of the URL is missing, wrong or expired.
+    Forbidden,
     /// The state of the resource does not allow the operation.
     Conflict,
     /// The body did not arrive in time.
@@ -54,7 +56,8 @@ pub(crate) enum ErrorCode {
 }
 
 impl ErrorCode {
-    fn status(self) -> StatusCode {
+    /// Returns the status in the native API, which follows FastAPI.
+    pub(crate) fn status(self) -> StatusCode {
         match self {
             Self::InvalidRequest => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -62,11 +65,22 @@ impl ErrorCode {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Conflict => StatusCode::CONFLICT,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::QueueFull | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::TaskFailed | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Returns the status in the APIs of hosted services. Client libraries repeat a request by themselves on 409, so
+    /// that a conflict is a bad request there.
+    pub(crate) fn hosted_status(self) -> StatusCode {
+        match self {
+            Self::InvalidRequest | Self::Conflict => StatusCode::BAD_REQUEST,
+            Self::QueueFull => StatusCode::TOO_MANY_REQUESTS,
+            other => other.status(),
         }
     }
 
@@ -116,6 +130,11 @@ impl ApiError {
         Self::new(ErrorCode::Unauthorized, message)
     }
 
+    /// Returns the error for a URL without a valid signature.
+    pub(crate) fn expired_url() -> Self {
+        Self::new(ErrorCode::Forbidden, "the URL has expired; request the resource again for a new one")
+    }
+
     pub(crate) fn body_timeout(limit: Duration) -> Self {
         Self::new(ErrorCode::BodyTimeout, format!("the body was not complete after {} s", limit.as_secs_f64()))
     }
@@ -131,6 +150,18 @@ impl ApiError {
 
     pub(crate) fn internal() -> Self {
         Self::new(ErrorCode::Internal, "Internal Server Error")
+    }
+
+    /// Returns the error for the unknown resource `name`.
+    pub(crate) fn unknown(kind: &str, name: &str) -> Self {
+        let name = shortened(name.into());
+        let name = name.as_str().unwrap_or_default();
+        Self::new(ErrorCode::NotFound, format!("there is no {kind} {name}; it may have been deleted or have expired"))
+    }
+
+    /// Returns the error for an operation that the state of a resource does not allow.
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Conflict, message)
     }
 
     fn queue_full(max_waiting: u32) -> Self {
@@ -201,10 +232,14 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Adds the body to an error response. The innermost renderer around a route wins.
-pub(crate) fn render<B: Serialize>(mut response: Response, body: impl FnOnce(ApiError) -> B) -> Response {
+/// Adds the status and the body of a dialect to an error response. The innermost renderer around a route wins.
+pub(crate) fn render<B: Serialize>(
+    mut response: Response,
+    status: fn(ErrorCode) -> StatusCode,
+    body: impl FnOnce(ApiError) -> B,
+) -> Response {
     match response.extensions_mut().remove::<ApiError>() {
-        Some(error) => (response.status(), response.headers().clone(), Json(body(error))).into_response(),
+        Some(error) => (status(error.code), response.headers().clone(), Json(body(error))).into_response(),
         None => response,
     }
 }

@@ -16,6 +16,7 @@ mod error;
 mod health;
 mod outbound;
 mod outputs;
+mod query;
 mod routes;
 mod serve;
 mod service;
@@ -30,7 +31,7 @@ pub use outbound::{AllowedNetworks, Fetcher};
 pub use routes::router;
 pub use serve::{ConnectionLimits, serve};
 pub use state::{
-    BodyLimits, EngineActivity, EngineControl, EngineStatus, ImageCheck, LoraList, RequestPlanner, Service, SourceFile,
-    SourceProbe,
+    BodyLimits, EngineActivity, EngineControl, EngineStatus, ImageCheck, LoraList, ModelInfo, RequestPlanner, Service,
+    SourceFile, SourceProbe,
 };
 pub use webhooks::{InvalidSecret, Secret, WebhookRules, call_webhooks};

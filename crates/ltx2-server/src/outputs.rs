@@ -9,10 +9,13 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::Response;
 use http_body_util::BodyExt;
-use ltx2_store::{FileName, Hold, StoreError};
+use ltx2_store::{FileName, Hold, StoreError, TaskStatus};
+use ltx2_types::{InputRef, OutputRole};
 use tower_http::services::ServeFile;
 
+use crate::access::is_signed;
 use crate::error::ApiError;
+use crate::service::StoredMedia;
 use crate::state::Service;
 
 /// Serves a file of a completed task.
@@ -26,6 +29,42 @@ pub(crate) async fn output(
     send(&service, &name, request).await
 }
 
+/// Returns the path of the file of an asset or of a task's video, by the digits of its id.
+pub(crate) fn asset_path(id: &str, extension: &str) -> String {
+    format!("/assets/{id}.{extension}")
+}
+
+/// Serves the file of an asset, or the video of a task, to a client with a signed URL.
+pub(crate) async fn asset(
+    State(service): State<Arc<Service>>,
+    name: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let Path(name) = name.map_err(|_| ApiError::not_found())?;
+    if !is_signed(&service.api_keys, request.uri()) {
+        return Err(ApiError::expired_url());
+    }
+    let id = name.split('.').next().unwrap_or_default();
+    match service.stored_media(id).await? {
+        Some(StoredMedia::Task(task)) => match &task.status {
+            TaskStatus::Completed(completion) => {
+                let video = completion.output(OutputRole::Video).ok_or_else(ApiError::not_found)?;
+                send(&service, &video.key, request).await
+            }
+            _ => Err(ApiError::not_found()),
+        },
+        Some(StoredMedia::Asset(asset)) => {
+            let path = service.store.input_path(&InputRef::Asset(asset.id)).await?;
+            let mut response = serve(&path, request).await?;
+            if let Ok(mime) = HeaderValue::from_str(&asset.mime) {
+                response.headers_mut().insert(header::CONTENT_TYPE, mime);
+            }
+            Ok(response)
+        }
+        None => Err(ApiError::not_found()),
+    }
+}
+
 /// Returns the file `name`, or the byte range of it that `request` asks for.
 pub(crate) async fn send(service: &Service, name: &FileName, mut request: Request) -> Result<Response, ApiError> {
     // Held before the check, so that it is not deleted in between.
@@ -37,13 +76,14 @@ pub(crate) async fn send(service: &Service, name: &FileName, mut request: Reques
         request.headers_mut().remove(header::RANGE);
     }
     let is_download = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "download=1"));
+    let path = service.store.output_path(name);
     if let Some(expected) = request.headers_mut().remove(header::IF_RANGE) {
-        let current = serve(service, name, head_request(request.headers())).await?;
+        let current = serve(&path, head_request(request.headers())).await?;
         if current.headers().get(header::ETAG) != Some(&expected) {
             request.headers_mut().remove(header::RANGE);
         }
     }
-    let mut response = serve(service, name, request).await?;
+    let mut response = serve(&path, request).await?;
     let kind = if is_download { "attachment" } else { "inline" };
     if let Ok(disposition) = HeaderValue::from_str(&format!("{kind}; filename=\"{name}\"")) {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
@@ -67,13 +107,12 @@ fn has_single_range(headers: &HeaderMap) -> bool {
         }
 }
 
-async fn serve(service: &Service, name: &FileName, request: Request) -> Result<Response, ApiError> {
-    let path = service.store.output_path(name);
-    match ServeFile::new(&path).try_call(request).await {
+async fn serve(path: &std::path::Path, request: Request) -> Result<Response, ApiError> {
+    match ServeFile::new(path).try_call(request).await {
         Ok(response) => Ok(response.map(Body::new)),
         // Removed by hand.
         Err(error) if error.kind() == ErrorKind::NotFound => Err(ApiError::not_found()),
-        Err(source) => Err(StoreError::File { path, source }.into()),
+        Err(source) => Err(StoreError::File { path: path.into(), source }.into()),
     }
 }
 

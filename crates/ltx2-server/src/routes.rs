@@ -12,19 +12,27 @@ use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::normalize_path::NormalizePath;
 use tower_http::trace::TraceLayer;
 
-use crate::error::{ApiError, render};
+use crate::error::{ApiError, ErrorCode, render};
 use crate::state::Service;
 use crate::{access, body_timeout, content_encoding, dialects, health, outputs};
 
 /// Returns the router of `service`. A slash at the end of a path is ignored.
 pub fn router(service: Service) -> Router {
     let (body, api_keys, cors) = (service.body, service.api_keys.clone(), service.cors.layer());
-    let routes = dialects::lan::routes()
-        .route_layer(from_fn_with_state(Arc::new(api_keys), access::authenticate))
-        .layer(map_response(async |response: Response| render(response, dialects::lan::error_body)))
+    let authenticate = from_fn_with_state(Arc::new(api_keys), access::authenticate);
+    let native = dialects::lan::routes()
+        .route_layer(authenticate.clone())
+        .layer(map_response(async |response: Response| render(response, ErrorCode::status, dialects::lan::error_body)));
+    let hosted =
+        dialects::hosted_routes().nest("/v1", dialects::model_routes()).route_layer(authenticate).layer(map_response(
+            async |response: Response| render(response, ErrorCode::hosted_status, dialects::hosted_error_body),
+        ));
+    let routes = native
+        .merge(hosted)
         .route("/", get(index))
         .route("/health", get(health::health))
         .route("/outputs/{file}", get(outputs::output))
+        .route("/assets/{file}", get(outputs::asset))
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(DefaultBodyLimit::max(body.max_bytes))
@@ -32,7 +40,7 @@ pub fn router(service: Service) -> Router {
         .layer(from_fn(content_encoding::check))
         .layer(from_fn_with_state(body.timeout, body_timeout::limit))
         // Errors outside every dialect have the form of the native API.
-        .layer(map_response(async |response: Response| render(response, dialects::lan::error_body)))
+        .layer(map_response(async |response: Response| render(response, ErrorCode::status, dialects::lan::error_body)))
         .layer(cors)
         // Failures are logged where they occur.
         .layer(TraceLayer::new_for_http().on_failure(()))

@@ -2,11 +2,12 @@
 
 use ltx2_types::AssetId;
 
-use crate::asset::{Asset, NewAsset};
+use crate::asset::{Asset, LibraryCursor, LibraryItem, LibraryPage, NewAsset};
 use crate::clock::{after, now};
 use crate::files;
 use crate::ids::new_asset_id;
 use crate::spawn::{blocking, to_completion};
+use crate::sqlite::LibraryKey;
 use crate::{FileName, Store, StoreError};
 
 impl Store {
@@ -20,6 +21,8 @@ impl Store {
                 id,
                 kind: new.kind,
                 mime: new.mime,
+                name: new.name,
+                media: new.media,
                 bytes: new.bytes.len() as u64,
                 owner: new.owner,
                 created_at: now(),
@@ -41,6 +44,20 @@ impl Store {
     pub async fn asset(&self, id: &AssetId) -> Result<Option<Asset>, StoreError> {
         let asset = self.shared.database.asset(id).await?;
         Ok(asset.filter(|asset| asset.expires_at.is_none_or(|at| at > now())))
+    }
+
+    /// Returns a page of at most `limit` assets and completed tasks, the newest first.
+    pub async fn library(&self, after: Option<&LibraryCursor>, limit: u32) -> Result<LibraryPage, StoreError> {
+        let keys = self.shared.database.library_keys(after, limit).await?;
+        let mut items = Vec::new();
+        for key in &keys.items {
+            // An item that is removed meanwhile is left out.
+            items.extend(match key {
+                LibraryKey::Asset(id) => self.asset(id).await?.map(LibraryItem::Asset),
+                LibraryKey::Task(id) => self.task(id).await?.map(|task| LibraryItem::Result(Box::new(task))),
+            });
+        }
+        Ok(LibraryPage { items, next: keys.next })
     }
 
     /// Deletes asset `id`, or lets it expire while an open task refers to it. Returns whether there was such an asset.

@@ -30,7 +30,7 @@ mod task_query;
 mod webhooks;
 mod work;
 
-pub use asset::{Asset, NewAsset};
+pub use asset::{Asset, AssetMedia, LibraryCursor, LibraryItem, LibraryPage, NewAsset};
 pub use cancel::Removal;
 pub use clock::now;
 pub use error::StoreError;

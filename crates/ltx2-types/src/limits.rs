@@ -75,6 +75,7 @@ impl Limits {
                 video_guidance: Guidance { cfg: 3.0, stg: 1.0, modality: 3.0, rescale: 0.7 },
                 audio_guidance: Guidance { cfg: 7.0, stg: 1.0, modality: 3.0, rescale: 0.7 },
                 output: OutputSpec::default(),
+                notes: Vec::new(),
             },
             hq: SamplingDefaults {
                 num_inference_steps: 15,

@@ -45,6 +45,8 @@ pub struct GenerationRequest {
     pub audio_guidance: GuidanceRequest,
     /// Format of the result.
     pub output: OutputSpec,
+    /// Differences between the request as sent and as made, for people.
+    pub notes: Vec<String>,
 }
 
 impl GenerationRequest {
@@ -69,6 +71,7 @@ impl GenerationRequest {
             video_guidance: GuidanceRequest::default(),
             audio_guidance: GuidanceRequest::default(),
             output: OutputSpec::default(),
+            notes: Vec::new(),
         }
     }
 }
@@ -225,4 +228,7 @@ pub struct ValidRequest {
     /// Format of the result.
     #[serde(default)]
     pub output: OutputSpec,
+    /// Differences between the request as sent and as made, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }

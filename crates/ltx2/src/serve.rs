@@ -13,11 +13,13 @@ use ltx2_media::{probe_source, read_image};
 use ltx2_pipeline::plan::{WeightSizes, estimate, plan_request};
 use ltx2_pipeline::{ExecutionConfig, LoraReport, ModelSet};
 use ltx2_server::{
-    EngineActivity, EngineControl, EngineStatus, LoraList, PublicUrl, RequestPlanner, Service, SourceFile,
+    EngineActivity, EngineControl, EngineStatus, LoraList, ModelInfo, PublicUrl, RequestPlanner, Service, SourceFile,
     WebhookRules, call_webhooks,
 };
 use ltx2_store::{Store, StoreOptions};
-use ltx2_types::{Field, FieldError, ImageLimits, PlanSummary, Rule, SourceInfo, ValidRequest};
+use ltx2_types::{
+    Field, FieldError, ImageLimits, Limits, Pipeline, PlanSummary, Rule, SourceInfo, ValidRequest, VariantArray,
+};
 use ltx2_worker::{Activity, Worker, WorkerControl, WorkerHandle, WorkerSettings};
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
@@ -78,6 +80,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let models = arguments.models.open()?;
     let limits = limits_for(arguments.limits.request(), &models)?;
     let loras = lora_list(&models.lora_report(), &arguments.models.models);
+    let model = model_info(&models, &limits);
     let plan_request = request_planner(&arguments, models)?;
     let image_limits = arguments.limits.image();
     let store = Store::open_with(&arguments.data_dir, StoreOptions { max_starts: arguments.max_starts }).await?;
@@ -100,10 +103,11 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         check_image: Arc::new(move |bytes| {
             // One image at a time: a large one takes hundreds of megabytes.
             let _turn = decoder.lock().unwrap_or_else(PoisonError::into_inner);
-            read_image(bytes, image_limits).map(drop).map_err(|error| error.to_string())
+            read_image(bytes, image_limits).map(|image| (image.width, image.height)).map_err(|error| error.to_string())
         }),
         probe_source: Arc::new(move |file| probe(file, image_limits)),
         plan_request,
+        model,
         loras,
         public_url,
         body: arguments.connections.body(arguments.limits.max_body()),
@@ -180,6 +184,22 @@ fn engine_control(worker: WorkerControl) -> EngineControl {
             let worker = unloading.clone();
             Box::pin(async move { worker.unload().await })
         }),
+    }
+}
+
+/// Returns the properties of `models` for responses.
+fn model_info(models: &ModelSet, limits: &Limits) -> ModelInfo {
+    let capabilities = models.capabilities();
+    let kind = if capabilities.distilled { "-distilled" } else { "" };
+    let supports = |pipeline: &Pipeline| {
+        let request = ValidRequest { pipeline: Some(*pipeline), ..limits.defaults.clone() };
+        plan_request(&request, &capabilities).is_ok()
+    };
+    ModelInfo {
+        name: format!("ltx-{}{kind}", capabilities.version),
+        is_distilled: capabilities.distilled,
+        pipelines: Pipeline::VARIANTS.iter().copied().filter(supports).collect(),
+        version: capabilities.version.clone(),
     }
 }
 

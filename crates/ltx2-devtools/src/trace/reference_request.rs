@@ -197,6 +197,7 @@ impl ReferenceRequest {
             video_guidance: guidance(self.cfg_video),
             audio_guidance: guidance(self.cfg_audio),
             output: OutputSpec::default(),
+            notes: Vec::new(),
         })
     }
 

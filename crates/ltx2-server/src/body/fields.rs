@@ -67,6 +67,22 @@ impl Fields {
         }
     }
 
+    /// Returns the names of all values and files.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.values.keys().chain(self.files.keys()).cloned().collect()
+    }
+
+    /// Removes the value or file `name` and returns the value.
+    pub(crate) fn remove(&mut self, name: &str) -> Value {
+        self.files.remove(name);
+        self.values.remove(name).unwrap_or_default()
+    }
+
+    /// Sets a value that the client omitted.
+    pub(crate) fn set(&mut self, name: &str, value: Value) {
+        self.values.insert(name.into(), value);
+    }
+
     /// Whether a value or a file was sent as `name`.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.files.contains_key(name) || !self.sent(name).is_null()

@@ -4,6 +4,7 @@ mod diagnosis;
 mod fields;
 mod lenient;
 mod names;
+pub(crate) mod parameters;
 
 use axum::body::Bytes;
 use axum::extract::multipart::{MultipartError, MultipartRejection};

@@ -6,6 +6,7 @@ use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeCo
 use data_url::DataUrl;
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
 use ltx2_store::Upload;
+use ltx2_types::InputRef;
 use percent_encoding::percent_decode_str;
 
 use crate::error::{ApiError, ProblemKind};
@@ -65,7 +66,7 @@ pub(super) fn has_scheme(text: &str, scheme: &str) -> bool {
 }
 
 /// Decodes base64 in the standard or the URL-safe alphabet, with or without padding, percent escapes and line breaks.
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
     const ENGINE: GeneralPurpose = GeneralPurpose::new(
         &alphabet::STANDARD,
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -82,7 +83,14 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
 /// Result of loading an image.
 pub(crate) enum LoadedImage {
     /// A valid image.
-    Valid(Upload),
+    Valid {
+        /// Reference for the request.
+        input: InputRef,
+        /// The file, if it is not stored yet.
+        upload: Option<Upload>,
+        /// Width and height, pixels.
+        size: (u32, u32),
+    },
     /// The problem with the image, and its reason.
     Invalid(ProblemKind, String),
 }
@@ -125,8 +133,11 @@ impl Service {
             return invalid(&unknown_format(&bytes));
         }
         let check = self.check_image.clone();
-        match tokio::task::spawn_blocking(move || check(&bytes).map(|()| bytes)).await {
-            Ok(Ok(bytes)) => Ok(LoadedImage::Valid(Upload::new(bytes.into()))),
+        match tokio::task::spawn_blocking(move || check(&bytes).map(|size| (bytes, size))).await {
+            Ok(Ok((bytes, size))) => {
+                let upload = Upload::new(bytes.into());
+                Ok(LoadedImage::Valid { input: upload.source(), upload: Some(upload), size })
+            }
             Ok(Err(reason)) => invalid(&reason),
             Err(error) => {
                 tracing::error!(%error, "checking an image panicked: {error}");

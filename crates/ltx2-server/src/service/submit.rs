@@ -1,6 +1,6 @@
 //! Submitting a request: validation, planning, idempotency and enqueueing.
 
-use ltx2_store::{StoreError, Submission, SubmissionKey, Submitted, Upload, Webhook};
+use ltx2_store::{StoreError, Submission, SubmissionContent, SubmissionKey, Submitted, Upload, Webhook};
 use ltx2_types::{FieldError, GenerationRequest, PlanSummary, ValidRequest, validate};
 
 use crate::api_keys::Principal;
@@ -17,6 +17,8 @@ pub(crate) struct SubmitRequest {
     pub(crate) priority: i32,
     /// Idempotency key.
     pub(crate) key: Option<SubmissionKey>,
+    /// Content of a submission without a key.
+    pub(crate) content: Option<SubmissionContent>,
     /// Receiver of the result.
     pub(crate) webhook: Option<Webhook>,
     /// API dialect of the client.
@@ -66,7 +68,7 @@ impl Service {
 
     /// Plans and queues a request, or finds the task that was queued with the same key.
     pub(crate) async fn submit(&self, submit: SubmitRequest) -> Result<Submitted, SubmitError> {
-        let SubmitRequest { request, inputs, priority, key, webhook, dialect, owner } = submit;
+        let SubmitRequest { request, inputs, priority, key, content, webhook, dialect, owner } = submit;
         let (mut request, plan) = self.plan(request).await?;
         // The decision is final: the engine does not choose again.
         request.pipeline = Some(plan.pipeline);
@@ -80,6 +82,7 @@ impl Service {
             plan: Some(plan),
             priority,
             key,
+            content,
             callback: webhook,
             max_waiting: Some(self.max_waiting),
             dialect: Some(dialect.into()),
@@ -92,7 +95,7 @@ impl Service {
             Submitted::Queued(_) => {
                 tracing::info!(task = %id, "task {id} queued: {width}x{height}, {num_frames} frames")
             }
-            Submitted::Known(_) => tracing::info!(task = %id, "task {id} submitted again with the same key"),
+            Submitted::Known(_) => tracing::info!(task = %id, "task {id} was submitted before"),
         }
         Ok(submitted)
     }

@@ -8,6 +8,7 @@ mod manage;
 mod network;
 mod poll;
 mod previews;
+mod scenario;
 mod server;
 mod slow;
 mod sockets;

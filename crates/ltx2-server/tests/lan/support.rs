@@ -8,7 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use ltx2_server::{
     AllowedNetworks, ApiKeys, BodyLimits, CorsOrigins, EngineActivity, EngineControl, EngineStatus, Fetcher, LoraList,
-    PublicUrl, Service, SourceFile, router,
+    ModelInfo, PublicUrl, Service, SourceFile, router,
 };
 use ltx2_store::{Artifact, Claim, Completion, FileName, Store, TaskId};
 use ltx2_types::{
@@ -72,7 +72,7 @@ pub async fn bench_with(change: impl FnOnce(&mut Service)) -> Bench {
     let store = Store::open(data.path()).await.unwrap();
     let check_image = |bytes: &[u8]| {
         assert!(!bytes.ends_with(b"panic"), "a bug in the decoder");
-        if bytes.ends_with(b"bad") { Err("the PNG is damaged".to_owned()) } else { Ok(()) }
+        if bytes.ends_with(b"bad") { Err("the PNG is damaged".to_owned()) } else { Ok((64, 32)) }
     };
     let plan_request = |request: &ValidRequest| {
         let rule = Rule::Supported("it takes 93 GiB and 80 GiB are allowed".into());
@@ -90,6 +90,12 @@ pub async fn bench_with(change: impl FnOnce(&mut Service)) -> Bench {
         check_image: Arc::new(check_image),
         probe_source: Arc::new(probe_source),
         plan_request: Arc::new(plan_request),
+        model: ModelInfo {
+            name: "ltx-2.0.0".into(),
+            version: "2.0.0".into(),
+            is_distilled: false,
+            pipelines: vec![Pipeline::OneStage, Pipeline::TwoStage],
+        },
         loras: LoraList::default(),
         public_url: None,
         body: BodyLimits { max_bytes: MAX_BODY, timeout: Duration::from_secs(60) },

@@ -20,6 +20,7 @@ mod submit;
 mod transaction;
 mod webhooks;
 
+pub(crate) use assets::LibraryKey;
 pub(crate) use cancel::Cancelled;
 pub(crate) use database::Database;
 pub(crate) use lease_expiry::{ExpiredLease, Reclaimed};

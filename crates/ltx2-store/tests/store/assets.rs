@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ltx2_store::{AssetId, NewAsset, Retention, StoreError, Submission};
+use ltx2_store::{AssetId, AssetMedia, LibraryCursor, LibraryItem, NewAsset, Retention, StoreError, Submission};
 use ltx2_types::{InputKind, InputRef};
 
 use crate::support::{MINUTE, claim, completed, files_in, image_request, internal, open, video_name};
@@ -11,6 +11,8 @@ fn new_asset(lifetime: Option<Duration>) -> NewAsset {
     NewAsset {
         kind: InputKind::Image,
         mime: "image/png".into(),
+        name: Some("first.png".into()),
+        media: AssetMedia::Image { width: 64, height: 32 },
         bytes: b"image".to_vec(),
         owner: Some("me".into()),
         lifetime,
@@ -35,6 +37,29 @@ async fn an_asset_is_stored_and_deleted() {
     assert!(!store.delete_asset(&asset.id).await.unwrap());
     assert_eq!(store.asset(&asset.id).await.unwrap(), None);
     assert!(files_in(&data.path().join("assets")).is_empty());
+}
+
+#[tokio::test]
+async fn the_library_pages_through_assets_and_results() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path()).await;
+    let asset = store.create_asset(new_asset(None)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let task = completed(&store, "a fox").await;
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let newest = store.create_asset(new_asset(None)).await.unwrap();
+    let expired = store.create_asset(new_asset(Some(Duration::ZERO))).await.unwrap();
+    assert_eq!(store.asset(&expired.id).await.unwrap(), None);
+
+    let page = store.library(None, 2).await.unwrap();
+    assert!(matches!(&page.items[..], [LibraryItem::Asset(first), LibraryItem::Result(second)]
+        if *first == newest && second.id == task));
+    let next = LibraryCursor::parse(&page.next.unwrap().text());
+    let page = store.library(next.as_ref(), 2).await.unwrap();
+    assert_eq!((page.items, page.next), (vec![LibraryItem::Asset(asset)], None));
+    for bad in ["", "1", "x-1", "-", "1-zz"] {
+        assert!(LibraryCursor::parse(bad).is_none(), "{bad}");
+    }
 }
 
 #[tokio::test]

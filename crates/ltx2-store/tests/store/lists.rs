@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ltx2_store::{
-    Cursor, OpenTasks, Order, StoreError, Submission, SubmissionContent, SubmissionKey, Submitted, TaskQuery, TaskState,
-    new_task_id,
+    Cursor, OpenTasks, Order, StoreError, Submission, SubmissionContent, SubmissionKey, Submitted, TaskQuery,
+    TaskState, new_task_id,
 };
 
 use crate::support::{claim, completed, files_in, image_submission, open, request, submission};

@@ -67,6 +67,7 @@ pub fn validate(
         video_guidance,
         audio_guidance,
         output: request.output,
+        notes: request.notes,
     })
 }
 

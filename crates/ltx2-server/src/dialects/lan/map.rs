@@ -3,7 +3,7 @@
 use ltx2_store::{TaskId, TaskRecord, TaskStatus};
 use ltx2_types::{
     Field, FieldError, GenerationRequest, GuidanceRequest, ImageInput, InputRef, LoraInput, LoraSource, OutputRole,
-    OutputSpec, Progress, Rule, Task, ValidRequest, VideoFormat,
+    OutputSpec, Progress, Task, ValidRequest, VideoFormat,
 };
 
 use super::wire::{
@@ -13,7 +13,7 @@ use super::wire::{
 use crate::body::{Fields, Item};
 use crate::caller::Urls;
 use crate::error::{ApiError, FieldProblem, Location, ProblemKind};
-use crate::service::{ImageSource, eta_seconds, fraction, now};
+use crate::service::{self, ImageSource, eta_seconds, fraction, now};
 use crate::state::LoraList;
 
 /// Maximum number of keyframes in a request.
@@ -213,24 +213,7 @@ pub(super) fn priority(priority: Option<i64>, fields: &mut Fields) -> i32 {
 
 /// Returns the problem for an error of validation or planning.
 pub(super) fn problem(error: &FieldError, fields: &Fields) -> FieldProblem {
-    let kind = match error.rule {
-        Rule::Between(..) => ProblemKind::OutOfRange,
-        Rule::AtLeast(_) => ProblemKind::GreaterThanEqual,
-        Rule::AtMost(_) => ProblemKind::LessThanEqual,
-        Rule::MultipleOf { .. } => ProblemKind::MultipleOf,
-        Rule::Finite => ProblemKind::FiniteNumber,
-        Rule::AtMostCharacters(_) => ProblemKind::StringTooLong,
-        Rule::BelowFrames(_) => ProblemKind::LessThan,
-        Rule::Supported(_) => ProblemKind::NotPossible,
-    };
-    match name_of(error.field, fields) {
-        Some(field) => {
-            let name = fields.sent_name(field);
-            let message = format!("{name} is {}, but {}", error.value, error.rule);
-            FieldProblem::field(kind, name, message, fields.sent(field))
-        }
-        None => FieldProblem::body(kind, error.to_string(), serde_json::Value::Null),
-    }
+    service::problem(error, fields, name_of(error.field, fields))
 }
 
 /// Returns the name of `field` in this API; `None` if it has none.

@@ -59,8 +59,16 @@ pub(super) async fn submit(
         Ok(_) => return Err(fields.into_error()),
         Err(errors) => return Err(with_errors(fields, &errors)),
     };
-    let submit =
-        SubmitRequest { request, inputs, priority, key, webhook, dialect: DIALECT, owner: caller.principal.clone() };
+    let submit = SubmitRequest {
+        request,
+        inputs,
+        priority,
+        key,
+        content: None,
+        webhook,
+        dialect: DIALECT,
+        owner: caller.principal.clone(),
+    };
     service.submit(submit).await.map_err(|error| match error {
         SubmitError::Field(error) => map::problem(&error, &fields).into(),
         SubmitError::Api(error) => error,
@@ -77,9 +85,9 @@ async fn load(
     let loaded = service.load_images(images.iter().map(|image| image.source.clone()).collect()).await?;
     for (image, loaded) in images.iter().zip(loaded) {
         match loaded {
-            LoadedImage::Valid(upload) => {
-                references.push(upload.source());
-                inputs.push(upload);
+            LoadedImage::Valid { input, upload, .. } => {
+                references.push(input);
+                inputs.extend(upload);
             }
             LoadedImage::Invalid(kind, reason) => {
                 fields.push(image_problem(image, kind, &reason));
