@@ -8,7 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use ltx2_media::read_image;
 use ltx2_server::{
-    AllowedNetworks, ApiKeys, BodyLimits, CorsOrigins, EngineActivity, EngineControl, EngineStatus, LoraList, Secret,
+    AllowedNetworks, ApiKeys, BodyLimits, CorsOrigins, EngineActivity, EngineControl, EngineStatus, LoraList, ModelInfo, Secret,
     Service, WebhookRules, router,
 };
 use ltx2_store::{Artifact, Completion, FileName, Store};
@@ -106,8 +106,17 @@ fn service(store: Store, keys: &[&str]) -> Service {
         limits: Limits::server(),
         max_waiting: 0,
         engine: EngineControl { status: Arc::new(move || status), unload: Arc::new(|| Box::pin(async {})) },
-        check_image: Arc::new(move |bytes| read_image(bytes, limits).map(drop).map_err(|error| error.to_string())),
+        check_image: Arc::new(move |bytes: &[u8]| {
+            let image = read_image(bytes, limits).map_err(|error| error.to_string())?;
+            Ok((image.width, image.height))
+        }),
         probe_source: Arc::new(|_| Err("no source is readable".into())),
+        model: ModelInfo {
+            name: "ltx-2.0.0".into(),
+            version: "2.0.0".into(),
+            is_distilled: false,
+            pipelines: vec![Pipeline::OneStage],
+        },
         loras: LoraList::default(),
         plan_request: Arc::new(|_| Ok(PlanSummary { pipeline: Pipeline::OneStage, stages: Vec::new() })),
         public_url: None,

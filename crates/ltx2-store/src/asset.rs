@@ -70,7 +70,7 @@ pub enum AssetMedia {
 #[derive(Debug, Clone, PartialEq)]
 pub enum LibraryItem {
     /// An asset.
-    Asset(Asset),
+    Asset(Box<Asset>),
     /// A completed task.
     Result(Box<TaskRecord>),
 }

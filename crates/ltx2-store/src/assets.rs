@@ -53,7 +53,7 @@ impl Store {
         for key in &keys.items {
             // An item that is removed meanwhile is left out.
             items.extend(match key {
-                LibraryKey::Asset(id) => self.asset(id).await?.map(LibraryItem::Asset),
+                LibraryKey::Asset(id) => self.asset(id).await?.map(|asset| LibraryItem::Asset(Box::new(asset))),
                 LibraryKey::Task(id) => self.task(id).await?.map(|task| LibraryItem::Result(Box::new(task))),
             });
         }

@@ -71,7 +71,7 @@ impl Reference<MediaSource> {
 #[derive(Debug, Clone)]
 pub(crate) enum StoredMedia {
     /// An asset.
-    Asset(Asset),
+    Asset(Box<Asset>),
     /// A task.
     Task(Box<TaskRecord>),
 }
@@ -82,7 +82,7 @@ impl Service {
         if let Some(id) = AssetId::parse(id)
             && let Some(asset) = self.store.asset(&id).await?
         {
-            return Ok(Some(StoredMedia::Asset(asset)));
+            return Ok(Some(StoredMedia::Asset(Box::new(asset))));
         }
         let Some(id) = TaskId::parse(id) else { return Ok(None) };
         Ok(self.task(&id).await?.map(|task| StoredMedia::Task(Box::new(task))))
@@ -99,10 +99,12 @@ impl Service {
         };
         let invalid = |reason: String| Ok(LoadedImage::Invalid(ProblemKind::ImageInvalid, reason));
         match self.stored_media(&id.digits).await? {
-            Some(StoredMedia::Asset(Asset { id, media: AssetMedia::Image { width, height }, .. })) => {
-                Ok(LoadedImage::Valid { input: InputRef::Asset(id), upload: None, size: (width, height) })
-            }
-            Some(StoredMedia::Asset(asset)) => invalid(not_an(InputKind::Image, &id.digits, asset.kind)),
+            Some(StoredMedia::Asset(asset)) => match asset.media {
+                AssetMedia::Image { width, height } => {
+                    Ok(LoadedImage::Valid { input: InputRef::Asset(asset.id), upload: None, size: (width, height) })
+                }
+                AssetMedia::Source(_) => invalid(not_an(InputKind::Image, &id.digits, asset.kind)),
+            },
             Some(StoredMedia::Task(task)) => self.load_output(&task, id.role).await,
             None => invalid(unknown(&id.digits)),
         }
@@ -138,10 +140,12 @@ impl Service {
         };
         let invalid = |reason: String| Ok(LoadedSource::Invalid(ProblemKind::MediaInvalid, reason));
         match self.stored_media(&id.digits).await? {
-            Some(StoredMedia::Asset(Asset { id, media: AssetMedia::Source(info), .. })) => {
-                Ok(LoadedSource::Valid { input: InputRef::Asset(id), upload: None, info })
-            }
-            Some(StoredMedia::Asset(_)) => invalid(not_an(InputKind::Video, &id.digits, InputKind::Image)),
+            Some(StoredMedia::Asset(asset)) => match asset.media {
+                AssetMedia::Source(info) => {
+                    Ok(LoadedSource::Valid { input: InputRef::Asset(asset.id), upload: None, info })
+                }
+                AssetMedia::Image { .. } => invalid(not_an(InputKind::Video, &id.digits, asset.kind)),
+            },
             Some(StoredMedia::Task(task)) => self.load_source(MediaSource::Task(task.id)).await,
             None => invalid(unknown(&id.digits)),
         }

@@ -53,10 +53,10 @@ async fn the_library_pages_through_assets_and_results() {
 
     let page = store.library(None, 2).await.unwrap();
     assert!(matches!(&page.items[..], [LibraryItem::Asset(first), LibraryItem::Result(second)]
-        if *first == newest && second.id == task));
+        if **first == newest && second.id == task));
     let next = LibraryCursor::parse(&page.next.unwrap().text());
     let page = store.library(next.as_ref(), 2).await.unwrap();
-    assert_eq!((page.items, page.next), (vec![LibraryItem::Asset(asset)], None));
+    assert_eq!((page.items, page.next), (vec![LibraryItem::Asset(Box::new(asset))], None));
     for bad in ["", "1", "x-1", "-", "1-zz"] {
         assert!(LibraryCursor::parse(bad).is_none(), "{bad}");
     }
